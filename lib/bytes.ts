@@ -1,0 +1,128 @@
+/**
+ * Bytes and text: the few helpers that every floor needs, free of `node:` and of `Buffer`. The only file of lib with type assertions.
+ */
+
+/** A value now, or a promise of it: what an engine of either colour returns. */
+export type MaybePromise<T> = T | Promise<T>
+
+const encoder = new TextEncoder()
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** UTF-8 bytes of a string. Lone surrogates become U+FFFD: check {@link isWellFormed} first where that matters. */
+export const utf8 = (text: string): Uint8Array => encoder.encode(text)
+
+/** The string of UTF-8 bytes; throws `TypeError` where they are not well-formed; a leading U+FEFF is kept. */
+export const fromUtf8 = (bytes: Uint8Array): string => strictDecoder.decode(bytes)
+
+/** Whether a string has no lone surrogate. */
+export const isWellFormed = (text: string): boolean => fromUtf8(utf8(text)) === text
+
+/** The pieces one after the other, in new unpooled memory. */
+export const concat = (...pieces: readonly Uint8Array[]): Uint8Array => {
+  let length = 0
+  for (const piece of pieces) length += piece.length
+  const out = new Uint8Array(length)
+  let at = 0
+  for (const piece of pieces) {
+    out.set(piece, at)
+    at += piece.length
+  }
+  return out
+}
+
+/** A copy in new unpooled memory. (`slice` of a Node `Buffer` is no copy but a view, and bytes from outside may be one.) */
+export const copy = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Array(bytes)
+
+/** Unsigned big-endian 16 bits. */
+export const u16 = (n: number): Uint8Array => Uint8Array.of((n >>> 8) & 255, n & 255)
+
+/** Unsigned big-endian 32 bits. */
+export const u32 = (n: number): Uint8Array => {
+  const out = new Uint8Array(4)
+  view(out).setUint32(0, n)
+  return out
+}
+
+/** Unsigned big-endian 64 bits of a safe integer. */
+export const u64 = (n: number): Uint8Array => {
+  const out = new Uint8Array(8)
+  view(out).setBigUint64(0, BigInt(n))
+  return out
+}
+
+/** A DataView over exactly these bytes. */
+export const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** Compares in time that depends on the lengths alone. */
+export const equal = (a: Uint8Array, b: Uint8Array): boolean => {
+  if (a.length !== b.length) return false
+  const other = view(b)
+  let difference = 0
+  for (const [i, byte] of a.entries()) difference |= byte ^ other.getUint8(i)
+  return difference === 0
+}
+
+/** Byte order, as listings and contexts need it: negative, 0 or positive. Not for secrets. */
+export const compare = (a: Uint8Array, b: Uint8Array): number => {
+  const other = view(b)
+  for (const [i, byte] of a.subarray(0, b.length).entries()) {
+    const difference = byte - other.getUint8(i)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+const digits = '0123456789abcdef'
+
+/** Lower-case hex. */
+export const hex = (bytes: Uint8Array): string => {
+  let out = ''
+  for (const byte of bytes) out += digits.charAt(byte >> 4) + digits.charAt(byte & 15)
+  return out
+}
+
+/** Bytes of hex in either case; `undefined` where it is not hex. */
+export const fromHex = (text: string): Uint8Array | undefined => {
+  if (!/^([0-9a-f]{2})*$/i.test(text)) return undefined
+  const out = new Uint8Array(text.length / 2)
+  for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
+  return out
+}
+
+const toBinary = (bytes: Uint8Array): string => {
+  let out = ''
+  for (let i = 0; i < bytes.length; i += 8192) out += String.fromCharCode(...bytes.subarray(i, i + 8192))
+  return out
+}
+
+/** base64 with padding. */
+export const base64 = (bytes: Uint8Array): string => btoa(toBinary(bytes))
+
+/** Bytes of padded base64; `undefined` unless it is the one spelling of them. */
+export const fromBase64 = (text: string): Uint8Array | undefined => {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined
+  const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0))
+  return base64(bytes) === text ? bytes : undefined
+}
+
+/** base64url without padding (format.md, section 7). */
+export const base64url = (bytes: Uint8Array): string =>
+  base64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+
+/** Bytes of unpadded base64url; `undefined` unless it is the one spelling of them (format.md, section 7). */
+export const fromBase64url = (text: string): Uint8Array | undefined => {
+  if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return undefined
+  const padded = text.replaceAll('-', '+').replaceAll('_', '/') + '='.repeat((4 - (text.length % 4)) % 4)
+  return fromBase64(padded)
+}
+
+/** Overwrites secrets; `undefined` is let pass so that it fits a `finally`. */
+export const wipe = (...secrets: readonly (Uint8Array | undefined)[]): void => {
+  for (const secret of secrets) secret?.fill(0)
+}
+
+/** Whether a value is a promise: the two colours of engine meet here. */
+export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> => value instanceof Promise
+
+/** The same bytes, typed as WebCrypto wants them (never over shared memory). */
+export const overArrayBuffer = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => bytes as Uint8Array<ArrayBuffer>

@@ -1,0 +1,145 @@
+/**
+ * Every derivation of the product, and the one list of its labels (format.md, sections 2 and 6). Expand is RFC 5869's second step with
+ * SHA-512, written with HMAC calls: WebCrypto has no Expand alone, and other implementations refuse a 32-byte PRK. It comes in both
+ * colours; everything else is bytes.
+ */
+import { concat, copy, u16, u32, utf8, wipe } from '../bytes.ts'
+import type { Primitives, SyncEngine } from './engine.ts'
+import { bodyIdSize, keySize, saltSize, type Suite } from './suite.ts'
+
+const zero = Uint8Array.of(0)
+const labels = {
+  body: utf8('sse-kms-streams/v1/body'),
+  kek: utf8('sse-kms-streams/v1/kek'),
+  upload: utf8('sse-kms-streams/v1/upload'),
+  keyring: utf8('sse-kms-streams/v1/keyring'),
+} as const
+
+/** Keys of one stream. */
+export interface StreamKeys {
+  /** K, 32 bytes. */
+  readonly key: Uint8Array
+  /** N0, 12 bytes. */
+  readonly baseNonce: Uint8Array
+  /** C, 32 bytes. Public: it stands in the stream's header. */
+  readonly commitment: Uint8Array
+}
+
+/** Keys of one body or upload, 32 bytes each. */
+export interface BodyKeys {
+  /** K_desc, for the descriptor's tag. */
+  readonly descriptor: Uint8Array
+  /** K_etag, for ETags. */
+  readonly etag: Uint8Array
+  /** K_aux, for sealed values. */
+  readonly aux: Uint8Array
+}
+
+/** Throws `RangeError` unless a key that enters Expand is exactly 32 bytes: HMAC pads, so shorter ones would alias. */
+export const assertKey = (key: Uint8Array): void => {
+  if (key.length !== keySize) throw new RangeError(`a key must have ${keySize} bytes, not ${key.length}`)
+}
+
+/** HKDF-Expand-SHA-512 of a 32-byte PRK, at most 128 bytes. The caller wipes; the PRK may be wiped while this is under way. */
+export const expand = async (
+  engine: Primitives,
+  prk: Uint8Array,
+  info: Uint8Array,
+  length: number,
+): Promise<Uint8Array> => {
+  assertKey(prk)
+  const key = copy(prk)
+  try {
+    const first = await engine.hmacSha512(key, info, Uint8Array.of(1))
+    const second = length > 64 ? await engine.hmacSha512(key, first, info, Uint8Array.of(2)) : zero
+    return take(first, second, length)
+  } finally {
+    wipe(key)
+  }
+}
+
+/** {@link expand} over a synchronous engine. */
+export const expandSync = (engine: SyncEngine, prk: Uint8Array, info: Uint8Array, length: number): Uint8Array => {
+  assertKey(prk)
+  const first = engine.hmacSha512(prk, info, Uint8Array.of(1))
+  const second = length > 64 ? engine.hmacSha512(prk, first, info, Uint8Array.of(2)) : zero
+  return take(first, second, length)
+}
+
+const take = (first: Uint8Array, second: Uint8Array, length: number): Uint8Array => {
+  const all = concat(first, second)
+  const out = all.slice(0, length)
+  wipe(all, first, second)
+  return out
+}
+
+/** The context of a stream inside an object: 0x01 ‖ bodyId ‖ u32(part). Cobblestone's own vectors have others. */
+export const streamContext = (bodyId: Uint8Array, part: number): Uint8Array => {
+  if (bodyId.length !== bodyIdSize) throw new RangeError(`a bodyId must have ${bodyIdSize} bytes`)
+  return concat(Uint8Array.of(1), bodyId, u32(part))
+}
+
+const streamInfo = (suite: Suite, salt: Uint8Array, context: Uint8Array): Uint8Array => {
+  if (salt.length !== saltSize) throw new RangeError(`a salt must have ${saltSize} bytes`)
+  return concat(utf8(suite.label), utf8(suite.aead), zero, salt, context)
+}
+
+const cutStream = (out: Uint8Array): StreamKeys => {
+  const keys = { key: out.slice(0, 32), baseNonce: out.slice(32, 44), commitment: out.slice(44, 76) }
+  wipe(out)
+  return keys
+}
+
+/** K, N0 and C of a stream. The caller wipes `key`. */
+export const deriveStream = async (
+  engine: Primitives,
+  suite: Suite,
+  dek: Uint8Array,
+  salt: Uint8Array,
+  context: Uint8Array,
+): Promise<StreamKeys> => cutStream(await expand(engine, dek, streamInfo(suite, salt, context), 76))
+
+/** {@link deriveStream} over a synchronous engine. */
+export const deriveStreamSync = (
+  engine: SyncEngine,
+  suite: Suite,
+  dek: Uint8Array,
+  salt: Uint8Array,
+  context: Uint8Array,
+): StreamKeys => cutStream(expandSync(engine, dek, streamInfo(suite, salt, context), 76))
+
+/** K_desc, K_etag and K_aux of a body. The caller wipes all three. */
+export const deriveBody = async (engine: Primitives, dek: Uint8Array, bodyId: Uint8Array): Promise<BodyKeys> => {
+  const out = await expand(engine, dek, concat(labels.body, zero, bodyId), 96)
+  const keys = { descriptor: out.slice(0, 32), etag: out.slice(32, 64), aux: out.slice(64, 96) }
+  wipe(out)
+  return keys
+}
+
+/**
+ * The KEK of a wrap record (format.md, section 6), from a local, customer's, bucket or outer key. The caller
+ * wipes; the key may be wiped while this is under way.
+ */
+export const deriveKek = async (
+  engine: Primitives,
+  key: Uint8Array,
+  wrapAlg: number,
+  wrapSalt: Uint8Array,
+  canonicalContext: Uint8Array,
+): Promise<Uint8Array> => {
+  const prk = copy(key)
+  try {
+    const contextHash = await engine.sha256(canonicalContext)
+    return await expand(engine, prk, concat(labels.kek, zero, u16(wrapAlg), wrapSalt, contextHash), keySize)
+  } finally {
+    wipe(prk)
+  }
+}
+
+/** The first 24 bytes of an upload's identity (format.md, section 8). */
+export const uploadIdentity = async (engine: Primitives, session: Uint8Array): Promise<Uint8Array> =>
+  (await engine.sha256(labels.upload, zero, session)).slice(0, 24)
+
+/** A key of the embedded key store from its root key: `purpose` is bound. The caller wipes. */
+export const deriveKeyring = (engine: Primitives, rootKey: Uint8Array, purpose: string): Promise<Uint8Array> =>
+  expand(engine, rootKey, concat(labels.keyring, zero, utf8(purpose)), keySize)

@@ -1,0 +1,76 @@
+/** `sse-kms decrypt`: a self-describing file (SKF1), or a range of it, back into what it was. */
+import type { RangeRequest } from '../segment/layout.ts'
+import { createSse, type Sse } from '../object/node.ts'
+import type { KeyOptions } from '../object/sse.ts'
+import type { Option } from './arguments.ts'
+import { command, type Command, commonOptions } from './command.ts'
+import { usage } from './failure.ts'
+import { type Input, withInput } from './input.ts'
+import { type Pumped, pump } from './pump.ts'
+import { contextOf, keyOptions, openKeys } from './sse-options.ts'
+
+const options = {
+  ...keyOptions,
+  key: { value: 'KEY', help: 'refuse files under another key than this one' },
+  range: { value: 'RANGE', help: 'only these bytes: A-B (both included), A- (to the end) or -N (the last N)' },
+  output: { value: 'FILE', short: 'o', help: 'write there, whole or not at all, instead of to stdout' },
+  ...commonOptions,
+} as const satisfies Record<string, Option>
+
+/** `A-B`, `A-` or `-N`. */
+const rangeOf = (text: string | undefined): RangeRequest | undefined => {
+  if (text === undefined) return undefined
+  const [, first = '', last = ''] = /^(\d*)-(\d*)$/.exec(text) ?? []
+  const [a, b] = [Number(first), Number(last)]
+  const fits = Number.isSafeInteger(a) && Number.isSafeInteger(b) && (first === '' || last === '' || a <= b)
+  if (!fits || first + last === '') throw usage(`--range ${text} is not A-B, A- or -N`)
+  if (first === '') return { suffix: b }
+  return last === '' ? { start: a } : { start: a, end: b }
+}
+
+type Wanted = KeyOptions & { readonly range?: RangeRequest | undefined }
+
+const opened = async (sse: Sse, input: Input, wanted: Wanted): Promise<Omit<Pumped, 'output'>> => {
+  if (input.file === undefined) {
+    const { stream } = await sse.decryptPipe(wanted)
+    return { source: input.pipe, total: undefined, through: [stream] }
+  }
+  const { stream, stored } = await sse.decryptFile(input.file, wanted)
+  return { source: input.file.bytes(stored), total: stored.end - stored.start + 1, through: [stream] }
+}
+
+/** `sse-kms decrypt`. */
+export const decrypt: Command = command({
+  name: 'decrypt',
+  usage: ['--keyring DIR [--range RANGE] [FILE] [-o FILE]', '--customer-key FILE [--range RANGE] [FILE] [-o FILE]'],
+  about: [
+    'Decrypts FILE, or stdin, to stdout or to the file that -o names. Only files under keys of the key store ' +
+      'are opened. Of a file that is named, a range reads only what it needs; from a pipe everything is read and ' +
+      'checked.',
+    'Nothing leaves before it was authenticated. But what stands at the front of a pipe leaves before its end ' +
+      'was seen: where a file may be cut, heed the exit status, or write with -o, which leaves nothing then.',
+  ],
+  options,
+  examples: [
+    'sse-kms decrypt --keyring ./keys report.pdf.sse -o report.pdf',
+    'sse-kms decrypt --keyring ./keys < photos.tar.sse | tar x',
+    'sse-kms decrypt --keyring ./keys --range 0-1023 big.sse | xxd',
+    'sse-kms decrypt --customer-key ./my.key --context project=atlas notes.sse',
+  ],
+  positionals: 1,
+  run: async (args, io) => {
+    const [path] = args.positionals
+    const output = args.text('output')
+    const range = rangeOf(args.text('range'))
+    const context = contextOf(args)
+    await withInput(path, io, async input => {
+      const keys = await openKeys(args, io)
+      try {
+        const sse = createSse({ kms: keys.kms, accept: await keys.accepted(args.text('key')) })
+        await pump(io, { ...(await opened(sse, input, { context, range })), output })
+      } finally {
+        keys.close()
+      }
+    })
+  },
+})

@@ -1,0 +1,77 @@
+/** `sse-kms encrypt`: a file or a pipe into a self-describing file (SKF1). */
+import { type SuiteId } from '../cipher/suite.ts'
+import { createSse } from '../object/node.ts'
+import type { Option } from './arguments.ts'
+import { command, type Command, commonOptions } from './command.ts'
+import { usage } from './failure.ts'
+import { type Input, type Source, withInput } from './input.ts'
+import { pump } from './pump.ts'
+import { contextOf, keyOptions, openKeys } from './sse-options.ts'
+
+const options = {
+  ...keyOptions,
+  key: {
+    value: 'KEY',
+    help: 'the master key: ARN, id or alias/NAME; else the oldest enabled one, else the default key',
+  },
+  suite: { value: 'N', help: '1: AES-256-GCM (default), 2: Cobblestone-256, 3: ChaCha20-Poly1305, 5: large segments' },
+  output: { value: 'FILE', short: 'o', help: 'write there, whole or not at all, instead of to stdout' },
+  ...commonOptions,
+} as const satisfies Record<string, Option>
+
+const suites: ReadonlyMap<string, SuiteId> = new Map([
+  ['1', 1],
+  ['2', 2],
+  ['3', 3],
+  ['5', 5],
+])
+
+const suiteOf = (text: string): SuiteId => {
+  const suite = suites.get(text)
+  if (suite === undefined) throw usage(`--suite ${text} is unknown: use 1, 2, 3 or 5`)
+  return suite
+}
+
+/** An empty file may be one of /proc, which has more to say than its length. */
+const sourceOf = ({ file, pipe }: Input): { readonly source: Source; readonly length: number | undefined } =>
+  file === undefined ? { source: pipe, length: undefined } : { source: file.bytes(), length: file.size || undefined }
+
+/** `sse-kms encrypt`. */
+export const encrypt: Command = command({
+  name: 'encrypt',
+  usage: ['--keyring DIR [--key KEY] [FILE] [-o FILE]', '--customer-key FILE [FILE] [-o FILE]'],
+  about: [
+    'Encrypts FILE, or stdin, to stdout or to the file that -o names. The output says itself what it was ' +
+      'encrypted with (see sse-kms inspect), but not the key. A file is encrypted with its length stated; from a ' +
+      'pipe, a reader finds the length at the end.',
+    'An entry of the encryption context is stored in the clear beside the data, and must be the same when it is ' +
+      'decrypted. One whose name begins with "aws:" is not stored: whoever decrypts must give it.',
+  ],
+  options,
+  examples: [
+    'sse-kms encrypt --keyring ./keys report.pdf -o report.pdf.sse',
+    'tar c photos | sse-kms encrypt --keyring ./keys --key alias/photos > photos.tar.sse',
+    'sse-kms encrypt --customer-key ./my.key --context project=atlas notes.txt -o notes.sse',
+  ],
+  positionals: 1,
+  run: async (args, io) => {
+    const [path] = args.positionals
+    const output = args.text('output')
+    const suite = suiteOf(args.text('suite') ?? '1')
+    const context = contextOf(args)
+    if (output === undefined && io.stdout.isTTY === true) {
+      throw usage('the output is binary, and stdout is a terminal', 'Name a file with -o FILE, or insist with -o -.')
+    }
+    await withInput(path, io, async input => {
+      const keys = await openKeys(args, io)
+      try {
+        const accept = [{ provider: keys.kms.name, keyId: await keys.choose(args.text('key')) }]
+        const { source, length } = sourceOf(input)
+        const { stream } = await createSse({ kms: keys.kms, accept, suite }).encrypt({ context, length, file: true })
+        await pump(io, { source, total: length, through: [stream], output })
+      } finally {
+        keys.close()
+      }
+    })
+  },
+})

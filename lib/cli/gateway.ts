@@ -1,0 +1,113 @@
+/** Starts the gateway that a configuration describes: key store, object store, handler, server. */
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { join } from 'node:path'
+import { SseError } from '../errors.ts'
+import { serviceDomain } from '../gateway/encryption.ts'
+import { type AccessLogEntry, createGateway, type GatewayHandler } from '../gateway/gateway.ts'
+import { LocalKms } from '../kms/local.ts'
+import { createSse } from '../object/node.ts'
+import { createProfile } from '../sse/profile.ts'
+import { openFileStore } from '../store/file.ts'
+import type { Config } from './config.ts'
+import type { RunningGateway } from './serve.ts'
+
+/** Milliseconds that a request under way may still take once the server is told to stop. */
+const grace = 10_000
+/** Milliseconds without a byte after which a connection is closed. */
+const idle = 120_000
+
+const listening = async (handler: GatewayHandler, { tls, listen }: Config): Promise<Server> => {
+  const server =
+    tls === undefined
+      ? createServer(handler)
+      : createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) }, handler)
+  server.on('checkContinue', handler)
+  server.requestTimeout = 0 // a large body may take as long as it keeps coming
+  server.setTimeout(idle)
+  server.listen(listen.port, listen.host)
+  await once(server, 'listening')
+  return server
+}
+
+const addressOf = (server: Server, { tls, listen }: Config): string => {
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : listen.port
+  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
+}
+
+/** A line of the log: what happened, never a secret or a body. */
+export const logLine = (entry: AccessLogEntry, form: 'text' | 'json'): string => {
+  const { error, ...rest } = entry
+  const cause = error?.cause instanceof Error ? `: ${error.cause.message}` : ''
+  const problem = error === undefined ? undefined : `${error.code}: ${error.message}${error.status >= 500 ? cause : ''}`
+  if (form === 'json') return JSON.stringify({ ...rest, error: problem })
+  const { time, remote, user = '-', action = '-', method, path, status, milliseconds } = rest
+  return [time, remote, user, action, method, path, status, `${milliseconds}ms`, problem].filter(Boolean).join(' ')
+}
+
+const started = async (
+  config: Config,
+  handler: GatewayHandler,
+  release: () => Promise<void>,
+): Promise<RunningGateway> => {
+  try {
+    const server = await listening(handler, config)
+    const close = async (): Promise<void> => {
+      const closed = once(server, 'close')
+      server.close()
+      server.closeIdleConnections()
+      const timer = setTimeout(() => server.closeAllConnections(), grace)
+      await closed
+      clearTimeout(timer)
+      await release()
+    }
+    return { address: addressOf(server, config), close }
+  } catch (cause) {
+    await release()
+    const message = `cannot listen on ${config.listen.host}:${config.listen.port}: ${String(cause)}. Choose another address with --listen.`
+    throw new SseError('FileFailed', { message, cause })
+  }
+}
+
+/** Starts the gateway. `InvalidConfig`, `KeyringLocked`, `StoreFailed`, `FileFailed` where the address or a certificate cannot be used. */
+export const startGateway = async (config: Config): Promise<RunningGateway> => {
+  const { data, region, profile, customerKeys, baseEncryption, lenientParts, tenants, hosts, log } = config
+  if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
+    throw new SseError('InvalidConfig', {
+      message: `tenants: the domain id ${serviceDomain} is the service's own. Use another.`,
+    })
+  }
+  const kms = await LocalKms.open(join(data, 'keys'), { root: config.rootKey })
+  const store = await openFileStore(join(data, 'objects')).catch((error: unknown) => {
+    kms.close()
+    throw error
+  })
+  const expire = () =>
+    kms.destroyExpired().catch((error: unknown) => process.emitWarning(`keys past their date: ${String(error)}`))
+  const daily = setInterval(expire, 86_400_000).unref()
+  await expire()
+  const handler = createGateway({
+    store,
+    kms,
+    sse: createSse({ kms, accept: [] }),
+    profile: createProfile(profile, {
+      region,
+      lenientParts,
+      ...(customerKeys === undefined ? {} : { customerKeys }),
+      ...(baseEncryption === undefined ? {} : { baseEncryption }),
+    }),
+    tenants,
+    users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
+    hosts,
+    log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
+  })
+  return started(config, handler, async () => {
+    clearInterval(daily)
+    await store.close()
+    kms.close()
+  })
+}

@@ -1,0 +1,185 @@
+/** `sse-kms keys`: the master keys of a key store, one's own or a server's. */
+import { checkAlias } from '../kms/key-name.ts'
+import type { LocalKms } from '../kms/local.ts'
+import type { KeyDescription, KeyQuery, KeyScope } from '../kms/provider.ts'
+import { type Arguments, hint, type Option } from './arguments.ts'
+import { command, type Command, commonOptions } from './command.ts'
+import { usage } from './failure.ts'
+import { print } from './io.ts'
+import {
+  asUsage,
+  dataPlace,
+  keyringPlace,
+  keyStoreOptions,
+  localScope,
+  namedScope,
+  type KeyStorePlace,
+  openKeyStore,
+} from './key-store.ts'
+
+const options = {
+  ...keyStoreOptions,
+  data: { value: 'DIR', help: 'the key store of a server with this data folder; it may be running' },
+  alias: { value: 'NAME', help: 'create: a first alias of the new key' },
+  days: { value: 'N', help: 'delete: destroy the key after so many days, 7 to 30 (30)' },
+  ...commonOptions,
+} as const satisfies Record<string, Option>
+
+type KeysArguments = Arguments<keyof typeof options>
+
+const next = 'See sse-kms help keys.'
+
+const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`
+
+const date = (time: number | undefined): string => new Date(Number(time)).toISOString().replace(/\.\d+Z$/, 'Z')
+
+const columns: readonly (readonly [title: string, cell: (key: KeyDescription) => string])[] = [
+  ['KEY', key => key.keyId],
+  ['STATE', ({ state, deletion }) => (deletion === undefined ? state : `${state} (${date(deletion)})`)],
+  ['MADE BY', key => key.origin],
+  ['VERSION', key => String(key.version)],
+  ['CREATED', key => date(key.created)],
+  ['ALIASES', key => key.aliases.map(alias => `alias/${alias}`).join(' ') || '-'],
+]
+
+const table = (keys: readonly KeyDescription[]): string => {
+  const padded = columns.map(([title, cell]) => {
+    const width = Math.max(title.length, ...keys.map(key => cell(key).length))
+    return { title: title.padEnd(width), cell: (key: KeyDescription) => cell(key).padEnd(width) }
+  })
+  const head = padded.map(({ title }) => title)
+  return [head, ...keys.map(key => padded.map(({ cell }) => cell(key)))]
+    .map(row => `${row.join('  ').trimEnd()}\n`)
+    .join('')
+}
+
+/** What an action works on. */
+interface Call {
+  readonly kms: LocalKms
+  readonly args: KeysArguments
+  readonly scope: KeyScope | undefined
+  readonly key: KeyQuery
+}
+
+interface Action {
+  readonly takesKey: boolean
+  /** Resolves to what is printed. */
+  run(call: Call): Promise<string>
+}
+
+const days = (args: KeysArguments): number => {
+  const text = args.text('days') ?? '30'
+  const n = Number(text)
+  if (!/^\d+$/.test(text) || n < 7 || n > 30) throw usage(`--days ${text} is no number from 7 to 30`, next)
+  return n
+}
+
+const scoped = (scope: KeyScope | undefined): KeyScope => {
+  if (scope === undefined) throw usage('--data needs --region and --domain to make a key in', next)
+  return scope
+}
+
+const create = async ({ kms, args, scope }: Call): Promise<string> => {
+  const key = await kms.createKey({ ...scoped(scope), alias: args.text('alias') })
+  return args.flag('json') ? json(key) : `${key.keyId}\n`
+}
+
+const list = async ({ kms, args }: Call): Promise<string> => {
+  const keys = await kms.listKeys({ region: args.text('region'), domainId: args.text('domain') })
+  return args.flag('json') ? json(keys) : table(keys)
+}
+
+const said = ({ keyId, state, version, deletion }: KeyDescription): string =>
+  deletion === undefined
+    ? `${keyId} is ${state}, version ${version}.\n`
+    : `${keyId} will be destroyed on ${date(deletion)}, and with it all that lies under it.\n`
+
+const change = (make: (call: Call) => Promise<KeyDescription>): Action => ({
+  takesKey: true,
+  run: async call => {
+    const key = await make(call)
+    return call.args.flag('json') ? json(key) : said(key)
+  },
+})
+
+const actions: ReadonlyMap<string, Action> = new Map([
+  ['create', { takesKey: false, run: create }],
+  ['list', { takesKey: false, run: list }],
+  ['disable', change(({ kms, key }) => kms.disableKey(key))],
+  ['enable', change(({ kms, key }) => kms.enableKey(key))],
+  ['rotate', change(({ kms, key }) => kms.rotateKey(key))],
+  ['delete', change(({ kms, key, args }) => kms.scheduleDeletion(key, { days: days(args) }))],
+  ['undelete', change(({ kms, key }) => kms.cancelDeletion(key))],
+])
+
+const find = (name: string | undefined): Action => {
+  const names = [...actions.keys()]
+  if (name === undefined) throw usage(`say what to do: keys ${names.join(', ')}`, next)
+  const action = actions.get(name)
+  if (action === undefined) throw usage(`unknown action keys ${name}`, hint(name, names) ?? next)
+  return action
+}
+
+/** Refuses what belongs to another action, before anything happens. */
+const check = (name: string | undefined, { takesKey }: Action, key: string | undefined, args: KeysArguments): void => {
+  if (takesKey && key === undefined) throw usage(`keys ${name} needs a key: its ARN, id or alias/NAME`, next)
+  if (!takesKey && key !== undefined) throw usage(`unexpected argument ${key}`, next)
+  const alias = args.text('alias')
+  if (alias !== undefined && name !== 'create') throw usage(`keys ${name} takes no --alias`, next)
+  if (alias !== undefined) asUsage(() => checkAlias(alias))
+  if (args.text('days') !== undefined && name !== 'delete') throw usage(`keys ${name} takes no --days`, next)
+  days(args)
+}
+
+const placeOf = (args: KeysArguments): { readonly place: KeyStorePlace; readonly scope: KeyScope | undefined } => {
+  const keyring = args.text('keyring')
+  const data = args.text('data')
+  if (keyring !== undefined && data !== undefined) throw usage('--keyring and --data exclude each other', next)
+  if (keyring !== undefined) return { place: keyringPlace(keyring), scope: localScope(args) }
+  if (data !== undefined) return { place: dataPlace(data), scope: namedScope(args) }
+  throw usage('name a key store with --keyring DIR or --data DIR', next)
+}
+
+/** `sse-kms keys`. */
+export const keys: Command = command({
+  name: 'keys',
+  usage: [
+    'create [--alias NAME] --keyring DIR',
+    'list --keyring DIR',
+    'disable|enable|rotate|delete|undelete KEY --keyring DIR',
+    '… --data DIR --region REGION --domain DOMAIN',
+  ],
+  about: [
+    "Works on the master keys of a key store: a folder of one's own (--keyring), or the data folder of a server " +
+      '(--data), which may be running and heeds the change at once. KEY is an ARN, or an id or alias/NAME in the ' +
+      'region and domain given.',
+    'create prints the ARN of the new key and nothing else. A key store that does not exist is made, with its ' +
+      'root key.',
+    'rotate gives a key a new version, which wraps from then on; what older versions wrapped still opens. ' +
+      'delete destroys a key after a waiting time, and what lies under it is lost then; undelete, until then, ' +
+      'leaves it disabled.',
+  ],
+  options,
+  examples: [
+    'key=$(sse-kms keys create --keyring ./keys --alias photos)',
+    'sse-kms keys list --keyring ./keys',
+    'sse-kms keys rotate alias/photos --keyring ./keys',
+    'sse-kms keys disable "$key" --keyring ./keys',
+    'sse-kms keys list --data ./data --region sichuan --domain domainiddomainiddomainiddoma0001 --json',
+  ],
+  positionals: 2,
+  run: async (args, io) => {
+    const [name, key] = args.positionals
+    const action = find(name)
+    check(name, action, key, args)
+    const { place, scope } = placeOf(args)
+    const isNew = name === 'create'
+    if (isNew) scoped(scope)
+    const kms = await openKeyStore(args, io, place, isNew)
+    try {
+      await print(io.stdout, await action.run({ kms, args, scope, key: { keyId: key ?? '', scope } }))
+    } finally {
+      kms.close()
+    }
+  },
+})

@@ -1,0 +1,124 @@
+/**
+ * The records that are stored or sent (format.md, section 7):
+ *
+ *     envelope   "SKE1" | wrap record | descriptor[108] | part table (36 n)
+ *     file       "SKF1" | u32 envelopeLen | envelope | streams
+ *     session    "SKU1" | u16 suite | u16 0 | bodyId[16] | wrap record
+ *     receipt    "SKR1" | row[36], part 1..10 000 | u16 len | sealed values
+ */
+import { concat, u16, u32, utf8 } from '../bytes.ts'
+import { bodyIdSize, type Suite, suites } from '../cipher/suite.ts'
+import { malformed, Reader } from './codec.ts'
+import { type Descriptor, descriptorSize, parseDescriptor } from './descriptor.ts'
+import { encodeRow, maxParts, type PartRow, readRow, rowSize } from './part-table.ts'
+import { maxSealed } from './sealed-values.ts'
+import { readRecord, type WrapRecord } from './wrap-record.ts'
+
+const envelopeMagic = utf8('SKE1')
+const fileMagic = utf8('SKF1')
+const sessionMagic = utf8('SKU1')
+const receiptMagic = utf8('SKR1')
+
+/** The longest envelope. */
+export const maxEnvelope = 374_491
+/** Bytes of a file in front of its envelope. */
+export const filePrefixSize = 8
+
+/** An envelope, parsed: claims until key and descriptor were verified. */
+export interface Envelope {
+  /** The data key, wrapped: replaced by copy, rename and rotation. */
+  readonly record: WrapRecord
+  /** What the object is: never changed. */
+  readonly descriptor: Descriptor
+  /** The part table's bytes. */
+  readonly table: Uint8Array
+}
+
+/** The bytes of an envelope. */
+export const encodeEnvelope = (record: WrapRecord, descriptor: Uint8Array, table: Uint8Array): Uint8Array =>
+  concat(envelopeMagic, record.bytes, descriptor, table)
+
+/**
+ * Parses an envelope; `file` says that it stands in a file, where the length may be unknown. `NotAuthentic` where it is malformed.
+ *
+ * {@includeCode ../../test/examples/reference.test.ts#envelope}
+ */
+export const parseEnvelope = (bytes: Uint8Array, file = false): Envelope => {
+  if (bytes.length > maxEnvelope) malformed()
+  const reader = new Reader(bytes)
+  reader.expect(envelopeMagic)
+  const record = readRecord(reader)
+  const descriptor = parseDescriptor(reader.bytes(descriptorSize), file)
+  const table = reader.bytes(descriptor.parts * rowSize)
+  reader.end()
+  return { record, descriptor, table }
+}
+
+/** What stands in front of the streams of a file. */
+export const filePrefix = (envelope: Uint8Array): Uint8Array => concat(fileMagic, u32(envelope.length), envelope)
+
+/** Length of the envelope that follows a file's first 8 bytes; `NotAuthentic` where this is no such file. */
+export const parseFilePrefix = (bytes: Uint8Array): number => {
+  const reader = new Reader(bytes)
+  reader.expect(fileMagic)
+  const size = reader.u32()
+  reader.end()
+  return size >= 1 && size <= maxEnvelope ? size : malformed()
+}
+
+/** An upload between Initiate and Complete. */
+export interface Session {
+  /** Suite of all parts. */
+  readonly suite: Suite
+  /** 16 random bytes, the same for all parts. */
+  readonly bodyId: Uint8Array
+  /** The data key, wrapped. */
+  readonly record: WrapRecord
+}
+
+/** The bytes of a session. */
+export const encodeSession = ({ suite, bodyId, record }: Session): Uint8Array =>
+  concat(sessionMagic, u16(suite.id), u16(0), bodyId, record.bytes)
+
+/**
+ * Parses a session; `NotAuthentic` where it is malformed.
+ *
+ * {@includeCode ../../test/examples/reference.test.ts#parts}
+ */
+export const parseSession = (bytes: Uint8Array): Session => {
+  const reader = new Reader(bytes)
+  reader.expect(sessionMagic)
+  const suite = suites.get(reader.u16()) ?? malformed()
+  if (reader.u16() !== 0) malformed()
+  const bodyId = reader.bytes(bodyIdSize)
+  const record = readRecord(reader)
+  reader.end()
+  return { suite, bodyId, record }
+}
+
+/** An acknowledged part. */
+export interface Receipt {
+  /** Part number, plaintext length and salt of the attempt. */
+  readonly row: PartRow
+  /** Sealed values, or no bytes. */
+  readonly values: Uint8Array
+}
+
+/** The bytes of a receipt. */
+export const encodeReceipt = ({ row, values }: Receipt): Uint8Array =>
+  concat(receiptMagic, encodeRow(row), u16(values.length), values)
+
+/**
+ * Parses a receipt; `NotAuthentic` where it is malformed.
+ *
+ * {@includeCode ../../test/examples/reference.test.ts#parts}
+ */
+export const parseReceipt = (bytes: Uint8Array): Receipt => {
+  const reader = new Reader(bytes)
+  reader.expect(receiptMagic)
+  const row = readRow(reader)
+  const values = reader.bytes(reader.u16())
+  reader.end()
+  if (row.part < 1 || row.part > maxParts || row.length === Infinity || values.length > maxSealed) malformed()
+  return { row, values }
+}

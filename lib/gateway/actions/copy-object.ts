@@ -1,0 +1,131 @@
+/**
+ * CopyObject: inside a tenant a sealed object gets a new wrap record over the same bytes; whatever else is asked for is decrypted and
+ * encrypted while it flows. The target's encryption is the request's, the bucket's or the profile's, never the source's.
+ */
+import { wipe } from '../../bytes.ts'
+import { SseError } from '../../errors.ts'
+import { assertSelfCopyLegal, planCopy } from '../../sse/copy.ts'
+import { managedNames, customerNames, obsNames, s3Names } from '../../sse/names.ts'
+import { sameTenant } from '../../sse/tenancy.ts'
+import type { NewObject } from '../../store/store.ts'
+import { refuseStranger } from '../access.ts'
+import { answerXml } from '../answer.ts'
+import { requestedAttributes } from '../attributes.ts'
+import { bucketEncryption } from '../bucket-settings.ts'
+import { changeCondition } from '../conditions.ts'
+import type { Context, OwnedBucket } from '../context.ts'
+import { type CopySource, openSource, sourceBody } from '../copy-source.ts'
+import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../encryption.ts'
+import { objectHeaders } from '../metadata.ts'
+import { digestsFor, hasMd5Etag, receiveObject } from '../receive.ts'
+
+/** COPY or REPLACE. */
+const directive = (ctx: Context, name: string): 'COPY' | 'REPLACE' => {
+  const value = ctx.header(`x-amz-${name}`) ?? ctx.header(`x-obs-${name}`) ?? 'COPY'
+  if (value === 'COPY' || value === 'REPLACE') return value
+  throw new SseError('InvalidArgument', {
+    message: `Unknown ${name}. Use COPY or REPLACE.`,
+    details: { ArgumentName: `x-amz-${name}`, ArgumentValue: value },
+  })
+}
+
+const namesEncryption = (ctx: Context): boolean =>
+  [s3Names, obsNames]
+    .flatMap(names => [...managedNames(names), ...customerNames(names.customer)])
+    .some(name => ctx.header(name) !== undefined)
+
+/** Metadata, tags and notes of the target: the source's, or the request's. */
+const describeTarget = (ctx: Context, target: OwnedBucket, source: CopySource, encryption: WriteEncryption) => {
+  const asked = requestedAttributes(ctx, target, ctx.key())
+  const { tags, parts } = source.record.attributes
+  const keepsTags = directive(ctx, 'tagging-directive') === 'COPY' && tags !== undefined
+  const { tags: _own, ...others } = asked
+  return {
+    headers: directive(ctx, 'metadata-directive') === 'COPY' ? source.record.headers : objectHeaders(ctx.headers),
+    attributes: {
+      ...(keepsTags ? { ...others, tags } : asked),
+      ...(parts === undefined ? {} : { parts }),
+      ...noteEncryption(encryption),
+    },
+  }
+}
+
+/** A new envelope over the source's bytes, and the ETag that the object has under it. */
+const rewrapped = async (ctx: Context, source: CopySource, encryption: WriteEncryption) => {
+  const { envelope } = source.record
+  if (encryption.kind === 'plain' || envelope === undefined) throw new SseError('NotAuthentic')
+  const { sse } = ctx.options
+  const next = await sse.rewrap(envelope, { ...source.read.options, to: encryption.options })
+  const { etag, driver } = await sse.decrypt(next, { ...encryption.options, held: source.body.size })
+  driver.dispose()
+  return { envelope: next, etag: hasMd5Etag(encryption.kind) ? source.record.etag : etag }
+}
+
+type Described = ReturnType<typeof describeTarget> & Pick<NewObject, 'kind' | 'owner' | 'modified'>
+
+const carryOut = async (
+  ctx: Context,
+  target: OwnedBucket,
+  source: CopySource,
+  encryption: WriteEncryption,
+  common: Described,
+) => {
+  const { store, profile } = ctx.options
+  const { record } = source
+  const key = ctx.key()
+  const asked = changeCondition(ctx.header)
+  const condition: NonNullable<typeof asked> = current => {
+    refuseStranger(target, current)
+    asked?.(current)
+  }
+  const plan = planCopy({
+    profile,
+    source: record.kind,
+    target: encryption.kind,
+    sameTenant: sameTenant(source.owned.owner, target.owner),
+  })
+  if (plan === 'copy' || plan === 'rewrap') {
+    const { size, values } = record
+    const body = plan === 'copy' ? { etag: record.etag } : { ...(await rewrapped(ctx, source, encryption)), values }
+    const from = { ...source.name, version: record.version }
+    return store.copyObject(from, { bucket: target.bucket.name, key }, { ...common, size, ...body }, { condition })
+  }
+  const incoming = await sourceBody(ctx, source, digestsFor(encryption.kind))
+  const { size, etag, envelope, values, body } = await receiveObject(ctx, encryption, incoming)
+  const { parts: _parts, ...attributes } = common.attributes
+  const written = { ...common, attributes, size, etag, envelope, values }
+  return store.putObject(target.bucket.name, key, written, body, { condition })
+}
+
+/** Copies an object. */
+export const copyObject = async (ctx: Context): Promise<void> => {
+  const key = ctx.key()
+  const target = await ctx.openBucket('s3:PutObject')
+  const encryption = await decideWrite(ctx, target, key)
+  try {
+    const source = await openSource(ctx)
+    try {
+      if (source.name.bucket === target.bucket.name && source.name.key === key) {
+        assertSelfCopyLegal({
+          replacesMetadata: directive(ctx, 'metadata-directive') === 'REPLACE',
+          namesStorageClass: ctx.header('x-amz-storage-class') !== undefined,
+          namesEncryption: namesEncryption(ctx),
+          bucketHasEncryption: bucketEncryption(target.bucket) !== undefined,
+        })
+      }
+      const described = describeTarget(ctx, target, source, encryption)
+      const common = { ...described, kind: encryption.kind, owner: target.owner.domainId, modified: ctx.now() }
+      const { etag, modified } = await carryOut(ctx, target, source, encryption, common)
+      answerXml(
+        ctx.res,
+        'CopyObjectResult',
+        { LastModified: new Date(modified).toISOString(), ETag: `"${etag}"` },
+        encryptionHeaders(ctx, 'copy', encryption.kind === 'plain' ? encryption : encryption.answer),
+      )
+    } finally {
+      await source.close()
+    }
+  } finally {
+    if (encryption.kind !== 'plain') wipe(encryption.options.customerKey)
+  }
+}

@@ -1,0 +1,178 @@
+/** GetObject and HeadObject. GET verifies everything before a byte leaves; HEAD answers what the record claims. */
+import { pipeline } from 'node:stream/promises'
+import type { Readable } from 'node:stream'
+import { SseError } from '../../errors.ts'
+import type { ByteRange } from '../../segment/layout.ts'
+import { type RangeRequest, resolveRange } from '../../segment/layout.ts'
+import { refuseOnOther } from '../../sse/request.ts'
+import type { ObjectEncryption } from '../../sse/response.ts'
+import type { ObjectRecord, ObjectSummary } from '../../store/store.ts'
+import { noSuchKey } from '../access.ts'
+import { answerEmpty, type AnswerHeaders, setHeaders } from '../answer.ts'
+import { isNotModified, isRangeFor } from '../conditions.ts'
+import type { Context } from '../context.ts'
+import { decideRead, describeStored, encryptionHeaders } from '../encryption.ts'
+import { answerMetadata } from '../metadata.ts'
+import { overriddenHeaders } from '../overrides.ts'
+import { partRange } from '../parts.ts'
+import { parseRange } from '../range.ts'
+import { storedTags } from '../tags.ts'
+import { partNumberOf } from './upload-part.ts'
+
+const recordHeaders = (ctx: Context, record: ObjectSummary): AnswerHeaders => ({
+  ...answerMetadata(record.headers, ctx.dialect),
+  'content-type': record.headers['content-type'] ?? 'binary/octet-stream',
+  etag: `"${record.etag}"`,
+  'last-modified': new Date(record.modified).toUTCString(),
+  'accept-ranges': 'bytes',
+  'x-amz-tagging-count': storedTags(record.attributes['tags']).length || undefined,
+})
+
+/** Status and headers of an answer with `range` of `total` bytes. */
+const rangeHeaders = (range: ByteRange | undefined, total: number): AnswerHeaders =>
+  range === undefined
+    ? { 'content-length': total }
+    : {
+        'content-length': range.end - range.start + 1,
+        'content-range': `bytes ${range.start}-${range.end}/${total}`,
+      }
+
+/** 416 says how long the object is. */
+const withTotal = (error: unknown, total: number): unknown =>
+  error instanceof SseError && error.code === 'RangeNotSatisfiable'
+    ? new SseError('RangeNotSatisfiable', { details: { ActualObjectSize: String(total), 'x-none': '' } })
+    : error
+
+/** What of an object a request wants. */
+interface Wish {
+  readonly range: RangeRequest | undefined
+  /** Headers that say more of it than the object does. */
+  readonly headers: AnswerHeaders
+}
+
+const wishOf = (ctx: Context, record: ObjectRecord): Wish => {
+  const headers = overriddenHeaders(ctx)
+  const asked = ctx.header('range')
+  if (!ctx.query.has('partNumber')) {
+    return { range: isRangeFor(ctx.header, record) ? parseRange(asked) : undefined, headers }
+  }
+  const number = partNumberOf(ctx)
+  if (asked !== undefined) {
+    const message = 'Cannot specify both Range header and partNumber query parameter. Leave one of them out.'
+    throw new SseError('InvalidRequest', { message })
+  }
+  const { range, count } = partRange(record, number)
+  return { range, headers: { ...headers, 'x-amz-mp-parts-count': count } }
+}
+
+/** 304: what a cache keeps, and no body. */
+const answerNotModified = (ctx: Context, record: ObjectSummary): void => {
+  const { etag, 'last-modified': modified } = recordHeaders(ctx, record)
+  const { 'cache-control': cacheControl, expires } = record.headers
+  answerEmpty(ctx.res, 304, { etag, 'last-modified': modified, 'cache-control': cacheControl, expires })
+}
+
+/** What a GET sends. */
+interface Answer {
+  readonly body: Readable
+  readonly range: ByteRange | undefined
+  readonly total: number
+  readonly encryption: ObjectEncryption
+}
+
+/** Waits until the first bytes were verified, or the end: until then an error can still be answered. */
+const firstBytes = (stream: Readable): Promise<void> =>
+  new Promise((resolve, reject) => {
+    stream.once('readable', resolve)
+    stream.once('end', resolve)
+    stream.once('error', reject)
+  })
+
+/** Answers an object, or a range of it. */
+export const getObject = async (ctx: Context): Promise<void> => {
+  const key = ctx.key()
+  const owned = await ctx.openBucket('s3:GetObject')
+  const { bucket } = owned
+  refuseOnOther('get', ctx.header)
+  const opened = await ctx.options.store.openObject(bucket.name, key)
+  if (opened === undefined) throw noSuchKey(owned, key)
+  const { record, body } = opened
+  try {
+    const read = await decideRead(ctx, owned, key, record)
+    try {
+      const wish = wishOf(ctx, record)
+      if (isNotModified(ctx.header, record)) return answerNotModified(ctx, record)
+      const answer = await openAnswer(ctx, record, body, read, wish.range)
+      await send(ctx, { ...recordHeaders(ctx, record), ...wish.headers }, answer)
+    } catch (error) {
+      throw withTotal(error, record.size)
+    } finally {
+      read.release()
+    }
+  } finally {
+    await body.close()
+  }
+}
+
+const openAnswer = async (
+  ctx: Context,
+  record: ObjectRecord,
+  body: { readonly size: number; read(range?: Partial<ByteRange>): Readable },
+  read: Awaited<ReturnType<typeof decideRead>>,
+  request: RangeRequest | undefined,
+): Promise<Answer> => {
+  if (record.kind === 'plain') {
+    if (body.size !== record.size) throw new SseError('StoreFailed')
+    const range = request === undefined ? undefined : resolveRange(request, record.size)
+    return { body: body.read(range), range, total: record.size, encryption: read.answer }
+  }
+  if (record.envelope === undefined) throw new SseError('NotAuthentic')
+  const plain = await ctx.options.sse.decrypt(record.envelope, {
+    ...read.options,
+    held: body.size,
+    etag: record.kind === 'sse-s3' ? undefined : record.etag,
+    range: request,
+  })
+  const stored = body.read(plain.stored)
+  const { stream } = plain
+  pipeline(stored, stream).catch(() => undefined) // reported by the stream itself
+  const encryption = record.kind === 'sse-kms' ? { ...read.answer, keyArn: plain.keyId } : read.answer
+  return { body: stream, range: plain.range, total: plain.plaintextLength, encryption }
+}
+
+const send = async (
+  ctx: Context,
+  headers: AnswerHeaders,
+  { body, range, total, encryption }: Answer,
+): Promise<void> => {
+  await firstBytes(body)
+  setHeaders(ctx.res, {
+    ...headers,
+    ...rangeHeaders(range, total),
+    ...encryptionHeaders(ctx, 'get', encryption),
+  })
+  ctx.res.statusCode = range === undefined ? 200 : 206
+  await pipeline(body, ctx.res)
+}
+
+/** Answers what the record says of an object. */
+export const headObject = async (ctx: Context): Promise<void> => {
+  const key = ctx.key()
+  const owned = await ctx.openBucket('s3:GetObject')
+  const { bucket } = owned
+  refuseOnOther('head', ctx.header)
+  const record = await ctx.options.store.getObject(bucket.name, key)
+  if (record === undefined) throw noSuchKey(owned, key)
+  const read = await decideRead(ctx, owned, key, record)
+  read.release()
+  const wish = wishOf(ctx, record)
+  if (isNotModified(ctx.header, record)) return answerNotModified(ctx, record)
+  const range = wish.range === undefined ? undefined : resolveRange(wish.range, record.size)
+  const answer = record.kind === 'sse-c' ? read.answer : describeStored(record)
+  answerEmpty(ctx.res, range === undefined ? 200 : 206, {
+    ...recordHeaders(ctx, record),
+    ...wish.headers,
+    ...rangeHeaders(range, record.size),
+    ...encryptionHeaders(ctx, 'head', answer),
+  })
+}

@@ -1,0 +1,16 @@
+/** PutObject: decide, then receive the body into the store, sealed while it flows. */
+import { answerEmpty } from '../answer.ts'
+import { incomingBody } from '../body.ts'
+import { changeCondition } from '../conditions.ts'
+import type { Context } from '../context.ts'
+import { writeObject } from '../write-object.ts'
+
+/** Stores an object. */
+export const putObject = async (ctx: Context): Promise<void> => {
+  const key = ctx.key()
+  const owned = await ctx.openBucket('s3:PutObject')
+  const condition = changeCondition(ctx.header)
+  const body = (digests: Parameters<typeof incomingBody>[1]) => incomingBody(ctx, digests)
+  const { headers } = await writeObject(ctx, { operation: 'put', owned, key, condition, body })
+  answerEmpty(ctx.res, 200, headers)
+}

@@ -1,0 +1,51 @@
+/** Reads the body of a request: nothing of it before it is asked for, so that `Expect: 100-continue` is answered after the decision. */
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { fromUtf8 } from '../bytes.ts'
+import { type ErrorCode, SseError } from '../errors.ts'
+import type { Context } from './context.ts'
+import { type DigestAlgorithm } from './digest.ts'
+import { openBody, type RequestBody } from './request-body.ts'
+
+/** A body that is about to be received. */
+export interface IncomingBody extends RequestBody {
+  /** Asks the client for the body and begins to read it. */
+  start(): Readable
+}
+
+/** Asks the client for the body, where it waits to be asked. Not decoded, and not checked. */
+export const askForBody = (ctx: Context): Readable => {
+  if (/^100-continue$/i.test(ctx.req.headers.expect ?? '')) ctx.res.writeContinue()
+  return ctx.req
+}
+
+/** The body of a write; its length must be known: `MissingContentLength`. `digests` are computed in any case. */
+export const incomingBody = (ctx: Context, digests: readonly DigestAlgorithm[] = []): IncomingBody => {
+  const body = openBody(ctx.authentication.body, ctx.headers, { always: digests })
+  if (body.length === undefined) throw new SseError('MissingContentLength')
+  return { ...body, start: () => askForBody(ctx) }
+}
+
+/** A small body as text, checked like any other; `EntityTooLarge` above `limit` bytes, `malformed` where it is not UTF-8. */
+export const readBody = async (ctx: Context, limit: number, malformed: ErrorCode = 'MalformedXML'): Promise<string> => {
+  const body = openBody(ctx.authentication.body, ctx.headers)
+  if ((body.length ?? 0) > limit) throw new SseError('EntityTooLarge')
+  const chunks: Uint8Array[] = []
+  let size = 0
+  await pipeline([
+    askForBody(ctx),
+    ...body.stages,
+    async (source: AsyncIterable<Uint8Array>) => {
+      for await (const chunk of source) {
+        size += chunk.length
+        if (size > limit) throw new SseError('EntityTooLarge')
+        chunks.push(chunk)
+      }
+    },
+  ])
+  try {
+    return fromUtf8(Buffer.concat(chunks))
+  } catch (cause) {
+    throw new SseError(malformed, { cause })
+  }
+}

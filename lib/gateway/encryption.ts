@@ -1,0 +1,164 @@
+/**
+ * The rules of encryption at work in a gateway: which key a write uses, which keys a stored object may lie under, and what an answer says of
+ * it. Decisions are those of `sse/`; keys come from configuration and the authenticated request, never from the store.
+ */
+import { wipe } from '../bytes.ts'
+import { SseError } from '../errors.ts'
+import type { AcceptedKey } from '../object/accept.ts'
+import type { KeyOptions } from '../object/sse.ts'
+import { authorizeRead, authorizeWrite, type KmsDecision } from '../sse/authorize.ts'
+import { assertReadKeyFits, parseReadHeaders } from '../sse/customer-key.ts'
+import { keyQuery } from '../sse/key-id.ts'
+import type { EncryptionKind } from '../sse/names.ts'
+import { parseWriteHeaders } from '../sse/request.ts'
+import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from '../sse/response.ts'
+import { assertKeyUsable } from '../sse/rules.ts'
+import type { Tenant } from '../sse/tenancy.ts'
+import { bucketEncryption } from './bucket-settings.ts'
+import type { Context, OwnedBucket } from './context.ts'
+
+/** `arn:aws:s3:::bucket/key`: what binds a data key to the object's name. */
+export const objectArn = (bucket: string, key: string): string => `arn:aws:s3:::${bucket}/${key}`
+
+/** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
+export const serviceDomain = 'sse-s3'
+
+/** How a body is to be encrypted, its key described and usable. */
+export type WriteEncryption =
+  | { readonly kind: 'plain' }
+  | {
+      readonly kind: 'sse-s3' | 'sse-kms' | 'sse-c'
+      /** What {@link Sse} is called with. */
+      readonly options: KeyOptions & { readonly keyId?: string }
+      /** What is answered and noted. */
+      readonly answer: ObjectEncryption
+    }
+
+/** Tenant and region, as the KMS wants them. */
+const scopeOf = (ctx: Context, domainId: string) => ({ region: ctx.options.profile.region, domainId })
+
+const kmsKey = async (ctx: Context, owner: Tenant, decision: KmsDecision): Promise<string> => {
+  const { kms, profile } = ctx.options
+  const scope = scopeOf(ctx, owner.domainId)
+  const key =
+    decision.key === 'default' ? await kms.defaultKey(scope) : await kms.describeKey(keyQuery(decision.key, scope))
+  assertKeyUsable(profile, key, owner)
+  return key.keyId
+}
+
+/** Decides how a write to the named object encrypts: headers, role and tenant, then the key. */
+export const decideWrite = async (
+  ctx: Context,
+  { bucket, owner }: OwnedBucket,
+  key: string,
+  headers = ctx.header,
+): Promise<WriteEncryption> => {
+  const arn = objectArn(bucket.name, key)
+  const request = parseWriteHeaders(headers, { secure: ctx.secure, objectArn: arn })
+  const { profile } = ctx.options
+  const decision = authorizeWrite({
+    profile,
+    requester: ctx.requester,
+    owner,
+    request,
+    bucketDefault: bucketEncryption(bucket),
+  })
+  const system = { 'aws:s3:arn': arn }
+  switch (decision.kind) {
+    case 'plain':
+      return decision
+    case 'sse-c': {
+      const { key: customerKey, keyMd5 } = decision
+      return { kind: 'sse-c', options: { context: system, customerKey }, answer: { kind: 'sse-c', keyMd5 } }
+    }
+    case 'sse-s3': {
+      const { keyId } = await ctx.options.kms.defaultKey(scopeOf(ctx, serviceDomain))
+      return { kind: 'sse-s3', options: { keyId, accept: [keyId], context: system }, answer: decision }
+    }
+    case 'sse-kms': {
+      const keyId = await kmsKey(ctx, owner, decision)
+      const context = new Map([...decision.context, ...Object.entries(system)])
+      const answer = { kind: 'sse-kms', keyArn: keyId, context: decision.context } as const
+      return { kind: 'sse-kms', options: { keyId, accept: [keyId], context }, answer }
+    }
+  }
+}
+
+/** The keys that an object of this tenant may lie under, by the kind that it is read as. */
+export const acceptedKeys = async (
+  ctx: Context,
+  kind: EncryptionKind,
+  owner: Tenant,
+): Promise<readonly AcceptedKey[]> => {
+  const { kms, profile } = ctx.options
+  const keys = await kms.listKeys(scopeOf(ctx, kind === 'sse-s3' ? serviceDomain : owner.domainId))
+  return keys
+    .filter(({ origin }) => kind === 'sse-s3' || profile.customerKeys || origin === 'service')
+    .map(({ keyId }) => ({ provider: kms.name, keyId }))
+}
+
+/** What a stored object is read with; `release` wipes a customer's key. */
+export interface ReadEncryption {
+  readonly options: KeyOptions
+  readonly answer: ObjectEncryption
+  /** Wipes what the request brought. */
+  release(): void
+}
+
+/** What is known of a stored object without its key. */
+export interface StoredKind {
+  readonly kind: EncryptionKind
+  readonly attributes: Readonly<Record<string, string>>
+  /** Of an object, not of an upload. */
+  readonly version?: string | undefined
+}
+
+/**
+ * Decides whether the caller may read an object of this kind, and with which keys. `parse` finds the customer's key that came for it:
+ * by default in the headers of a read.
+ */
+export const decideRead = async (
+  ctx: Context,
+  { bucket, owner, onlyVersion }: OwnedBucket,
+  key: string,
+  object: StoredKind,
+  parse: typeof parseReadHeaders = parseReadHeaders,
+): Promise<ReadEncryption> => {
+  if (onlyVersion !== undefined && object.version !== onlyVersion) throw new SseError('AccessDenied')
+  const request = parse(ctx.header, { secure: ctx.secure })
+  const release = () => wipe(request?.key)
+  try {
+    assertReadKeyFits(object.kind, request)
+    authorizeRead({ profile: ctx.options.profile, requester: ctx.requester, owner }, object.kind)
+    const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
+    if (request !== undefined) {
+      const answer = { kind: 'sse-c', keyMd5: request.keyMd5 } as const
+      return { options: { context, customerKey: request.key }, answer, release }
+    }
+    const accept = object.kind === 'plain' ? [] : await acceptedKeys(ctx, object.kind, owner)
+    return { options: { context, accept }, answer: describeStored(object), release }
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+/** What HEAD and listings say of an object's encryption, from its record: a claim. */
+export const describeStored = ({ kind, attributes }: StoredKind): ObjectEncryption => {
+  if (kind === 'sse-kms') {
+    const bucketKey = attributes['bucketKey'] === 'true'
+    return { kind, keyArn: attributes['keyId'] ?? '', bucketKey }
+  }
+  return kind === 'sse-c' ? { kind, keyMd5: '' } : { kind }
+}
+
+/** What of an encryption is noted in an object's record. */
+export const noteEncryption = (encryption: WriteEncryption): Readonly<Record<string, string>> =>
+  encryption.kind === 'sse-kms' && encryption.answer.kind === 'sse-kms' ? { keyId: encryption.answer.keyArn } : {}
+
+/** The SSE headers of an answer, in the client's dialect. */
+export const encryptionHeaders = (
+  ctx: Context,
+  operation: AnsweredOperation,
+  answer: ObjectEncryption,
+): Readonly<Record<string, string>> => Object.fromEntries(sseResponseHeaders(operation, answer, ctx.dialect))

@@ -1,0 +1,51 @@
+/**
+ * The headers of a request, parsed once from what came over the wire, so that what was signed is what is read. Values are as `node:http`
+ * gives them: one character a byte.
+ */
+import type { Query } from './route.ts'
+
+/** Headers by name in lower case; several of one name are joined by a comma, in the order in which they came. */
+export type RequestHeaders = ReadonlyMap<string, string>
+
+/** A text without the spaces and tabs around it; other white space may be bytes of UTF-8 here. */
+export const trimmed = (text: string): string => text.replace(/^[ \t]+|[ \t]+$/g, '')
+
+/** Parses node's `rawHeaders` (name, value, name, …); spaces and tabs around a value go. */
+export const parseHeaders = (rawHeaders: readonly string[]): RequestHeaders => {
+  const headers = new Map<string, string>()
+  let name = ''
+  for (const [i, text] of rawHeaders.entries()) {
+    if (i % 2 === 0) {
+      name = text.toLowerCase()
+      continue
+    }
+    const value = trimmed(text)
+    const before = headers.get(name)
+    headers.set(name, before === undefined ? value : `${before},${value}`)
+  }
+  return headers
+}
+
+const ofThePresigning = new Set(
+  ['algorithm', 'credential', 'date', 'expires', 'signedheaders', 'signature'].map(name => `x-amz-${name}`),
+)
+// SDKs put these into presigned URLs though they cannot know the body yet; Amazon S3 ignores them there.
+const ofAnotherBody = /^x-amz-(sdk-checksum-algorithm|checksum-(?!(algorithm|mode|type)$).*)$/
+
+/** One character a byte, as headers have it. */
+export const asHeader = (text: string): string => Buffer.from(text).toString('latin1')
+
+/**
+ * The headers that the query of a presigned URL carries: parameters that begin with `prefix` and those of `others`. They count below the headers
+ * that were sent, and only once the caller knows that they are signed.
+ */
+export const carriedHeaders = (query: Query, prefix: string, others: readonly string[] = []): RequestHeaders => {
+  const carried = new Map<string, string>()
+  for (const [parameter, value] of query) {
+    const name = parameter.toLowerCase()
+    if (!(name.startsWith(prefix) || others.includes(name))) continue
+    if (carried.has(name) || ofThePresigning.has(name) || ofAnotherBody.test(name)) continue
+    carried.set(name, asHeader(value))
+  }
+  return carried
+}

@@ -1,0 +1,80 @@
+/**
+ * Receives a body into the store: decoded and checked, sealed while it flows. The end of the stream comes only after every check held, so a
+ * body that failed one is never committed.
+ */
+import { pipeline } from 'node:stream/promises'
+import { hex, wipe } from '../bytes.ts'
+import { valueIds, type Values } from '../envelope/sealed-values.ts'
+import type { BodyWriter } from '../store/store.ts'
+import type { IncomingBody } from './body.ts'
+import type { Context } from './context.ts'
+import type { DigestAlgorithm } from './digest.ts'
+import type { WriteEncryption } from './encryption.ts'
+
+/** A body in the store, belonging to nothing yet. */
+export interface ReceivedBody {
+  readonly body: BodyWriter
+  /** Bytes of plaintext. */
+  readonly size: number
+  /** Without quotes. */
+  readonly etag: string
+  readonly envelope: Uint8Array | undefined
+  readonly values: Uint8Array | undefined
+}
+
+/** Whether clients expect the ETag of such an object to be the MD5 of its plaintext (semantics, section 4). */
+export const hasMd5Etag = (kind: WriteEncryption['kind']): boolean => kind === 'plain' || kind === 'sse-s3'
+
+/** Digests that a body of this kind needs in any case. */
+export const digestsFor = (kind: WriteEncryption['kind']): readonly DigestAlgorithm[] =>
+  hasMd5Etag(kind) ? ['md5'] : []
+
+/** What is sealed beside a body: the checksum that the client sent, and the MD5 where it is the ETag. */
+export const valuesOf = (incoming: IncomingBody, kind: WriteEncryption['kind']): Values => {
+  const values = new Map<number, Uint8Array>()
+  for (const [name, digest] of incoming.digests()) {
+    if (name === incoming.checksum || (name === 'md5' && hasMd5Etag(kind))) values.set(valueIds[name].id, digest)
+  }
+  return values
+}
+
+/** Receives the body of an object. Rejects with what is wrong with it, and leaves nothing behind then. Wipes a customer's key. */
+export const receiveObject = async (
+  ctx: Context,
+  encryption: WriteEncryption,
+  incoming: IncomingBody,
+): Promise<ReceivedBody> => {
+  const { store, sse } = ctx.options
+  const { kind } = encryption
+  const md5 = (): string => hex(incoming.digests().get('md5') ?? new Uint8Array(0))
+  if (encryption.kind === 'plain') {
+    const body = await store.createBody({ expectedSize: incoming.length })
+    await fill(body, incoming)
+    return { body, size: body.size, etag: md5(), envelope: undefined, values: undefined }
+  }
+  try {
+    const values = () => valuesOf(incoming, kind)
+    const put = await sse.encrypt({ ...encryption.options, length: incoming.length, values })
+    const body = await store.createBody({ expectedSize: put.planned?.storedLength })
+    await fill(body, incoming, put.stream)
+    const sealed = put.result()
+    const etag = hasMd5Etag(kind) ? md5() : sealed.etag
+    return { body, size: sealed.plaintextLength, etag, envelope: sealed.envelope, values: sealed.values }
+  } finally {
+    wipe(encryption.options.customerKey)
+  }
+}
+
+/** Fills a body from the request, through its checks and, where given, a seal; discards it where anything fails. */
+export const fill = async (
+  body: BodyWriter,
+  incoming: IncomingBody,
+  ...seal: readonly NodeJS.ReadWriteStream[]
+): Promise<void> => {
+  try {
+    await pipeline([incoming.start(), ...incoming.stages, ...seal, body.writable])
+  } catch (error) {
+    await body.discard()
+    throw error
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Server-side encryption with KMS-managed keys as composable streams, for Node. `createSse` is where to begin; `LocalKms` is the embedded
+ * key manager; the rest is what a custom server needs around them.
+ *
+ * @module
+ */
+export { errorTable, SseError, type ErrorCode, type ErrorRow, type SseErrorOptions } from './errors.ts'
+export type { MaybePromise } from './bytes.ts'
+export * from './common.ts'
+export { nodeEngine } from './cipher/node.ts'
+export { type KeyFilter, LocalKms, type LocalKmsOptions, type NewKey } from './kms/local.ts'
+export type {
+  RootKeyBytes,
+  RootKeyEnvironment,
+  RootKeyFile,
+  RootKeyPassphrase,
+  RootKeySource,
+  ScryptCost,
+} from './kms/root-key.ts'
+export { createSse, type NodeSkins, type Sse } from './object/node.ts'
+export { toTransform } from './segment/transform.ts'

@@ -1,0 +1,49 @@
+/** A data key in memory: 32 bytes that are wiped, and that no log, message, JSON or inspection shows. */
+import { keySize } from '../cipher/suite.ts'
+import { wipe } from '../bytes.ts'
+
+const inspect = Symbol.for('nodejs.util.inspect.custom')
+const hidden = '[data key]'
+
+/**
+ * Holds a data key until {@link DataKey.dispose}.
+ *
+ * {@includeCode ../../test/examples/reference.test.ts#data-key}
+ */
+export class DataKey {
+  readonly #bytes: Uint8Array
+  #disposed = false
+
+  /** Takes ownership of 32 bytes; they must not be shared or pooled memory. */
+  constructor(bytes: Uint8Array) {
+    if (bytes.length !== keySize) throw new RangeError(`a data key has ${keySize} bytes`)
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, keySize) // never a Buffer, whose slice is no copy
+  }
+
+  /** The key itself, not a copy; `TypeError` once it was wiped. */
+  get bytes(): Uint8Array {
+    if (this.#disposed) throw new TypeError('the data key was wiped already')
+    return this.#bytes
+  }
+
+  /** Overwrites the key; may be called twice. */
+  dispose(): void {
+    this.#disposed = true
+    wipe(this.#bytes)
+  }
+
+  /** Never the key. */
+  toJSON(): string {
+    return hidden
+  }
+
+  /** Never the key. */
+  toString(): string {
+    return hidden
+  }
+
+  // What `util.inspect` and `console.log` show. (A method of that name has no type that declarations could state.)
+  static {
+    Object.defineProperty(DataKey.prototype, inspect, { value: () => hidden })
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The wraps that are computed here (format.md, section 6), in bytes:
+ *
+ *     wrapAlg 2   u32 key version ‖ wrapSalt[32] ‖ AES-256-KW(KEK, DEK)[40]
+ *     wrapAlg 3   u16 len ‖ inner[len] ‖ wrapSalt[32] ‖ AES-256-KW(KEK, DEK)[40]     inner: a bucket key, under the bucket context
+ *     wrapAlg 4   the same bytes                                                      inner: an outer key, under the object context
+ */
+import { concat, u16, u32, view, wipe } from '../bytes.ts'
+import { deriveKek } from '../cipher/derive.ts'
+import type { Primitives } from '../cipher/engine.ts'
+import { randomBytes } from '../cipher/random.ts'
+import { SseError } from '../errors.ts'
+import type { EncryptionContext } from './context.ts'
+import { DataKey } from './data-key.ts'
+import type { KmsProvider, WrapAlg, WrappedKey } from './provider.ts'
+
+const saltBytes = 32
+const wrappedBytes = 40
+/** Bytes of a wrapAlg 2 blob. */
+export const localBlobSize = 76
+/** The longest inner blob of wrapAlg 3 and 4. */
+export const maxInner = 6070
+
+const malformed = (): never => {
+  throw new SseError('NotAuthentic')
+}
+
+const seal = async (
+  engine: Primitives,
+  kekSource: Uint8Array,
+  wrapAlg: WrapAlg,
+  dek: DataKey,
+  context: EncryptionContext,
+): Promise<Uint8Array> => {
+  const salt = randomBytes(saltBytes)
+  const kek = await deriveKek(engine, kekSource, wrapAlg, salt, context.canonical)
+  try {
+    return concat(salt, await engine.wrap(kek, dek.bytes))
+  } finally {
+    wipe(kek)
+  }
+}
+
+const open = async (
+  engine: Primitives,
+  kekSource: Uint8Array,
+  wrapAlg: WrapAlg,
+  sealed: Uint8Array,
+  context: EncryptionContext,
+): Promise<DataKey> => {
+  const kek = await deriveKek(engine, kekSource, wrapAlg, sealed.subarray(0, saltBytes), context.canonical)
+  try {
+    return new DataKey(await engine.unwrap(kek, sealed.subarray(saltBytes)))
+  } finally {
+    wipe(kek)
+  }
+}
+
+/** The key version of a wrapAlg 2 blob; `NotAuthentic` where it has another length. */
+export const localVersion = (blob: Uint8Array): number =>
+  blob.length === localBlobSize ? view(blob).getUint32(0) : malformed()
+
+/** A wrapAlg 2 blob of a data key under a key of 32 bytes; version 0 for a customer's key, else from 1. */
+export const wrapLocal = async (
+  engine: Primitives,
+  key: Uint8Array,
+  version: number,
+  dek: DataKey,
+  context: EncryptionContext,
+): Promise<Uint8Array> => concat(u32(version), await seal(engine, key, 2, dek, context))
+
+/** The data key of a wrapAlg 2 blob; `NotAuthentic` under another key or context. */
+export const unwrapLocal = async (
+  engine: Primitives,
+  key: Uint8Array,
+  blob: Uint8Array,
+  context: EncryptionContext,
+): Promise<DataKey> => {
+  localVersion(blob)
+  return open(engine, key, 2, blob.subarray(4), context)
+}
+
+/** The inner wrap of a wrapAlg 3 or 4 blob, as its provider made it, and what follows it; `NotAuthentic` where lengths contradict. */
+export const splitNested = (wrapped: WrappedKey): { readonly inner: WrappedKey; readonly rest: Uint8Array } => {
+  const { blob, provider, keyId } = wrapped
+  const size = blob.length < 2 ? 0 : view(blob).getUint16(0)
+  if (size < 1 || size > maxInner || blob.length !== 2 + size + saltBytes + wrappedBytes) return malformed()
+  const inner = blob.slice(2, 2 + size)
+  const wrapAlg = provider === 'local' ? 2 : 1
+  if (wrapAlg === 2 && localVersion(inner) === 0) return malformed()
+  return { inner: { provider, keyId, wrapAlg, blob: inner }, rest: blob.subarray(2 + size) }
+}
+
+/**
+ * Wraps a data key under a bucket key (wrapAlg 3) or an outer key (4), of which `inner` is the provider's own wrap.
+ */
+export const wrapNested = async (
+  engine: Primitives,
+  wrapAlg: 3 | 4,
+  kekKey: DataKey,
+  inner: WrappedKey,
+  dek: DataKey,
+  context: EncryptionContext,
+): Promise<WrappedKey> => {
+  if (inner.blob.length > maxInner) throw new RangeError(`an inner blob has at most ${maxInner} bytes`)
+  const sealed = await seal(engine, kekKey.bytes, wrapAlg, dek, context)
+  return { ...inner, wrapAlg, blob: concat(u16(inner.blob.length), inner.blob, sealed) }
+}
+
+/** The data key under a bucket key or outer key. */
+export const unwrapNested = async (
+  engine: Primitives,
+  wrapped: WrappedKey,
+  kekKey: DataKey,
+  context: EncryptionContext,
+): Promise<DataKey> => open(engine, kekKey.bytes, wrapped.wrapAlg, splitNested(wrapped).rest, context)
+
+/**
+ * Unwraps a data key of any wrapAlg: 1 and 2 by the provider, 3 and 4 through the key that the provider unwraps first. The record's key
+ * must be an accepted one: check that before. The caller disposes the key.
+ */
+export const unwrapKey = async (
+  engine: Primitives,
+  provider: KmsProvider,
+  wrapped: WrappedKey,
+  context: EncryptionContext,
+  bucketContext: EncryptionContext | undefined,
+): Promise<DataKey> => {
+  if (wrapped.wrapAlg < 3) return provider.unwrapDataKey({ wrapped, context })
+  const innerContext = wrapped.wrapAlg === 3 ? bucketContext : context
+  if (innerContext === undefined) throw new TypeError('an object under a bucket key needs its bucket context')
+  const outer = await provider.unwrapDataKey({ wrapped: splitNested(wrapped).inner, context: innerContext })
+  try {
+    return await unwrapNested(engine, wrapped, outer, context)
+  } finally {
+    outer.dispose()
+  }
+}

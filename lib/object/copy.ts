@@ -1,0 +1,89 @@
+/**
+ * Copies (format.md, section 8): a rewrap replaces the wrap record over the same bytes, without reading one; a re-encryption decrypts and
+ * encrypts under a new data key while the bytes flow.
+ */
+import { wipe } from '../bytes.ts'
+import { deriveBody } from '../cipher/derive.ts'
+import { verifyDescriptor } from '../envelope/descriptor.ts'
+import { encodeEnvelope, type Envelope, parseEnvelope } from '../envelope/envelope.ts'
+import { encodeRecord } from '../envelope/wrap-record.ts'
+import { type EncryptionContext, storedContext } from '../kms/context.ts'
+import type { KmsProvider, WrappedKey } from '../kms/provider.ts'
+import { unwrapKey } from '../kms/wrap.ts'
+import type { Driver } from '../segment/driver.ts'
+import { type Decryption, unlock, type UnlockParts } from './decrypt.ts'
+import { assertAccepted } from './accept.ts'
+
+/** The target of a rewrap. */
+export interface RewrapTarget {
+  readonly provider: KmsProvider
+  /** Full id of the target's master key. */
+  readonly keyId: string
+  /** The target's context. */
+  readonly context: EncryptionContext
+}
+
+const rewrapKey = async (envelope: Envelope, source: UnlockParts, to: RewrapTarget): Promise<WrappedKey> => {
+  const { wrapped, context: stored } = envelope.record
+  // A blob that the provider made moves inside it; a bucket key's never leaves its bucket, and across providers the key is unwrapped here.
+  if (wrapped.wrapAlg < 3 && wrapped.provider === to.provider.name && source.provider === to.provider) {
+    assertAccepted(wrapped, source.accept)
+    return to.provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to })
+  }
+  const key = await unlock(envelope.record, source)
+  try {
+    return await to.provider.wrapDataKey(key, to)
+  } finally {
+    key.dispose()
+  }
+}
+
+/**
+ * A new envelope over the same bytes, under another master key or context. The new record is unwrapped once and must open the descriptor
+ * before it is returned, so that the old one may be deleted. `file` says that the envelope stands in a file.
+ */
+export const rewrapEnvelope = async (
+  bytes: Uint8Array,
+  source: UnlockParts,
+  to: RewrapTarget,
+  file = false,
+): Promise<Uint8Array> => {
+  const envelope = parseEnvelope(bytes, file)
+  const record = encodeRecord(await rewrapKey(envelope, source, to), to.context.stored)
+  const key = await unwrapKey(source.engine, to.provider, record.wrapped, to.context, undefined)
+  try {
+    const keys = await deriveBody(source.engine, key.bytes, envelope.descriptor.bodyId)
+    try {
+      await verifyDescriptor(source.engine, keys.descriptor, envelope.descriptor, envelope.table)
+    } finally {
+      wipe(keys.descriptor, keys.etag, keys.aux)
+    }
+  } finally {
+    key.dispose()
+  }
+  return encodeEnvelope(record, envelope.descriptor.bytes, envelope.table)
+}
+
+/** Decrypts with one driver and encrypts with the other: the source's stored bytes in, the target's streams out. */
+export const reencrypt = (from: Decryption, into: Driver): Driver => {
+  const through = async (run: (emit: (bytes: Uint8Array) => void) => unknown, emit: (bytes: Uint8Array) => void) => {
+    const plaintext: Uint8Array[] = []
+    try {
+      await run(bytes => plaintext.push(bytes))
+      for (const piece of plaintext) await into.write(piece, emit)
+    } finally {
+      wipe(...plaintext)
+    }
+  }
+  return {
+    write: (chunk, emit) => through(take => from.driver.write(chunk, take), emit),
+    end: async emit => {
+      await through(take => from.driver.end(take), emit)
+      await into.end(emit)
+    },
+    dispose: () => {
+      from.driver.dispose()
+      into.dispose()
+    },
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Decrypts an object, or a range of it: the reader's checks in the order of the format (section 5), all of them before a byte leaves,
+ * then the segments that are needed and no others.
+ */
+import { copy, wipe } from '../bytes.ts'
+import { deriveBody, streamContext } from '../cipher/derive.ts'
+import type { Engine } from '../cipher/engine.ts'
+import { objectEtag, verifyDescriptor } from '../envelope/descriptor.ts'
+import { type Envelope, parseEnvelope } from '../envelope/envelope.ts'
+import type { PartRow } from '../envelope/part-table.ts'
+import { openValues, type Values } from '../envelope/sealed-values.ts'
+import { SseError } from '../errors.ts'
+import { type ContextInput, encryptionContext, storedContext } from '../kms/context.ts'
+import type { DataKey } from '../kms/data-key.ts'
+import type { KmsProvider } from '../kms/provider.ts'
+import { unwrapKey } from '../kms/wrap.ts'
+import type { Driver } from '../segment/driver.ts'
+import { open } from '../segment/drive.ts'
+import { type ByteRange, type RangeRequest, resolveRange, segmentRange, storedLength } from '../segment/layout.ts'
+import type { Span } from '../segment/reader.ts'
+import { type AcceptedKey, assertAccepted } from './accept.ts'
+
+/** How the data key of a stored object is got at. */
+export interface UnlockParts {
+  /** What computes. */
+  readonly engine: Engine
+  /** The KMS, or a customer's key. */
+  readonly provider: KmsProvider
+  /** The master keys that the object may lie under. */
+  readonly accept: readonly AcceptedKey[]
+  /** System entries, recomputed from the request; user entries, if given, must be the stored ones. */
+  readonly context?: ContextInput | undefined
+  /** The bucket's context, for objects under a bucket key (wrapAlg 3). */
+  readonly bucketContext?: ContextInput | undefined
+}
+
+/** What an object is decrypted with. */
+export interface DecryptParts extends UnlockParts {
+  /** The envelope's bytes. */
+  readonly envelope: Uint8Array
+  /** What to release; everything by default. Resolved against the authentic length. */
+  readonly range?: RangeRequest | undefined
+  /** Bytes of the streams that the store holds, where it can tell: they must be exactly the descriptor's. */
+  readonly held?: number | undefined
+  /** The ETag that the store claims; a keyed one must be the object's. */
+  readonly etag?: string | undefined
+  /** Sealed values that lie beside the envelope, to be opened. */
+  readonly values?: Uint8Array | undefined
+  /** Says that every stored byte comes, in order, though a range is asked for: a pipe. */
+  readonly sequential?: boolean | undefined
+}
+
+/** An object whose checks have passed. */
+export interface Decryption {
+  /** The stored bytes `stored` in, plaintext out. */
+  readonly driver: Driver
+  /** The stored bytes to read, both ends inclusive, counted from the first stream. */
+  readonly stored: ByteRange
+  /** The range that is released; `undefined` for the whole object. */
+  readonly range: ByteRange | undefined
+  /** Plaintext bytes that are released; `Infinity` in a file of unknown length. */
+  readonly length: number
+  /** Plaintext bytes of the object; `Infinity` in a file of unknown length. */
+  readonly plaintextLength: number
+  /** The object's keyed ETag, without quotes. */
+  readonly etag: string
+  /** Full id of the master key; empty with a customer's key. */
+  readonly keyId: string
+  /** Part numbers and plaintext lengths, in order. */
+  readonly parts: readonly PartRow[]
+  /** Sealed values, opened; none where none were given. */
+  readonly values: Values
+}
+
+/** Unwraps the data key of a parsed envelope: accepted keys, context, provider. The caller disposes it. */
+export const unlock = async (record: Envelope['record'], parts: UnlockParts): Promise<DataKey> => {
+  assertAccepted(record.wrapped, parts.accept)
+  const context = storedContext(record.context, parts.context)
+  const bucket = parts.bucketContext === undefined ? undefined : encryptionContext(parts.bucketContext)
+  if (record.wrapped.wrapAlg === 3 && bucket === undefined) {
+    throw new SseError('KeyNotAccepted', {
+      message: 'The object lies under a bucket key, which is not accepted here. Name its bucket context to accept it.',
+    })
+  }
+  return unwrapKey(parts.engine, parts.provider, record.wrapped, context, bucket)
+}
+
+/** The runs of segments to open, and where they lie. */
+interface Plan {
+  readonly spans: Iterable<Span>
+  readonly stored: ByteRange
+  readonly skip: number
+  readonly take: number
+}
+
+const plan = (
+  envelope: Envelope,
+  rows: readonly PartRow[],
+  range: ByteRange | undefined,
+  sequential: boolean,
+): Plan => {
+  const { suite, bodyId } = envelope.descriptor
+  const size = (row: PartRow) => (row.length === Infinity ? Infinity : storedLength(suite, row.length))
+  const whole = (row: PartRow): Span => ({
+    salt: row.salt,
+    context: streamContext(bodyId, row.part),
+    firstSegment: 0,
+    stored: size(row),
+    last: true,
+  })
+  function* all(): Iterable<Span> {
+    for (const row of rows) yield whole(row)
+  }
+  if (range === undefined || sequential) {
+    const end = rows.reduce((sum, row) => sum + size(row), 0) - 1
+    const take = range === undefined ? Infinity : range.end - range.start + 1
+    return { spans: all(), stored: { start: 0, end }, skip: range?.start ?? 0, take }
+  }
+  // One run of stored bytes: from the first segment with a byte of the range to the last. What lies between is read whole, the last
+  // segment of a stream and the streams of empty parts too, though they have no byte of the range.
+  const spans: Span[] = []
+  const stored = { start: 0, end: 0 }
+  let skip = 0
+  let plaintextAt = 0
+  let storedAt = 0
+  for (const row of rows) {
+    const first = range.start - plaintextAt
+    const last = range.end - plaintextAt
+    if (first < row.length && last >= 0) {
+      const run = segmentRange(suite, row.length, { start: Math.max(0, first), end: Math.min(last, row.length) })
+      const { firstSegment, storedStart, storedEnd } = run
+      spans.push({ ...whole(row), firstSegment, stored: storedEnd - storedStart, last: storedEnd === size(row) })
+      if (first >= 0) {
+        skip = first - run.plaintextStart
+        stored.start = storedAt + storedStart
+      }
+      stored.end = storedAt + storedEnd - 1
+    }
+    plaintextAt += row.length
+    storedAt += size(row)
+  }
+  return { spans, stored, skip, take: range.end - range.start + 1 }
+}
+
+/** An envelope whose checks have passed. */
+export interface Verified {
+  readonly engine: Engine
+  readonly envelope: Envelope
+  /** The data key; whoever asked for the checks disposes it. */
+  readonly key: DataKey
+  readonly rows: readonly PartRow[]
+  readonly etag: string
+  readonly values: Values
+}
+
+/** The reader's checks but those of range and stored length: accepted keys, unwrap, descriptor, table, ETag, sealed values. */
+export const verifyEnvelope = async (
+  envelope: Envelope,
+  parts: UnlockParts & Pick<DecryptParts, 'etag' | 'values'>,
+): Promise<Verified> => {
+  const { engine } = parts
+  const { descriptor, table, record } = envelope
+  const key = await unlock(record, parts)
+  const keys = await deriveBody(engine, key.bytes, descriptor.bodyId)
+  try {
+    const rows = await verifyDescriptor(engine, keys.descriptor, descriptor, table)
+    const etag = await objectEtag(engine, keys.etag, descriptor)
+    if (parts.etag !== undefined && parts.etag !== etag) throw new SseError('NotAuthentic')
+    const values = await openValues(engine, keys.aux, descriptor.bytes, parts.values ?? new Uint8Array(0))
+    return { engine, envelope, key, rows, etag, values }
+  } catch (error) {
+    key.dispose()
+    throw error
+  } finally {
+    wipe(keys.descriptor, keys.etag, keys.aux)
+  }
+}
+
+/** The driver of a verified object. The key is copied; `rows` may replace the table's where a file's length was established otherwise. */
+export const openVerified = (
+  { engine, envelope, key, rows: table, etag, values }: Verified,
+  parts: Pick<DecryptParts, 'range' | 'sequential'>,
+  rows: readonly PartRow[] = table,
+): Decryption => {
+  const plaintextLength = rows.reduce((sum, row) => sum + row.length, 0)
+  const range = parts.range === undefined ? undefined : resolveRange(parts.range, plaintextLength)
+  const { spans, stored, skip, take } = plan(envelope, rows, range, parts.sequential === true)
+  const driver = open(engine, { suite: envelope.descriptor.suite, dek: copy(key.bytes), spans, skip, take })
+  const length = range === undefined ? plaintextLength : take
+  const { keyId } = envelope.record.wrapped
+  return { driver, stored, range, length, plaintextLength, etag, keyId, parts: rows, values }
+}
+
+/**
+ * Checks an envelope and makes the driver that opens its object. Rejects before a byte is released: `NotAuthentic`, `KeyNotAccepted`,
+ * `WrongCustomerKey`, `RangeNotSatisfiable`, and the provider's errors.
+ */
+export const decryptBody = async (parts: DecryptParts): Promise<Decryption> => {
+  const envelope = parseEnvelope(parts.envelope)
+  const verified = await verifyEnvelope(envelope, parts)
+  try {
+    if (parts.held !== undefined && parts.held !== envelope.descriptor.storedLength) throw new SseError('NotAuthentic')
+    return openVerified(verified, parts)
+  } finally {
+    verified.key.dispose()
+  }
+}

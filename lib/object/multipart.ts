@@ -1,0 +1,326 @@
+/**
+ * Multipart uploads (format.md, section 8): one data key an upload, parts sealed on their own, in any order, on any machine; every
+ * attempt under a salt of its own. State lies in the session and the receipts, which the caller stores; nothing is kept here.
+ */
+import { base64url, copy, equal, hex, type MaybePromise, wipe } from '../bytes.ts'
+import { type BodyKeys, deriveBody, deriveStream, streamContext, uploadIdentity } from '../cipher/derive.ts'
+import type { Engine } from '../cipher/engine.ts'
+import { randomBytes } from '../cipher/random.ts'
+import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
+import { objectEtag, parseDescriptor, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
+import {
+  encodeEnvelope,
+  encodeReceipt,
+  encodeSession,
+  parseReceipt,
+  parseSession,
+  type Session,
+} from '../envelope/envelope.ts'
+import { maxParts, type PartRow, totals } from '../envelope/part-table.ts'
+import { openValues, partAad, sealValues, valueIds, type Values } from '../envelope/sealed-values.ts'
+import { encodeRecord } from '../envelope/wrap-record.ts'
+import { SseError } from '../errors.ts'
+import type { EncryptionContext } from '../kms/context.ts'
+import type { DataKey } from '../kms/data-key.ts'
+import type { KmsProvider } from '../kms/provider.ts'
+import { type Driver, strict } from '../segment/driver.ts'
+import { seal } from '../segment/drive.ts'
+import { storedLength } from '../segment/layout.ts'
+import { unlock, type UnlockParts } from './decrypt.ts'
+import { finished } from './encrypt.ts'
+
+/** A new upload. */
+export interface NewUpload {
+  /** 32 characters, alone or followed by a dot and the store's own id. */
+  readonly uploadId: string
+  /** To be stored until Complete; it holds the data key wrapped, and nothing secret in clear. */
+  readonly session: Uint8Array
+  /** Full id of the master key that was used. */
+  readonly keyId: string
+}
+
+/** What an upload is created with. */
+export interface CreateUploadParts {
+  readonly engine: Engine
+  readonly suite: Suite
+  readonly provider: KmsProvider
+  readonly keyId: string
+  readonly context: EncryptionContext
+  /** The store's own id, 1 to 512 of `[A-Za-z0-9._~-]`, appended to the uploadId. */
+  readonly own?: string | undefined
+}
+
+const idOf = async (engine: Engine, session: Uint8Array): Promise<string> =>
+  base64url(await uploadIdentity(engine, session))
+
+/** Creates an upload; one call to the KMS. */
+export const createUpload = async (parts: CreateUploadParts): Promise<NewUpload> => {
+  const { engine, suite, provider, keyId, context, own } = parts
+  if (own !== undefined && !/^[A-Za-z0-9._~-]{1,512}$/.test(own)) {
+    throw new RangeError("a store's own upload id is 1 to 512 of A-Z, a-z, 0-9, dot, underscore, tilde and hyphen")
+  }
+  const { key, wrapped } = await provider.generateDataKey({ keyId, context })
+  key.dispose()
+  const record = encodeRecord(wrapped, context.stored)
+  const session = encodeSession({ suite, bodyId: randomBytes(bodyIdSize), record })
+  const id = await idOf(engine, session)
+  return { uploadId: own === undefined ? id : `${id}.${own}`, session, keyId: wrapped.keyId }
+}
+
+/** An upload, unlocked: what parts and Complete need. `dispose` wipes its keys. */
+export interface OpenUpload {
+  readonly engine: Engine
+  readonly session: Session
+  readonly key: DataKey
+  readonly keys: BodyKeys
+  /** Wipes its keys; may be called twice. */
+  dispose(): void
+}
+
+/**
+ * Unlocks a stored session. The uploadId's first 32 characters must be the session's: `NoSuchUpload` otherwise; that the whole uploadId is
+ * the one that Initiate returned, the store looks up. Accepted keys are checked before the KMS is asked.
+ */
+export const openUpload = async (uploadId: string, session: Uint8Array, parts: UnlockParts): Promise<OpenUpload> => {
+  const { engine } = parts
+  const id = await idOf(engine, session)
+  if (uploadId !== id && !uploadId.startsWith(`${id}.`)) throw new SseError('NoSuchUpload')
+  const parsed = parseSession(session)
+  const key = await unlock(parsed.record, parts)
+  const keys = await deriveBody(engine, key.bytes, parsed.bodyId)
+  const dispose = () => {
+    key.dispose()
+    wipe(keys.descriptor, keys.etag, keys.aux)
+  }
+  return { engine, session: parsed, key, keys, dispose }
+}
+
+/** How a part is sealed. */
+export interface PartOptions {
+  /** Plaintext bytes, where they were declared. */
+  readonly length?: number | undefined
+  /** Asked once, after the last byte: values to seal into the receipt. */
+  readonly values?: (() => MaybePromise<Values>) | undefined
+}
+
+/** An acknowledged part. */
+export interface SealedPart {
+  /** To be stored with the attempt. */
+  readonly receipt: Uint8Array
+  /** What the client is answered, without quotes. */
+  readonly etag: string
+  /** Bytes of plaintext. */
+  readonly plaintextLength: number
+  /** Bytes of the attempt as it is stored. */
+  readonly storedLength: number
+  /** The attempt's salt in hex: names the attempt. */
+  readonly attempt: string
+}
+
+/** A part that is being encrypted. */
+export interface PartEncryption {
+  /** Plaintext in, the stream of the attempt out. */
+  readonly driver: Driver
+  /** The acknowledged part, once the stream has ended without an error; `TypeError` before. */
+  result(): SealedPart
+}
+
+/** Begins to encrypt one attempt of a part, under a new salt. The upload's keys are copied: it may be disposed at once. */
+export const encryptPart = async (
+  upload: OpenUpload,
+  part: number,
+  options: PartOptions = {},
+): Promise<PartEncryption> => {
+  const { engine, session } = upload
+  const { suite, bodyId } = session
+  if (!Number.isInteger(part) || part < 1 || part > maxParts) throw new RangeError(`a part number is 1 to ${maxParts}`)
+  if (options.length !== undefined) storedLength(suite, options.length)
+  const salt = randomBytes(saltSize)
+  const etagKey = copy(upload.keys.etag)
+  const auxKey = copy(upload.keys.aux)
+  const streamKeys = await deriveStream(engine, suite, upload.key.bytes, salt, streamContext(bodyId, part))
+  const stream = seal(engine, { suite, keys: streamKeys, salt, length: options.length })
+  let count = 0
+  let disposed = false
+  let sealed: SealedPart | undefined
+  const driver = strict({
+    write: (chunk, emit) => {
+      count += chunk.length
+      return stream.write(chunk, emit)
+    },
+    end: async emit => {
+      await stream.end(emit)
+      const row: PartRow = { part, length: count, salt }
+      const list = (await options.values?.()) ?? new Map<number, Uint8Array>()
+      const values = await sealValues(engine, auxKey, partAad(row), list)
+      const acknowledged: SealedPart = {
+        receipt: encodeReceipt({ row, values }),
+        etag: await partEtag(engine, etagKey, row),
+        plaintextLength: count,
+        storedLength: storedLength(suite, count),
+        attempt: hex(salt),
+      }
+      if (!disposed) sealed = acknowledged // else under keys that were wiped meanwhile
+    },
+    dispose: () => {
+      disposed = true
+      stream.dispose()
+      wipe(etagKey, auxKey)
+    },
+  })
+  return { driver, result: () => finished(sealed) }
+}
+
+/** A part as a client names it in Complete. */
+export interface NamedPart {
+  /** Part number, 1 to 10,000. */
+  readonly part: number
+  /** Without quotes. */
+  readonly etag: string
+}
+
+/** An acknowledged part, as listings show it. */
+export interface ListedPart extends PartRow {
+  /** Recomputed from the receipt: a stored ETag is never believed. */
+  readonly etag: string
+  /** The attempt's salt in hex. */
+  readonly attempt: string
+  /** Its sealed values, opened. */
+  readonly values: Values
+}
+
+/** Recomputes what listings show of stored receipts; `NotAuthentic` where one is malformed or its values do not open. */
+export const listParts = async (
+  upload: OpenUpload,
+  receipts: readonly Uint8Array[],
+): Promise<readonly ListedPart[]> => {
+  const { engine, keys } = upload
+  const listed: ListedPart[] = []
+  for (const bytes of receipts) {
+    const { row, values } = parseReceipt(bytes)
+    listed.push({
+      ...row,
+      etag: await partEtag(engine, keys.etag, row),
+      attempt: hex(row.salt),
+      values: await openValues(engine, keys.aux, partAad(row), values),
+    })
+  }
+  return listed
+}
+
+/** What a store really holds of an attempt. */
+export interface HeldAttempt {
+  /** Bytes as they are stored. */
+  readonly length: number
+  /** The first 24 bytes. */
+  readonly salt: Uint8Array
+}
+
+/** Parts are named in strictly ascending order: `InvalidPartOrder`. */
+export const assertPartOrder = (named: readonly NamedPart[]): void => {
+  for (const [i, { part }] of named.entries()) {
+    if (part <= (named[i - 1]?.part ?? 0)) throw new SseError('InvalidPartOrder')
+  }
+}
+
+/** How Complete is held to its parts. */
+export interface CompleteOptions {
+  /**
+   * What the store holds of an attempt: its length and first 24 bytes; `undefined` where there is none. A part whose attempt has not the
+   * length and salt of its receipt is `InvalidPart`.
+   */
+  readonly attempt?: ((part: ListedPart) => MaybePromise<HeldAttempt | undefined>) | undefined
+  /** Smallest plaintext of all parts but the last (S3: 5 MiB): `EntityTooSmall`. Default 0. */
+  readonly minimumPartSize?: number | undefined
+  /** A kind whose ETags are MD5s: parts are named by the MD5 that their receipts hold. */
+  readonly md5?: boolean | undefined
+  /** Asked with the chosen parts: values to seal beside the envelope. */
+  readonly values?: ((parts: readonly ListedPart[]) => MaybePromise<Values>) | undefined
+}
+
+/** A completed upload, to be committed: envelope and the chosen attempts together. */
+export interface CompletedUpload {
+  /** To be stored with the object. */
+  readonly envelope: Uint8Array
+  /** The object's ETag, without quotes. */
+  readonly etag: string
+  /** Bytes of plaintext. */
+  readonly plaintextLength: number
+  /** Bytes of all chosen attempts as they are stored. */
+  readonly storedLength: number
+  /** The chosen attempts, in object order. */
+  readonly parts: readonly ListedPart[]
+  /** Sealed values: no bytes where there are none. */
+  readonly values: Uint8Array
+  /** The descriptor's bytes in hex: what the upload's state is swapped to, so that a second Complete can be told from another one. */
+  readonly token: string
+}
+
+/**
+ * Completes an upload: the parts that the client names by ETag, out of the receipts in the order of their acknowledgement. Errors:
+ * `InvalidPartOrder`, `InvalidPart`, `EntityTooSmall`, `InvalidRequest` for no part or more than 10,000.
+ */
+export const completeUpload = async (
+  upload: OpenUpload,
+  named: readonly NamedPart[],
+  receipts: readonly Uint8Array[],
+  options: CompleteOptions = {},
+): Promise<CompletedUpload> => {
+  const { engine, keys, session } = upload
+  const { suite, bodyId, record } = session
+  if (named.length < 1 || named.length > maxParts) {
+    throw new SseError('InvalidRequest', {
+      message: `An upload is completed with 1 to ${maxParts} parts. Name each part once.`,
+    })
+  }
+  assertPartOrder(named)
+  const listed = await listParts(upload, receipts)
+  const chosen: ListedPart[] = []
+  for (const [i, { part, etag }] of named.entries()) {
+    const found = choose(listed, part, etag, options.md5 === true)
+    if (found === undefined) throw new SseError('InvalidPart', { details: { PartNumber: String(part), ETag: etag } })
+    if (i < named.length - 1 && found.length < (options.minimumPartSize ?? 0)) {
+      throw new SseError('EntityTooSmall', {
+        details: { PartNumber: String(part), ProposedSize: String(found.length) },
+      })
+    }
+    await checkAttempt(suite, found, options)
+    chosen.push(found)
+  }
+  const rows = chosen.map(({ part, length, salt }) => ({ part, length, salt }))
+  const { descriptor, table } = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
+  const sums = totals(suite, rows)
+  return {
+    envelope: encodeEnvelope(record, descriptor, table),
+    etag: await objectEtag(engine, keys.etag, parseDescriptor(descriptor, false)),
+    plaintextLength: sums.plaintext,
+    storedLength: sums.stored,
+    parts: chosen,
+    values: await sealValues(
+      engine,
+      keys.aux,
+      descriptor,
+      (await options.values?.(chosen)) ?? new Map<number, Uint8Array>(),
+    ),
+    token: hex(descriptor),
+  }
+}
+
+const choose = (listed: readonly ListedPart[], part: number, etag: string, md5: boolean): ListedPart | undefined => {
+  const matches = listed.filter(row => {
+    const digest = row.values.get(valueIds.md5.id)
+    return row.part === part && (md5 ? digest !== undefined && hex(digest) === etag : row.etag === etag)
+  })
+  // Attempts with the same MD5 hold the same bytes: the greatest salt, so that every machine chooses alike.
+  return matches.reduce<ListedPart | undefined>(
+    (best, row) => (best !== undefined && best.attempt > row.attempt ? best : row),
+    undefined,
+  )
+}
+
+const checkAttempt = async (suite: Suite, part: ListedPart, { attempt }: CompleteOptions): Promise<void> => {
+  if (attempt === undefined) return
+  const held = await attempt(part)
+  const right = held !== undefined && held.length === storedLength(suite, part.length) && equal(held.salt, part.salt)
+  if (!right) throw new SseError('InvalidPart', { details: { PartNumber: String(part.part), ETag: part.etag } })
+}

@@ -1,0 +1,331 @@
+/**
+ * The façade: what a server or pipeline calls. It joins a KMS, the accepted keys and an engine, and hands out bodies as drivers; `skin`
+ * dresses them as Node, stream-chain or Web streams. Free of `node:`; the entries choose the skins.
+ */
+import type { Engine } from '../cipher/engine.ts'
+import { type SuiteId, suiteOf } from '../cipher/suite.ts'
+import { fromText } from '../envelope/codec.ts'
+import { filePrefix, parseEnvelope } from '../envelope/envelope.ts'
+import type { WrapRecord } from '../envelope/wrap-record.ts'
+import { SseError } from '../errors.ts'
+import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
+import { customerKey } from '../kms/customer.ts'
+import type { KmsProvider } from '../kms/provider.ts'
+import type { Driver } from '../segment/driver.ts'
+import type { ByteRange, RangeRequest } from '../segment/layout.ts'
+import type { AcceptedKey } from './accept.ts'
+import { reencrypt, rewrapEnvelope } from './copy.ts'
+import { decryptBody, type Decryption, type DecryptParts, type UnlockParts } from './decrypt.ts'
+import { encryptBody, type Encryption, type EncryptParts } from './encrypt.ts'
+import { decryptFile, decryptPipe, type RandomAccess, readFileEnvelope } from './file.ts'
+import {
+  completeUpload,
+  type CompletedUpload,
+  type CompleteOptions,
+  createUpload,
+  encryptPart,
+  type ListedPart,
+  listParts,
+  type NamedPart,
+  type NewUpload,
+  type OpenUpload,
+  openUpload,
+  type PartEncryption,
+  type PartOptions,
+} from './multipart.ts'
+
+/** What {@link SseOf} is made of. */
+export interface SseOptions {
+  /** The key manager. */
+  readonly kms: KmsProvider
+  /** Master keys that objects may lie under: full ids of the KMS's keys, or keys with provider and lowest version. The first is the default. */
+  readonly accept: readonly (string | AcceptedKey)[]
+  /** Suite of new objects; 1 by default. */
+  readonly suite?: SuiteId | undefined
+  /** An engine; by default the first of the entry's that passes its self-test. */
+  readonly engine?: Engine | undefined
+}
+
+/** What every call may say. */
+export interface KeyOptions {
+  /** Encryption context: names that begin with `aws:` are bound but not stored, all others lie in the envelope. */
+  readonly context?: ContextInput | undefined
+  /** The bucket's context: accepts objects and uploads that lie under a bucket key (wrapAlg 3). Not for encryption. */
+  readonly bucketContext?: ContextInput | undefined
+  /** A customer's key of 32 bytes (SSE-C), instead of the KMS; it is copied and the copy wiped. */
+  readonly customerKey?: Uint8Array | undefined
+  /** Replaces the accepted keys for this call. */
+  readonly accept?: readonly (string | AcceptedKey)[] | undefined
+}
+
+/** How a body is encrypted. */
+export interface EncryptOptions extends KeyOptions, Pick<EncryptParts, 'length' | 'values' | 'file'> {
+  /** Full id of the master key; by default the first accepted one. It must be an accepted one. */
+  readonly keyId?: string | undefined
+}
+
+/** How an object is decrypted. */
+export interface DecryptOptions extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values'> {}
+
+/** How an upload is created. */
+export interface UploadOptions extends KeyOptions {
+  /** Full id of the master key; by default the first accepted one. */
+  readonly keyId?: string | undefined
+  /** The store's own upload id, appended to ours. */
+  readonly own?: string | undefined
+}
+
+/** A stored upload. */
+export interface StoredUpload {
+  /** As the client sent it. */
+  readonly uploadId: string
+  /** As it was stored under that id. */
+  readonly session: Uint8Array
+}
+
+/** Where a copy goes. `context` is the source's where it is left out. */
+export interface CopyTarget extends KeyOptions {
+  /** Full id of the target's master key; by default the first accepted one. */
+  readonly keyId?: string | undefined
+}
+
+/** How a copy is made. */
+export interface CopyOptions extends DecryptOptions {
+  /** The target's key and context. */
+  readonly to: CopyTarget
+}
+
+/** A self-describing file under another master key or context. */
+export interface RewrappedFile {
+  /** The new front: what stands before the streams. */
+  readonly prefix: Uint8Array
+  /** Where the streams lie in the old file; they follow the new front unchanged. */
+  readonly streams: ByteRange
+}
+
+/** A copy that is made while its bytes flow. */
+export interface Reencryption extends Encryption {
+  /** The source; its `stored` says which bytes to send through. */
+  readonly from: Decryption
+}
+
+/** A body and its driver. */
+export interface Driven {
+  /** What all skins call. */
+  readonly driver: Driver
+}
+
+/** Dresses whatever has a driver. */
+export type Skin<F> = <T extends Driven>(result: T) => T & F
+
+/**
+ * Encrypts and decrypts objects; every body comes with the skins `F` of its entry. Rejections are `SseError`s, but for wrong arguments of
+ * the calling program: `TypeError` and `RangeError`.
+ */
+export interface SseOf<F> {
+  /**
+   * Begins to encrypt a body: one call to the KMS, then a stream.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#range}
+   */
+  encrypt(options?: EncryptOptions): Promise<Encryption & F>
+  /**
+   * Checks an envelope (bytes, or base64url text), then makes the stream that opens its object or a range of it.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#range}
+   */
+  decrypt(envelope: Uint8Array | string, options?: DecryptOptions): Promise<Decryption & F>
+  /**
+   * Decrypts a self-describing file (SKF1), or a range of it.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#files}
+   */
+  decryptFile(
+    file: RandomAccess,
+    options?: KeyOptions & { readonly range?: RangeRequest | undefined },
+  ): Promise<Decryption & F>
+  /**
+   * Decrypts a self-describing file from a pipe; its end may still bring an error.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#file}
+   */
+  decryptPipe(options?: KeyOptions & { readonly range?: RangeRequest | undefined }): Promise<Driven & F>
+  /**
+   * Creates a multipart upload: one call to the KMS.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
+   */
+  createUpload(options?: UploadOptions): Promise<NewUpload>
+  /**
+   * Begins to encrypt one attempt of a part, in any order, on any machine.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
+   */
+  encryptPart(upload: StoredUpload, part: number, options?: KeyOptions & PartOptions): Promise<PartEncryption & F>
+  /**
+   * What listings show of stored receipts.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#parts}
+   */
+  listParts(upload: StoredUpload, receipts: readonly Uint8Array[], options?: KeyOptions): Promise<readonly ListedPart[]>
+  /**
+   * Completes an upload out of the parts that the client names.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
+   */
+  completeUpload(
+    upload: StoredUpload,
+    named: readonly NamedPart[],
+    receipts: readonly Uint8Array[],
+    options?: KeyOptions & CompleteOptions,
+  ): Promise<CompletedUpload>
+  /**
+   * A new envelope over the same bytes, under another master key or context: no byte of the body is read.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#rewrap}
+   */
+  rewrap(envelope: Uint8Array | string, options: CopyOptions): Promise<Uint8Array>
+  /**
+   * The new front of a self-describing file under another master key or context, and where the streams lie that follow it unchanged.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#files}
+   */
+  rewrapFile(file: RandomAccess, options: CopyOptions): Promise<RewrappedFile>
+  /**
+   * Decrypts and encrypts under a new data key while the bytes flow: `from.stored` in, the target's streams out.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#reencrypt}
+   */
+  reencrypt(envelope: Uint8Array | string, options: CopyOptions): Promise<Reencryption & F>
+}
+
+const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
+  typeof envelope === 'string' ? fromText(envelope) : envelope
+
+/** The façade over an engine that is chosen once, at the first call. */
+export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, skin: Skin<F>): SseOf<F> => {
+  const { kms } = options
+  const suite = suiteOf(options.suite ?? 1)
+  let picked: Promise<Engine> | undefined
+  const engineOf = (): Promise<Engine> =>
+    (picked ??= options.engine === undefined ? pick() : Promise.resolve(options.engine))
+
+  /** The provider and accepted keys of a call; `release` wipes the copy of a customer's key. */
+  const unlockOf = async (
+    call: KeyOptions,
+  ): Promise<{ readonly unlock: UnlockParts; readonly release: () => void }> => {
+    const engine = await engineOf()
+    const { context, bucketContext } = call
+    if (call.customerKey === undefined) {
+      const accept = (call.accept ?? options.accept).map(key =>
+        typeof key === 'string' ? { provider: kms.name, keyId: key } : key,
+      )
+      return { unlock: { engine, provider: kms, accept, context, bucketContext }, release: () => undefined }
+    }
+    const provider = customerKey(engine, call.customerKey)
+    const accept = [{ provider: provider.name, keyId: '' }]
+    return { unlock: { engine, provider, accept, context, bucketContext }, release: () => provider.dispose() }
+  }
+
+  const within = async <T>(call: KeyOptions, run: (unlock: UnlockParts) => Promise<T>): Promise<T> => {
+    const { unlock, release } = await unlockOf(call)
+    try {
+      return await run(unlock)
+    } finally {
+      release()
+    }
+  }
+
+  const targetKey = ({ provider, accept }: UnlockParts, keyId: string | undefined): string => {
+    const mine = accept.filter(key => key.provider === provider.name)
+    const chosen = mine.find(key => keyId === undefined || key.keyId === keyId)
+    if (chosen === undefined) throw new SseError('KeyNotAccepted')
+    return chosen.keyId
+  }
+
+  const begin = (call: EncryptOptions): Promise<Encryption> =>
+    within(call, unlock =>
+      encryptBody({
+        ...call,
+        ...unlock,
+        suite,
+        keyId: targetKey(unlock, call.keyId),
+        context: encryptionContext(call.context),
+      }),
+    )
+
+  const withUpload = <T>(upload: StoredUpload, call: KeyOptions, run: (open: OpenUpload) => Promise<T>): Promise<T> =>
+    within(call, async unlock => {
+      const open = await openUpload(upload.uploadId, upload.session, unlock)
+      try {
+        return await run(open)
+      } finally {
+        open.dispose()
+      }
+    })
+
+  const targetContext = (record: WrapRecord, { context, to }: CopyOptions): EncryptionContext =>
+    to.context === undefined ? storedContext(record.context, context) : encryptionContext(to.context)
+
+  const rewrap = (bytes: Uint8Array, record: WrapRecord, call: CopyOptions, file: boolean): Promise<Uint8Array> =>
+    within(call, source =>
+      within(call.to, target => {
+        const keyId = targetKey(target, call.to.keyId)
+        const to = { provider: target.provider, keyId, context: targetContext(record, call) }
+        return rewrapEnvelope(bytes, source, to, file)
+      }),
+    )
+
+  return {
+    encrypt: async (call = {}) => skin(await begin(call)),
+    decrypt: async (envelope, call = {}) =>
+      skin(await within(call, unlock => decryptBody({ ...call, ...unlock, envelope: bytesOf(envelope) }))),
+    decryptFile: async (file, call = {}) =>
+      skin(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range }))),
+    decryptPipe: async (call = {}) => {
+      const { unlock, release } = await unlockOf(call)
+      const pipe = decryptPipe({ ...unlock, range: call.range })
+      const dispose = () => {
+        pipe.dispose()
+        release() // the key is needed when the envelope has come, so its copy lives as long as the driver
+      }
+      return skin({ driver: { ...pipe, dispose } })
+    },
+    createUpload: (call = {}) =>
+      within(call, unlock =>
+        createUpload({
+          ...unlock,
+          suite,
+          keyId: targetKey(unlock, call.keyId),
+          context: encryptionContext(call.context),
+          own: call.own,
+        }),
+      ),
+    encryptPart: async (upload, part, call = {}) =>
+      skin(await withUpload(upload, call, open => encryptPart(open, part, call))),
+    listParts: (upload, receipts, call = {}) => withUpload(upload, call, open => listParts(open, receipts)),
+    completeUpload: (upload, named, receipts, call = {}) =>
+      withUpload(upload, call, open => completeUpload(open, named, receipts, call)),
+    rewrap: async (envelope, call) => {
+      const bytes = bytesOf(envelope)
+      return rewrap(bytes, parseEnvelope(bytes).record, call, false)
+    },
+    rewrapFile: async (file, call) => {
+      const { envelope, bytes, at } = await readFileEnvelope(file)
+      const prefix = filePrefix(await rewrap(bytes, envelope.record, call, true))
+      return { prefix, streams: { start: at, end: file.size - 1 } }
+    },
+    reencrypt: async (envelope, call) => {
+      const bytes = bytesOf(envelope)
+      const from = await within(call, unlock => decryptBody({ ...call, ...unlock, envelope: bytes }))
+      try {
+        const context = targetContext(parseEnvelope(bytes).record, call).entries
+        const into = await begin({ ...call.to, context, length: from.length })
+        return skin({ ...into, from, driver: reencrypt(from, into.driver) })
+      } catch (error) {
+        from.driver.dispose()
+        throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,32 @@
+/** The façade without `node:`: WebCrypto, else noble; bodies come as stream-chain stages and WHATWG streams. */
+import { pickEngine } from '../cipher/choose.ts'
+import { nobleEngine } from '../cipher/noble.ts'
+import { webCryptoEngine } from '../cipher/web.ts'
+import { type Stage, toStage } from '../segment/stage.ts'
+import { toWeb } from '../segment/web.ts'
+import { type Driven, type SseOf, sseOver, type SseOptions } from './sse.ts'
+
+/** A body's skins; take one of them, once. */
+export interface WebSkins {
+  /** A stage for stream-chain's `chain([...])`. */
+  stage(): Stage
+  /** A WHATWG `TransformStream`. */
+  web(): TransformStream<Uint8Array, Uint8Array>
+}
+
+/** The façade in browsers and other runtimes. */
+export type WebSse = SseOf<WebSkins>
+
+const skin = <T extends Driven>(result: T): T & WebSkins => ({
+  ...result,
+  stage: () => toStage(result.driver),
+  web: () => toWeb(result.driver),
+})
+
+/**
+ * Encrypts and decrypts objects under the keys of a KMS, without `node:`. The engine is WebCrypto, else noble, unless one is named.
+ *
+ * {@includeCode ../../test/examples/reference.test.ts#web-entry}
+ */
+export const createSse = (options: SseOptions): WebSse =>
+  sseOver(options, () => pickEngine([webCryptoEngine, nobleEngine]), skin)

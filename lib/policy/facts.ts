@@ -1,0 +1,143 @@
+/**
+ * The condition keys: their names, and the values that a request has for them. Both families of clients are seen under both spellings, so
+ * that a policy written for one also holds for the other: `x-obs-server-side-encryption: kms` is `aws:kms` for
+ * `s3:x-amz-server-side-encryption`, and the other way round. Values are taken as sent; whether they are valid is not asked here.
+ */
+
+/** What conditions can ask of a request. */
+export interface RequestFacts {
+  /**
+   * The value of a header, by its name in lower case; of a form (POST Object) its field of that name, with the field `acl` under
+   * `x-amz-acl`. Of a part or Complete, the encryption that the upload was initiated with, under the names that Initiate has for it.
+   */
+  readonly header: (name: string) => string | undefined
+  /** Address of the client, without a port. */
+  readonly sourceIp?: string | undefined
+  /** Whether the request came over TLS. */
+  readonly secure: boolean
+  /** The User-Agent header. */
+  readonly userAgent?: string | undefined
+  /** The Referer header. */
+  readonly referer?: string | undefined
+  /** When the request arrived. */
+  readonly now: Date
+  /** `prefix` of a listing, decoded; may be empty. */
+  readonly prefix?: string | undefined
+  /** `delimiter` of a listing, decoded; may be empty. */
+  readonly delimiter?: string | undefined
+  /** `max-keys` of a listing, as sent. */
+  readonly maxKeys?: string | undefined
+}
+
+/** The values that a request has for a canonical condition key, in lower case; `undefined` where it has none. */
+export type ConditionValues = (key: string) => readonly string[] | undefined
+
+type Reader = (facts: RequestFacts) => string | readonly string[] | undefined
+
+/** The value in either spelling; an empty header counts as none, and two that differ are one value that is neither. */
+const either = (s3: string | undefined, obs: string | undefined): string | undefined => {
+  if (!s3 || !obs) return s3 || obs || undefined
+  return s3 === obs ? s3 : `${s3}, ${obs}`
+}
+
+const both =
+  (name: string, obsName = name): Reader =>
+  ({ header }) =>
+    either(header(`x-amz-${name}`), header(`x-obs-${obsName}`))
+
+const algorithm = 'server-side-encryption'
+
+const rename = (value: string | undefined, from: string, to: string): string | undefined =>
+  value === from ? to : value
+
+const s3Algorithm: Reader = ({ header }) =>
+  either(header(`x-amz-${algorithm}`), rename(header(`x-obs-${algorithm}`), 'kms', 'aws:kms'))
+
+const obsAlgorithm: Reader = ({ header }) =>
+  either(rename(header(`x-amz-${algorithm}`), 'aws:kms', 'kms'), header(`x-obs-${algorithm}`))
+
+const keyId = both(`${algorithm}-aws-kms-key-id`, `${algorithm}-kms-key-id`)
+
+/** OBS's short form REGION:DOMAIN:key/ID is the ARN without its beginning. */
+const keyArn: Reader = facts => {
+  const value = keyId(facts)
+  return typeof value === 'string' && /^[^:]+:[^:]+:key\/[^:]+$/.test(value) ? `arn:aws:kms:${value}` : value
+}
+
+/** Policies write `bucket/key` and `/bucket/key`, so the source has both spellings; percent-encoding and version are not part of it. */
+const copySource: Reader = facts => {
+  const sent = both('copy-source')(facts)
+  if (typeof sent !== 'string') return undefined
+  const [path = ''] = sent.split('?versionId=')
+  const name = decode(path).replace(/^\//, '')
+  return [name, `/${name}`]
+}
+
+const decode = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+const headers = [
+  'acl',
+  'grant-full-control',
+  'grant-read',
+  'grant-read-acp',
+  'grant-write',
+  'grant-write-acp',
+  'metadata-directive',
+  'storage-class',
+  `${algorithm}-customer-algorithm`,
+]
+
+const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
+  ...headers.map((name): [string, Reader] => [`s3:x-amz-${name}`, both(name)]),
+  ['s3:x-amz-copy-source', copySource],
+  [`s3:x-amz-${algorithm}`, s3Algorithm],
+  [`x-obs-${algorithm}`, obsAlgorithm],
+  [`s3:x-amz-${algorithm}-aws-kms-key-id`, keyArn],
+  ['s3:prefix', facts => facts.prefix],
+  ['s3:delimiter', facts => facts.delimiter],
+  ['s3:max-keys', facts => facts.maxKeys],
+  ['aws:sourceip', facts => facts.sourceIp],
+  ['aws:securetransport', facts => String(facts.secure)],
+  ['aws:useragent', facts => facts.userAgent],
+  ['aws:referer', facts => facts.referer],
+  ['aws:currenttime', facts => facts.now.toISOString()],
+  ['aws:epochtime', facts => String(Math.floor(facts.now.getTime() / 1000))],
+])
+
+/** OBS's names; those without `x-obs-` are of its older pages. */
+const aliases: ReadonlyMap<string, string> = new Map([
+  ...['sourceip', 'securetransport', 'useragent', 'referer', 'currenttime', 'epochtime'].map(
+    (name): [string, string] => [name, `aws:${name}`],
+  ),
+  ...['prefix', 'delimiter', 'max-keys'].map((name): [string, string] => [name, `s3:${name}`]),
+  ...[...headers, 'copy-source'].map((name): [string, string] => [`x-obs-${name}`, `s3:x-amz-${name}`]),
+  [`x-obs-${algorithm}-kms-key-id`, `s3:x-amz-${algorithm}-aws-kms-key-id`],
+  ['acl', 's3:x-amz-acl'],
+  ['copysource', 's3:x-amz-copy-source'],
+  ['metadata-directive', 's3:x-amz-metadata-directive'],
+])
+
+/** The canonical name, in lower case, of a condition key in any case and in S3's or OBS's spelling; `undefined` where there is none. */
+export const conditionKey = (name: string): string | undefined => {
+  const lower = name.toLowerCase()
+  const key = aliases.get(lower) ?? lower
+  return readers.has(key) ? key : undefined
+}
+
+/**
+ * The values of a request, to decide with. Pure: headers are asked for when a condition needs them.
+ *
+ * {@includeCode ../../test/examples/rules.test.ts#policy}
+ */
+export const requestValues =
+  (facts: RequestFacts): ConditionValues =>
+  key => {
+    const value = readers.get(key)?.(facts)
+    return typeof value === 'string' ? [value] : value
+  }

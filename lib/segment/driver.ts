@@ -1,0 +1,58 @@
+/**
+ * A driver: bytes in, bytes out, of either colour, that every skin (Node, stream-chain, Web Streams) calls in the same way.
+ */
+import { isPromise, type MaybePromise } from '../bytes.ts'
+
+/** Takes bytes that leave. They are new memory and belong to the taker. */
+export type Emit = (bytes: Uint8Array) => void
+
+/** Seals or opens one body. Calls come one after the other. */
+export interface Driver {
+  /** Takes a chunk; the caller may reuse its memory once the call has returned, or its promise has settled. */
+  write(chunk: Uint8Array, emit: Emit): MaybePromise<void>
+  /** The input ended. Errors tell of a body that is cut, too long, too short or not authentic. */
+  end(emit: Emit): MaybePromise<void>
+  /** Wipes keys and whatever is held; may be called at any time, and twice. Skins call it on success, error and abort. */
+  dispose(): void
+}
+
+/**
+ * A driver that keeps failing with its first error, and wipes itself then; and that refuses calls after its end or its disposal with a
+ * `TypeError`, a call that was under way included. So no body ends well that lacks something in the middle, and nothing is sealed under keys
+ * that were wiped.
+ */
+export const strict = (driver: Driver): Driver => {
+  let over: { readonly error: unknown } | undefined
+  const refuse = (error: unknown): never => {
+    over ??= { error }
+    driver.dispose()
+    throw over.error
+  }
+  const settled = (): void => {
+    if (over !== undefined) throw over.error
+  }
+  const run = (call: () => MaybePromise<void>): MaybePromise<void> => {
+    settled()
+    try {
+      const result = call()
+      return isPromise(result) ? result.then(settled).catch(refuse) : result
+    } catch (error) {
+      return refuse(error)
+    }
+  }
+  const ended = () => {
+    over = { error: new TypeError('the body has ended: encrypt or decrypt another one') }
+  }
+  return {
+    write: (chunk, emit) => run(() => driver.write(chunk, emit)),
+    end: emit => {
+      const result = run(() => driver.end(emit))
+      if (isPromise(result)) return result.then(ended)
+      ended()
+    },
+    dispose: () => {
+      over ??= { error: new TypeError('the body was disposed before it ended: begin it anew') }
+      driver.dispose()
+    },
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * The embedded object store: an LMDB index and body files in one directory, for several processes of one machine; and the interface that any
+ * other store fulfils. Needs the optional package `lmdb`.
+ *
+ * @module
+ */
+export { type FileStoreOptions, openFileStore } from './store/file.ts'
+export type * from './store/store.ts'

@@ -1,0 +1,292 @@
+/**
+ * The index of the embedded store: an LMDB environment, its tables, and the two ways to use them. Only here lmdb is imported, an optional
+ * peer.
+ *
+ * Why a change is durable when its promise resolves: without `overlappingSync` the writer's thread runs mdb_txn_commit() to its end before
+ * lmdb-js marks the transaction TXN_COMMITTED and resolves (src/writer.cpp, WriteWorker::Write), and that is: write the pages, fdatasync(),
+ * then write the meta page through a descriptor opened O_DSYNC (mdb.c). With `overlappingSync`, the default, a transaction is visible
+ * before fdatasync(), so one that then fails with EIO is reported as failed and is there all the same: a record would name a body that was
+ * thrown away. `eventTurnBatching` is off because lmdb-js otherwise leaves a promise of a failed commit unhandled, which ends the process.
+ */
+import type { Database as Table, RootDatabase } from 'lmdb'
+import { SseError } from '../../errors.ts'
+import type { Bucket, NewUpload, ObjectRecord, ObjectSummary, Part } from '../store.ts'
+import { behindAll, encodeKey } from './keys.ts'
+import type { ProcessName } from './liveness.ts'
+
+/** Where a body lies: in the index, in a file named by the body's id, or in the files of a manifest. */
+export interface BodyPlace {
+  readonly form: 'inline' | 'file' | 'files'
+  /** 32 hex digits. */
+  readonly id: string
+  readonly size: number
+}
+
+/** A file of a body or an upload. */
+export interface BodyFile {
+  /** 32 hex digits. */
+  readonly id: string
+  readonly size: number
+}
+
+/** What lies beside an object's summary, so that listings do not load it. */
+export interface Content extends Pick<ObjectRecord, 'envelope' | 'values'> {
+  readonly body: BodyPlace
+}
+
+/** A process that holds something, since when (ms). */
+export interface Holder {
+  readonly process: ProcessName
+  readonly since: number
+}
+
+/** A body that a process has open without its files. */
+export interface Pin extends Holder {
+  readonly body: BodyPlace
+}
+
+/** An upload; its parts lie under its serial. */
+export interface StoredUpload {
+  /** 32 hex digits. */
+  readonly serial: string
+  readonly upload: NewUpload
+}
+
+/** What is remembered of a completed upload. */
+export interface StoredCompletion {
+  readonly upload: StoredUpload
+  readonly token: string
+  readonly at: number
+  readonly record: ObjectRecord
+}
+
+/** An attempt of a part: a file of its own. */
+export interface StoredPart {
+  /** 32 hex digits. */
+  readonly file: string
+  readonly part: Part
+}
+
+/** The tables of the index. */
+export interface Tables {
+  /** "format" */
+  readonly meta: Table<number, Uint8Array>
+  /** bucket */
+  readonly buckets: Table<Bucket, Uint8Array>
+  /** bucket, key */
+  readonly objects: Table<ObjectSummary, Uint8Array>
+  /** bucket, key */
+  readonly contents: Table<Content, Uint8Array>
+  /** body: bytes of small ones, unless there are none */
+  readonly inline: Table<Uint8Array, Uint8Array>
+  /** body: the files, in order, of one that has several */
+  readonly manifests: Table<readonly BodyFile[], Uint8Array>
+  /** body: objects and pins that share it */
+  readonly counts: Table<number, Uint8Array>
+  /** file: the files that belong to a body or an upload; the value says nothing */
+  readonly files: Table<true, Uint8Array>
+  /** file: the files that are being written, or were by a process that is gone */
+  readonly pending: Table<Holder, Uint8Array>
+  /** pin */
+  readonly pins: Table<Pin, Uint8Array>
+  /** bucket, key, upload: open ones */
+  readonly uploads: Table<StoredUpload, Uint8Array>
+  /** bucket, key, upload: completed ones */
+  readonly completions: Table<StoredCompletion, Uint8Array>
+  /** serial of the upload ‖ u32 in order of acknowledgement */
+  readonly parts: Table<StoredPart, Uint8Array>
+}
+
+// Changes in one commit: they run one after the other on the event loop, which waits for as long.
+const mostTogether = 64
+
+/** Version of what lies in the index. */
+const format = 1
+
+const hasNumber = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && typeof error.code === 'number'
+
+/** What the medium or LMDB says (errors with a number) as `StoreFailed`; every other error as it is. */
+const explain = (error: unknown): unknown => (hasNumber(error) ? new SseError('StoreFailed', { cause: error }) : error)
+
+/** Loads the optional peer: `MissingPeer` where it is not installed. */
+export const loadLmdb = async (
+  load: () => Promise<typeof import('lmdb')> = () => import('lmdb'),
+): Promise<typeof import('lmdb')> => {
+  try {
+    return await load()
+  } catch (cause) {
+    const message = 'The embedded store needs the package lmdb. Install it: npm install lmdb'
+    throw new SseError('MissingPeer', { message, cause })
+  }
+}
+
+/** The index, open. */
+export class Database {
+  /** Inside {@link Database.write} they show and take what the change does, inside {@link Database.read} one snapshot. */
+  readonly tables: Tables
+  readonly #root: RootDatabase
+  #queue: (() => Promise<void>)[] = []
+  #writing: Promise<void> | undefined
+  #broken: SseError | undefined
+
+  private constructor(root: RootDatabase, tables: Tables) {
+    this.#root = root
+    this.tables = tables
+  }
+
+  /** Opens or makes the index in this directory. `StoreFailed` where another version wrote it. */
+  static async open(path: string): Promise<Database> {
+    const { open } = await loadLmdb()
+    try {
+      const root = open({
+        path,
+        noSubdir: false,
+        maxDbs: 16,
+        overlappingSync: false,
+        eventTurnBatching: false,
+      })
+      // One commit for all of the tables, where they are new.
+      const database = new Database(
+        root,
+        root.transactionSync(() => openTables(root)),
+      )
+      await database.#claim()
+      return database
+    } catch (error) {
+      throw explain(error)
+    }
+  }
+
+  async #claim(): Promise<void> {
+    const { meta } = this.tables
+    const key = encodeKey('format')
+    const found = await this.write(() => {
+      const current = meta.get(key)
+      if (current === undefined) meta.putSync(key, format)
+      return current ?? format
+    })
+    if (found === format) return
+    await this.close()
+    throw new SseError('StoreFailed', {
+      message: `The store has format ${found}, this program knows ${format}. Use the version that wrote it.`,
+    })
+  }
+
+  /** Whether the medium failed so that nobody knows what it holds: nothing more is written until the process starts anew. */
+  get broken(): boolean {
+    return this.#broken !== undefined
+  }
+
+  /** Reads one snapshot: the newest, of whichever process. `action` is synchronous. */
+  read<T>(action: () => T): T {
+    try {
+      // lmdb-js keeps a snapshot until its timer runs: a change that another process has acknowledged since could be missed.
+      this.#root.resetReadTxn()
+      return action()
+    } catch (error) {
+      throw explain(error)
+    }
+  }
+
+  /**
+   * Runs a synchronous action as one change: durable when the promise resolves, undone in full when the action throws. Errors of the
+   * medium are `StoreFailed`, those of the action its own. Changes that come while a commit is under way share the next one.
+   */
+  write<T>(action: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push(() => this.#change(action).then(resolve, reject))
+      this.#writing ??= this.#writeAll()
+    })
+  }
+
+  // lmdb-js gets the next group when the one before is settled: after a failure for good it would block on its lock for ever.
+  async #writeAll(): Promise<void> {
+    await Promise.resolve()
+    while (this.#queue.length > 0) await Promise.all(this.#queue.splice(0, mostTogether).map(start => start()))
+    this.#writing = undefined
+  }
+
+  async #change<T>(action: () => T): Promise<T> {
+    if (this.#broken !== undefined) throw this.#broken
+    try {
+      return await this.#root.childTransaction(action)
+    } catch (error) {
+      if (!(error instanceof Error && 'commitError' in error)) throw explain(error)
+      const cause: unknown = await Promise.resolve(error.commitError).catch((reason: unknown) => reason)
+      const failure = new SseError('StoreFailed', { cause })
+      this.#probe(failure)
+      throw failure
+    }
+  }
+
+  // After the meta page could not be written LMDB answers everything with MDB_PANIC (reads too), and lmdb-js writes not at all.
+  #probe(failure: SseError): void {
+    try {
+      this.read(() => this.tables.meta.get(encodeKey('format')))
+    } catch {
+      this.#broken = failure
+    }
+  }
+
+  /** Waits for the changes under way and closes the index. */
+  async close(): Promise<void> {
+    await this.#writing
+    if (!this.broken) await this.#root.close()
+  }
+}
+
+const openTables = (root: RootDatabase): Tables => {
+  // Plain maps: msgpackr's records would compile a function for every set of header names that a client makes up.
+  const options = { keyEncoding: 'binary' as const, encoder: { useRecords: false } }
+  const table = <T>(name: string): Table<T, Uint8Array> => root.openDB<T, Uint8Array>({ ...options, name })
+  return {
+    meta: table('meta'),
+    buckets: table('buckets'),
+    objects: table('objects'),
+    contents: table('contents'),
+    inline: table('inline'),
+    manifests: table('manifests'),
+    counts: table('counts'),
+    files: table('files'),
+    pending: table('pending'),
+    pins: table('pins'),
+    uploads: table('uploads'),
+    completions: table('completions'),
+    parts: table('parts'),
+  }
+}
+
+/** An entry of a table. */
+export interface Entry<T> {
+  readonly key: Uint8Array
+  readonly value: T
+}
+
+// Every key of the index is shorter than this, so a longer bound, which LMDB would not take, orders just as its beginning does.
+const bound = (key: Uint8Array): Uint8Array => key.subarray(0, 1900)
+
+/** The entries of a table from one key (inclusive) to another (exclusive), as they are asked for. */
+export function* entries<T>(table: Table<T, Uint8Array>, start: Uint8Array, end: Uint8Array): Generator<Entry<T>> {
+  for (const { key, value } of table.getRange({ start: bound(start), end: bound(end) })) yield { key, value }
+}
+
+/** All entries of a table that begin with these bytes. */
+export const entriesOf = <T>(table: Table<T, Uint8Array>, prefix: Uint8Array): readonly Entry<T>[] => [
+  ...entries(table, prefix, behindAll(prefix)),
+]
+
+/** The entries of a table whose values are wanted. */
+export const entriesWhere = <T>(table: Table<T, Uint8Array>, wanted: (value: T) => boolean): readonly Entry<T>[] => {
+  const found: Entry<T>[] = []
+  for (const entry of entries(table, Uint8Array.of(0), Uint8Array.of(255))) if (wanted(entry.value)) found.push(entry)
+  return found
+}
+
+/** Whether a table has a key that begins with these bytes. */
+export const hasAny = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): boolean =>
+  [...table.getKeys({ start: prefix, end: behindAll(prefix), limit: 1 })].length > 0
+
+/** The last key of a table that begins with these bytes. */
+export const lastKey = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): Uint8Array | undefined =>
+  [...table.getKeys({ start: behindAll(prefix), end: prefix, reverse: true, limit: 1 })][0]

@@ -1,0 +1,243 @@
+/**
+ * The house as `docs/architecture.md` draws it: floors, who may import what, the shape of files, and that every file of lib is loaded by a
+ * test. Read from the sources with TypeScript's own parser.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import ts from 'typescript'
+
+const lib = fileURLToPath(new URL('../lib', import.meta.url))
+
+interface Import {
+  readonly from: string
+  /** A file of lib, relative to it; or a package or `node:` module. */
+  readonly to: string
+  readonly inside: boolean
+}
+
+interface Source {
+  readonly name: string
+  readonly text: string
+  readonly tree: ts.SourceFile
+  readonly imports: readonly Import[]
+}
+
+const nodes = function* (node: ts.Node): Iterable<ts.Node> {
+  yield node
+  const children: ts.Node[] = []
+  ts.forEachChild(node, child => {
+    children.push(child)
+  })
+  for (const child of children) yield* nodes(child)
+}
+
+const specifiersOf = function* (tree: ts.SourceFile): Iterable<string> {
+  for (const node of nodes(tree)) {
+    const specifier =
+      ts.isImportDeclaration(node) || ts.isExportDeclaration(node)
+        ? node.moduleSpecifier
+        : ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword
+          ? node.arguments[0]
+          : ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)
+            ? node.argument.literal
+            : undefined
+    if (specifier !== undefined && ts.isStringLiteral(specifier)) yield specifier.text
+  }
+}
+
+const sources: ReadonlyMap<string, Source> = new Map(
+  readdirSync(lib, { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .sort()
+    .map(name => {
+      const text = readFileSync(join(lib, name), 'utf8')
+      const tree = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true)
+      const imports = [...specifiersOf(tree)].map(to => {
+        const inside = to.startsWith('.')
+        return { from: name, to: inside ? normalize(join(dirname(name), to)) : to, inside }
+      })
+      return [name, { name, text, tree, imports }] as const
+    }),
+)
+const all = [...sources.values()]
+const imports = all.flatMap(source => source.imports)
+
+const floors: Readonly<Record<string, number>> = {
+  'errors.ts': 0,
+  'bytes.ts': 0,
+  cipher: 1,
+  segment: 2,
+  kms: 3,
+  envelope: 4,
+  sse: 4,
+  policy: 4,
+  store: 5,
+  object: 6,
+  gateway: 7,
+  cli: 8,
+}
+const folderOf = (name: string): string => name.split('/')[0] ?? name
+/** Entries re-export; they stand outside the floors. */
+const isEntry = (name: string): boolean => !name.includes('/') && !(name in floors)
+
+t.test('floors: an import goes down, or stays in its folder', async t => {
+  for (const { name } of all) t.ok(isEntry(name) || folderOf(name) in floors, `${name} is in the house`)
+  const wrong = imports.filter(({ from, to, inside }) => {
+    if (!inside) return false
+    if (!sources.has(to)) return true
+    if (isEntry(from)) return false
+    if (isEntry(to)) return true
+    const [above, below] = [folderOf(from), folderOf(to)]
+    return above !== below && (floors[above] ?? 0) <= (floors[below] ?? 0)
+  })
+  t.strictSame(wrong, [])
+})
+
+t.test('entries only re-export', async t => {
+  const entries = all.filter(({ name }) => isEntry(name)).map(({ name }) => name)
+  for (const name of ['index.ts', 'web.ts', 'testing.ts']) t.ok(entries.includes(name), name)
+  for (const { name, tree } of all) {
+    if (!isEntry(name)) continue
+    const others = tree.statements.filter(
+      statement => !ts.isExportDeclaration(statement) && !ts.isImportDeclaration(statement),
+    )
+    t.strictSame(
+      others.map(statement => statement.getText()),
+      [],
+      name,
+    )
+  }
+})
+
+const importersOf = (module: RegExp): readonly string[] => [
+  ...new Set(imports.filter(({ to, inside }) => !inside && module.test(to)).map(({ from }) => from)),
+]
+const outside = (module: RegExp, allowed: RegExp): readonly string[] =>
+  importersOf(module).filter(name => !allowed.test(name))
+
+t.test('who may import what', async t => {
+  t.strictSame(outside(/^node:https?$/, /^(gateway|cli)\//), [], 'node:http only in the gateway and the command line')
+  t.strictSame(outside(/^node:fs/, /^(kms|store|cli)\//), [], 'node:fs only where files live')
+  t.strictSame(
+    outside(/^stream-chain/, /^segment\/stage\.ts$|^(gateway|cli)\//),
+    [],
+    'stream-chain where pipelines are put together',
+  )
+  t.strictSame(
+    outside(/^@noble/, /^cipher\/noble\.ts$|^kms\/root-key\.ts$|^sse\/customer-key\.ts$/),
+    [],
+    '@noble in the portable engine',
+  )
+  const core = imports.filter(
+    ({ from, to, inside }) =>
+      !inside && /^(cipher|segment|envelope|object)\//.test(from) && !/^node:|^@noble\/|^stream-chain/.test(to),
+  )
+  t.strictSame(core, [], 'the core imports noble and stream-chain, and nothing else')
+  t.strictSame(
+    imports.filter(({ to }) => to === 'testing.ts'),
+    [],
+    'nothing imports the entry for tests',
+  )
+  const replacing = all.filter(
+    ({ name, text }) => name !== 'testing.ts' && name !== 'cipher/random.ts' && text.includes('replaceRandomness'),
+  )
+  t.strictSame(
+    replacing.map(({ name }) => name),
+    [],
+    'nothing replaces randomness',
+  )
+  const others = imports
+    .filter(({ to, inside }) => !inside && !to.startsWith('node:'))
+    .map(({ to }) =>
+      to
+        .split('/')
+        .slice(0, to.startsWith('@') ? 2 : 1)
+        .join('/'),
+    )
+  const manifest: unknown = JSON.parse(readFileSync(join(lib, '../package.json'), 'utf8'))
+  const declared = JSON.stringify(manifest)
+  for (const name of new Set(others)) t.ok(declared.includes(`"${name}"`), `${name} is declared`)
+})
+
+t.test('what ./web reaches is free of node: and of Buffer', async t => {
+  const reached = new Set<string>()
+  const reach = (name: string): void => {
+    if (reached.has(name)) return
+    reached.add(name)
+    for (const { to, inside } of sources.get(name)?.imports ?? []) if (inside) reach(to)
+  }
+  reach('web.ts')
+  t.ok(reached.has('object/sse.ts') && reached.has('segment/window.ts') && reached.size > 30, 'it reaches the core')
+  const wrong = [...reached].flatMap(
+    name => sources.get(name)?.imports.filter(({ to }) => to.startsWith('node:')) ?? [],
+  )
+  t.strictSame(wrong, [])
+  for (const name of reached) {
+    const tree = sources.get(name)?.tree
+    if (tree === undefined) continue
+    const globals = [...nodes(tree)].filter(
+      node => ts.isIdentifier(node) && /^(Buffer|process|global|require|__dirname)$/.test(node.text),
+    )
+    t.strictSame(
+      globals.map(node => node.getText()),
+      [],
+      name,
+    )
+  }
+})
+
+const where = (node: ts.Node): string => {
+  const file = node.getSourceFile()
+  return `${file.fileName}:${file.getLineAndCharacterOfPosition(node.getStart()).line + 1} ${node.getText().slice(0, 60)}`
+}
+const found = (test: (node: ts.Node) => boolean): readonly string[] =>
+  all.flatMap(({ tree }) => [...nodes(tree)].filter(test).map(where))
+const modifiersOf = (node: ts.Node) => (ts.canHaveModifiers(node) ? (ts.getModifiers(node) ?? []) : [])
+
+t.test('style', async t => {
+  const any = found(({ kind }) => kind === ts.SyntaxKind.AnyKeyword)
+  t.match(any, [/^segment\/stage\.ts:/], 'one any')
+  t.equal(any.length, 1)
+  const assertions = found(
+    node => (ts.isAsExpression(node) && !ts.isConstTypeReference(node.type)) || ts.isTypeAssertionExpression(node),
+  )
+  t.strictSame(
+    assertions.filter(at => !at.startsWith('bytes.ts:')),
+    [],
+    'no type assertions outside bytes.ts',
+  )
+  t.strictSame(found(ts.isNonNullExpression), [], 'no ! assertions')
+  t.strictSame(found(ts.isEnumDeclaration), [], 'no enums')
+  t.strictSame(found(ts.isModuleDeclaration), [], 'no namespaces')
+  const byDefault = found(
+    node => ts.isExportAssignment(node) || modifiersOf(node).some(({ kind }) => kind === ts.SyntaxKind.DefaultKeyword),
+  )
+  t.strictSame(byDefault, [], 'no default exports')
+  const keywords = [ts.SyntaxKind.PrivateKeyword, ts.SyntaxKind.ProtectedKeyword, ts.SyntaxKind.PublicKeyword]
+  const modified = found(
+    node => !ts.isConstructorDeclaration(node) && modifiersOf(node).some(({ kind }) => keywords.includes(kind)),
+  )
+  t.strictSame(modified, [], '#private instead of private')
+  const stateless = found(node => ts.isClassDeclaration(node) && !node.members.some(ts.isPropertyDeclaration))
+  t.strictSame(stateless, [], 'no class without state')
+  for (const { name, text, imports } of all) {
+    const lines = text.split('\n').length - 1
+    t.ok(lines <= 400, `${name} has ${lines} lines, at most 400`)
+    t.match(text, /^(#!.*\n)?\/\*\*/, `${name} opens with what it is`)
+    t.strictSame(
+      imports.filter(({ to, inside }) => inside && !to.endsWith('.ts')),
+      [],
+      `${name}: relative imports end in .ts`,
+    )
+  }
+})
+
+t.test('every file of lib is loaded', async t => {
+  for (const { name } of all) {
+    if (name === 'cli/main.ts') continue // it runs the command; the tests of the command line start it
+    const loaded: unknown = await import(new URL(`../lib/${name}`, import.meta.url).href)
+    t.type(loaded, 'object', relative('', name))
+  }
+})

@@ -1,0 +1,129 @@
+/** The pipelines that the README and the guides show. */
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import t from 'tap'
+
+process.env['DATA'] = t.testdir()
+// #region imports
+import { Readable } from 'node:stream'
+import { buffer, text } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
+import { chain } from 'stream-chain'
+import { parser } from 'stream-chain/jsonl/parser.js'
+import { stringer } from 'stream-chain/jsonl/stringer.js'
+// #endregion imports
+// #region create
+import { createSse, LocalKms } from '../../lib/index.ts'
+
+const directory = process.env['DATA'] ?? './data'
+const kms = await LocalKms.open(join(directory, 'keys'), { root: { file: join(directory, 'root.key'), create: true } })
+const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
+const sse = createSse({ kms, accept: [keyId] })
+// #endregion create
+
+t.teardown(() => kms.close())
+
+const keep = (row: unknown): boolean => typeof row === 'object' && row !== null && 'keep' in row && row.keep === true
+
+t.test('stream-chain: one stage among others', async t => {
+  const rows = '{"keep":true,"n":1}\n{"keep":false,"n":2}\n{"keep":true,"n":3}\n'
+  // #region chain
+  const put = await sse.encrypt()
+  const sealed = chain([
+    parser(),
+    ({ value }: { value: unknown }) => (keep(value) ? value : null),
+    stringer(),
+    (line: unknown) => Buffer.from(String(line)),
+    put.stage(),
+  ])
+  Readable.from([rows]).pipe(sealed)
+  const body = await buffer(sealed)
+
+  const get = await sse.decrypt(put.result().envelope)
+  const opened = await text(Readable.from([body]).compose(get.stream))
+  // #endregion chain
+  t.equal(opened, '{"keep":true,"n":1}\n{"keep":true,"n":3}')
+})
+
+t.test('Web Streams', async t => {
+  // #region web
+  const put = await sse.encrypt()
+  const body = new Blob(['hello']).stream().pipeThrough(put.web())
+  const sealed = await new Response(body).arrayBuffer()
+
+  const get = await sse.decrypt(put.result().envelope)
+  const opened = new Blob([sealed]).stream().pipeThrough(get.web())
+  // #endregion web
+  t.equal(await new Response(opened).text(), 'hello')
+})
+
+t.test('a range, of an object whose length was known', async t => {
+  const plain = randomBytes(200_000)
+  // #region range
+  const put = await sse.encrypt({ length: plain.length })
+  const stored = await buffer(Readable.from([plain]).compose(put.stream))
+
+  const get = await sse.decrypt(put.result().envelope, { range: { start: 150_000, end: 150_099 } })
+  const { start, end } = get.stored // which stored bytes to read: one segment here
+  const part = await buffer(Readable.from([stored.subarray(start, end + 1)]).compose(get.stream))
+  // #endregion range
+  t.strictSame(part, plain.subarray(150_000, 150_100))
+})
+
+t.test('multipart, in any order', async t => {
+  const [first, second] = [randomBytes(100_000), randomBytes(5)]
+  // #region multipart
+  const upload = await sse.createUpload() // uploadId and session, to be stored
+  const sealed = new Map<number, Buffer>()
+  const parts = []
+  for (const [number, bytes] of [
+    [2, second],
+    [1, first],
+  ] as const) {
+    const part = await sse.encryptPart(upload, number)
+    sealed.set(number, await buffer(Readable.from([bytes]).compose(part.stream)))
+    parts.push({ number, ...part.result() }) // the receipt is stored, the ETag goes to the client
+  }
+  const named = parts.map(({ number, etag }) => ({ part: number, etag })).sort((a, b) => a.part - b.part)
+  const done = await sse.completeUpload(
+    upload,
+    named,
+    parts.map(part => part.receipt),
+  )
+  // #endregion multipart
+  const stored = Buffer.concat([sealed.get(1) ?? Buffer.alloc(0), sealed.get(2) ?? Buffer.alloc(0)])
+  const get = await sse.decrypt(done.envelope, { held: stored.length })
+  t.strictSame(await buffer(Readable.from([stored]).compose(get.stream)), Buffer.concat([first, second]))
+})
+
+t.test('a copy under another key and name, without reading the body', async t => {
+  const plain = randomBytes(1000)
+  const target = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
+  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/old' }
+  const put = await sse.encrypt({ context })
+  const stored = await buffer(Readable.from([plain]).compose(put.stream))
+  // #region rewrap
+  const copy = await sse.rewrap(put.result().envelope, {
+    context,
+    to: { accept: [target.keyId], context: { 'aws:s3:arn': 'arn:aws:s3:::bucket/new' } },
+  })
+  // #endregion rewrap
+  const get = await sse.decrypt(copy, { accept: [target.keyId], context: { 'aws:s3:arn': 'arn:aws:s3:::bucket/new' } })
+  t.strictSame(await buffer(Readable.from([stored]).compose(get.stream)), plain)
+  await t.rejects(sse.decrypt(copy, { accept: [target.keyId], context }), { code: 'NotAuthentic' })
+})
+
+t.test('a file on its own', async t => {
+  const plain = randomBytes(70_000)
+  // #region file
+  const seal = await sse.encrypt({ file: true }) // the envelope leaves in front of the streams
+  const file = await buffer(Readable.from([plain]).compose(seal.stream))
+
+  const open = await sse.decryptPipe()
+  const chunks: Uint8Array[] = []
+  await pipeline(Readable.from([file]), open.stream, async function (source) {
+    for await (const chunk of source) chunks.push(chunk)
+  })
+  // #endregion file
+  t.strictSame(Buffer.concat(chunks), plain)
+})

@@ -1,0 +1,322 @@
+/** An example of every public function that no guide shows: what the reference includes. One key store serves them all. */
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
+import { crc32 } from 'node:zlib'
+import { chain } from 'stream-chain'
+import t from 'tap'
+import {
+  clientContext,
+  compositeFlag,
+  createSse,
+  customerKey,
+  DataKey,
+  encryptionContext,
+  errorTable,
+  LocalKms,
+  maxPlaintext,
+  nobleEngine,
+  nodeEngine,
+  parseEnvelope,
+  parseReceipt,
+  parseSession,
+  pickEngine,
+  plaintextLength,
+  type RandomAccess,
+  readFileEnvelope,
+  resolveRange,
+  segmentRange,
+  selfTest,
+  SseError,
+  storedLength,
+  suiteOf,
+  toStage,
+  toTransform,
+  toWeb,
+  valueIds,
+  webCryptoEngine,
+} from '../../lib/index.ts'
+import { openFileStore } from '../../lib/store.ts'
+import { replaceRandomness } from '../../lib/testing.ts'
+import { createSse as createWebSse } from '../../lib/web.ts'
+
+const directory = t.testdir()
+const root = { key: new Uint8Array(randomBytes(32)) }
+const kms = await LocalKms.open(join(directory, 'keys'), { root })
+t.teardown(() => kms.close())
+const scope = { region: 'sichuan', domainId: 'my-tenant' }
+const { keyId } = await kms.defaultKey(scope)
+const sse = createSse({ kms, accept: [keyId] })
+
+const through = (bytes: Uint8Array, stream: NodeJS.ReadWriteStream): Promise<Buffer> =>
+  buffer(Readable.from([bytes]).compose(stream))
+
+t.test('engines and suites', async t => {
+  const plain = randomBytes(1000)
+  // #region engines
+  await selfTest(nodeEngine) // rejects with InternalError where an answer is wrong
+  const engine = await pickEngine([nodeEngine, webCryptoEngine, nobleEngine]) // the first that passes
+  const chosen = createSse({ kms, accept: [keyId], engine })
+  const portable = createSse({ kms, accept: [keyId], engine: nobleEngine, suite: 3 }) // ChaCha20-Poly1305
+  // #endregion engines
+  t.equal(engine.name, 'node')
+  const put = await portable.encrypt()
+  const stored = await through(plain, put.stream)
+  const get = await chosen.decrypt(put.result().envelope)
+  t.ok(plain.equals(await through(stored, get.stream)))
+})
+
+t.test('sizes and ranges', async t => {
+  // #region sizes
+  const suite = suiteOf(1)
+  const stored = storedLength(suite, 200_000) // bytes of the stream: header, four segments, their tags
+  const plain = plaintextLength(suite, stored) // the way back
+  const longest = maxPlaintext(suite) // of one stream; more goes into parts
+
+  const range = resolveRange({ suffix: 100 }, plain) // the last 100 bytes
+  const { firstSegment, storedStart, storedEnd } = segmentRange(suite, plain, range)
+  // #endregion sizes
+  t.equal(stored, 56 + 200_000 + 4 * 16)
+  t.equal(plain, 200_000)
+  t.equal(longest, 65_536 * 2 ** 32 - 1)
+  t.strictSame(range, { start: 199_900, end: 199_999 })
+  t.strictSame([firstSegment, storedStart, storedEnd], [3, 56 + 3 * 65_552, stored])
+  t.throws(() => plaintextLength(suite, 56 + 65_552), { code: 'NotAuthentic' }, 'cut at a segment boundary')
+  t.throws(() => resolveRange({ start: plain }, plain), { code: 'RangeNotSatisfiable' })
+})
+
+t.test('encryption contexts', async t => {
+  // #region context
+  const own = encryptionContext({ project: 'apollo', 'aws:s3:arn': 'arn:aws:s3:::bucket/key' })
+  // What a client sent, and what the server computed from the request; the client may not name reserved entries.
+  const sent = clientContext({ project: 'apollo' }, { 'aws:s3:arn': 'arn:aws:s3:::bucket/key' })
+  // #endregion context
+  t.strictSame(own.canonical, sent.canonical)
+  t.strictSame([...sent.entries.keys()], ['aws:s3:arn', 'project'])
+  t.throws(() => clientContext({ 'aws:other': 'x' }, {}), { code: 'InvalidContext' })
+})
+
+t.test('a customer’s key', async t => {
+  const plain = randomBytes(1000)
+  const secret = new Uint8Array(randomBytes(32))
+  // #region customer
+  const put = await sse.encrypt({ customerKey: secret }) // instead of the KMS, for this call
+  const stored = await buffer(Readable.from([plain]).compose(put.stream))
+  const get = await sse.decrypt(put.result().envelope, { customerKey: secret })
+  // #endregion customer
+  t.ok(plain.equals(await through(stored, get.stream)))
+  // #region customer-provider
+  const provider = customerKey(nodeEngine, secret) // the same as a KmsProvider; it copies the key
+  const own = createSse({ kms: provider, accept: [''] })
+  const again = await own.decrypt(put.result().envelope)
+  provider.dispose() // wipes the copy
+  // #endregion customer-provider
+  t.ok(plain.equals(await through(stored, again.stream)))
+  await t.rejects(sse.decrypt(put.result().envelope, { customerKey: new Uint8Array(32) }), { code: 'WrongCustomerKey' })
+})
+
+t.test('data keys', async t => {
+  // #region data-key
+  const context = encryptionContext({ purpose: 'backup' })
+  const { key, wrapped } = await kms.generateDataKey({ keyId, context }) // wrapped is what is stored
+  key.dispose() // wipes the 32 bytes; a log or JSON never shows them
+
+  const unwrapped = await kms.unwrapDataKey({ wrapped, context })
+  const moved = await kms.rewrapDataKey({ from: { wrapped, context }, to: { keyId, context } })
+  const mine = new DataKey(new Uint8Array(randomBytes(32))) // takes the bytes over
+  const wrappedToo = await kms.wrapDataKey(mine, { keyId, context })
+  // #endregion data-key
+  t.throws(() => key.bytes, TypeError)
+  const [a, b] = [await kms.unwrapDataKey({ wrapped: moved, context }), unwrapped]
+  t.strictSame(a.bytes, b.bytes)
+  t.strictSame((await kms.unwrapDataKey({ wrapped: wrappedToo, context })).bytes, mine.bytes)
+  t.equal(`${mine} ${JSON.stringify(mine)}`, '[data key] "[data key]"')
+  for (const each of [a, b, mine]) each.dispose()
+})
+
+t.test('master keys', async t => {
+  // #region keys
+  const { keyId } = await kms.createKey({ ...scope, alias: 'photos' })
+  await kms.describeKey({ keyId: 'alias/photos', scope }) // state, version, aliases
+  await kms.rotateKey({ keyId }) // a new version wraps; what older ones wrapped still opens
+  await kms.disableKey({ keyId }) // stops writes and reads, in every process
+  await kms.enableKey({ keyId })
+  await kms.createAlias({ keyId }, 'pictures')
+  await kms.deleteAlias(scope, 'photos')
+  await kms.scheduleDeletion({ keyId }, { days: 7 }) // stops all use; what lies under the key is lost after 7 days
+  await kms.cancelDeletion({ keyId }) // disabled then
+  await kms.destroyExpired() // a server does this when it starts, and once a day
+  const keys = await kms.listKeys({ region: 'sichuan' })
+  // #endregion keys
+  const found = keys.find(key => key.keyId === keyId)
+  t.match(found, { state: 'disabled', version: 2, aliases: ['pictures'], origin: 'customer', deletion: undefined })
+  await t.rejects(kms.describeKey({ keyId: 'alias/photos', scope }), { code: 'KeyNotFound' })
+})
+
+t.test('errors', async t => {
+  const envelope = new Uint8Array(10)
+  let answer: unknown
+  // #region errors
+  try {
+    await sse.decrypt(envelope)
+  } catch (error) {
+    if (!(error instanceof SseError)) throw error // a mistake of the program: TypeError, RangeError
+    const { code, status, s3Code, message } = error // error.cause is for your own log
+    answer = { code, status, s3Code, message }
+  }
+  const [status, s3Code, message] = errorTable.NotAuthentic // the row that it was made of
+  // #endregion errors
+  t.strictSame(answer, { code: 'NotAuthentic', status, s3Code, message })
+})
+
+t.test('skins, engine by engine', async t => {
+  const plain = randomBytes(100_000)
+  // #region skins
+  const put = await sse.encrypt()
+  const transform = toTransform(put.driver) // for pipeline(); put.stream is the same
+  // #endregion skins
+  const stored = await through(plain, transform)
+  const { envelope } = put.result()
+  // #region skins-other
+  const stage = toStage((await sse.decrypt(envelope)).driver) // for chain([...])
+  const web = toWeb((await sse.decrypt(envelope)).driver) // for pipeThrough()
+  // #endregion skins-other
+  const opened = chain([stage])
+  Readable.from([stored]).pipe(opened)
+  t.ok(plain.equals(await buffer(opened)))
+  const blob = new Blob([new Uint8Array(stored)])
+  t.ok(plain.equals(new Uint8Array(await new Response(blob.stream().pipeThrough(web)).arrayBuffer())))
+})
+
+t.test('what an envelope says', async t => {
+  const put = await sse.encrypt({ context: { project: 'apollo' } })
+  await through(randomBytes(10), put.stream)
+  // #region envelope
+  const { record, descriptor } = parseEnvelope(put.result().envelope) // claims: no key was asked
+  const { provider, keyId: under } = record.wrapped // which master key it lies under
+  const { suite, plaintextLength: bytes } = descriptor
+  // #endregion envelope
+  t.strictSame([provider, under, suite.id, bytes], ['local', keyId, 1, 10])
+})
+
+t.test('values beside an object', async t => {
+  const plain = randomBytes(1000)
+  const digest = Uint8Array.from(Buffer.alloc(4))
+  new DataView(digest.buffer).setUint32(0, crc32(plain))
+  // #region values
+  const put = await sse.encrypt({ values: () => new Map([[valueIds.crc32.id, digest]]) }) // asked after the last byte
+  await buffer(Readable.from([plain]).compose(put.stream))
+  const { envelope, values } = put.result() // stored together; the values are sealed
+
+  const get = await sse.decrypt(envelope, { values })
+  const opened = get.values.get(valueIds.crc32.id) // compositeFlag + id for a checksum of the parts' checksums
+  // #endregion values
+  t.strictSame(opened, digest)
+  t.equal(get.values.has(compositeFlag + valueIds.crc32.id), false)
+  t.equal(Buffer.from(values).includes(digest), false)
+})
+
+t.test('files', async t => {
+  const plain = randomBytes(200_000)
+  const other = await kms.createKey(scope)
+  const seal = await sse.encrypt({ file: true })
+  const bytes = await through(plain, seal.stream)
+  // #region random-access
+  const file: RandomAccess = { size: bytes.length, read: async (start, end) => bytes.subarray(start, end + 1) }
+  // #endregion random-access
+  // #region files
+  const { envelope } = await readFileEnvelope(file) // without a key
+  const get = await sse.decryptFile(file, { range: { suffix: 100 } })
+  const { start, end } = get.stored // which bytes of the file to send through
+  const last = await buffer(Readable.from([bytes.subarray(start, end + 1)]).compose(get.stream))
+
+  const { prefix, streams } = await sse.rewrapFile(file, { to: { accept: [other.keyId] } })
+  const moved = Buffer.concat([prefix, bytes.subarray(streams.start, streams.end + 1)])
+  // #endregion files
+  t.equal(envelope.descriptor.unknownLength, true)
+  t.ok(plain.subarray(-100).equals(last))
+  const open = await sse.decryptPipe({ accept: [other.keyId] })
+  t.ok(plain.equals(await through(moved, open.stream)))
+  await t.rejects(through(bytes, (await sse.decryptPipe({ accept: [other.keyId] })).stream), { code: 'KeyNotAccepted' })
+})
+
+t.test('sessions, receipts and listings of parts', async t => {
+  const upload = await sse.createUpload()
+  const seal = async (number: number): Promise<Uint8Array> => {
+    const part = await sse.encryptPart(upload, number)
+    await through(randomBytes(number), part.stream)
+    return part.result().receipt
+  }
+  const receipts = [await seal(2), await seal(1)]
+  // #region parts
+  const listed = await sse.listParts(upload, receipts) // authentic: ETags are recomputed
+  const named = listed.map(({ part, etag }) => ({ part, etag })).sort((a, b) => a.part - b.part)
+  const done = await sse.completeUpload(upload, named, receipts)
+
+  const { suite } = parseSession(upload.session) // claims, without a key
+  const { row } = parseReceipt(receipts[0] ?? new Uint8Array())
+  // #endregion parts
+  t.strictSame([suite.id, row.part, row.length, done.plaintextLength], [1, 2, 2, 3])
+})
+
+t.test('a copy under a data key of its own', async t => {
+  const plain = randomBytes(100_000)
+  const put = await sse.encrypt({ context: { owner: 'a' } })
+  const stored = await through(plain, put.stream)
+  // #region reencrypt
+  const copy = await sse.reencrypt(put.result().envelope, { to: { context: { owner: 'b' } } })
+  const { start, end } = copy.from.stored // the source's stored bytes in, the copy's out
+  const target = await buffer(Readable.from([stored.subarray(start, end + 1)]).compose(copy.stream))
+  const { envelope } = copy.result()
+  // #endregion reencrypt
+  t.notOk(target.subarray(0, 24).equals(stored.subarray(0, 24)), 'another salt')
+  const get = await sse.decrypt(envelope, { context: { owner: 'b' } })
+  t.ok(plain.equals(await through(target, get.stream)))
+})
+
+t.test('without node:', async t => {
+  const secret = crypto.getRandomValues(new Uint8Array(32))
+  // #region web-entry
+  const web = createWebSse({ kms: customerKey(nobleEngine, secret), accept: [''] })
+  const put = await web.encrypt()
+  const sealed = await new Response(new Blob(['hello']).stream().pipeThrough(put.web())).arrayBuffer()
+  const get = await web.decrypt(put.result().envelope)
+  const opened = await new Response(new Blob([sealed]).stream().pipeThrough(get.web())).text()
+  // #endregion web-entry
+  t.equal(opened, 'hello')
+})
+
+t.test('the embedded store', async t => {
+  const plain = randomBytes(100_000)
+  // #region store
+  const store = await openFileStore(join(directory, 'objects'))
+  await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
+
+  const put = await sse.encrypt({ context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' } })
+  const body = await store.createBody()
+  await pipeline([plain], put.stream, body.writable)
+  const { envelope, etag, plaintextLength: size } = put.result()
+  const said = { size, etag, kind: 'sse-kms', headers: {}, attributes: {}, owner: 'my-tenant' } as const
+  await store.putObject('photos', 'cat.jpg', { ...said, modified: Date.now(), envelope }, body) // durable now
+  // #endregion store
+  t.teardown(() => store.close())
+  const opened = await store.openObject('photos', 'cat.jpg')
+  t.teardown(() => opened?.body.close())
+  const record = opened?.record.envelope ?? new Uint8Array()
+  const get = await sse.decrypt(record, {
+    context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' },
+    held: opened?.body.size,
+  })
+  t.ok(plain.equals(await buffer((opened?.body.read(get.stored) ?? Readable.from([])).compose(get.stream))))
+})
+
+t.test('randomness in tests', async t => {
+  // #region randomness
+  const restore = replaceRandomness(bytes => bytes.fill(7)) // of this process, everywhere: tests alone
+  const put = await sse.encrypt({ length: 0 })
+  restore()
+  // #endregion randomness
+  t.strictSame(parseEnvelope(put.planned?.envelope ?? new Uint8Array()).descriptor.bodyId, new Uint8Array(16).fill(7))
+})

@@ -1,0 +1,1164 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as fc from 'fast-check'
+import { open as openLmdb, type RootDatabase } from 'lmdb'
+import t, { type Test } from 'tap'
+import { compare, hex, utf8 } from '../../lib/bytes.ts'
+import { SseError } from '../../lib/errors.ts'
+import { openFileStore, type FileStoreOptions } from '../../lib/store/file.ts'
+import { mostHandles } from '../../lib/store/file/body-reader.ts'
+import { inlineLimit, writeAll } from '../../lib/store/file/body-writer.ts'
+import { loadLmdb } from '../../lib/store/file/database.ts'
+import { decodeKey, encodeKey } from '../../lib/store/file/keys.ts'
+import { isAlive, nameProcess } from '../../lib/store/file/liveness.ts'
+import type { ObjectStore } from '../../lib/store/store.ts'
+import { compileChild } from '../support/compile.ts'
+import {
+  bodyOf,
+  filesBecome,
+  filesIn,
+  fillUp,
+  get,
+  part,
+  pattern,
+  put,
+  quickDirectory,
+  record,
+  upload,
+} from '../support/store.ts'
+
+const raw = { keyEncoding: 'binary' as const, encoder: { useRecords: false } }
+const bucket = { owner: 'domain', region: 'sichuan', created: 1 }
+
+const fresh = async (t: Test, options: FileStoreOptions = {}): Promise<{ store: ObjectStore; directory: string }> => {
+  const above = quickDirectory()
+  const directory = join(above, 'data')
+  const store = await openFileStore(directory, { sweepEvery: 0, ...options })
+  t.teardown(async () => {
+    await store.close()
+    rmSync(above, { recursive: true })
+  })
+  await store.createBucket('b', bucket)
+  return { store, directory }
+}
+
+// The index, beside the store.
+const openIndex = (directory: string): RootDatabase =>
+  openLmdb({ path: join(directory, 'index'), overlappingSync: false, maxDbs: 16, eventTurnBatching: false })
+
+const code = (name: string): { code: string } => ({ code: name })
+
+t.test('buckets are made once, changed in one step, and deleted when they are empty', async t => {
+  const { store } = await fresh(t)
+  t.same(await store.getBucket('b'), { name: 'b', ...bucket, settings: {} })
+  await t.rejects(store.createBucket('b', bucket), code('BucketAlreadyOwnedByYou'))
+  await t.rejects(store.createBucket('b', { ...bucket, owner: 'other' }), code('BucketAlreadyExists'))
+  await store.createBucket('a', { ...bucket, owner: 'other' })
+  t.same(
+    (await store.listBuckets()).map(b => b.name),
+    ['a', 'b'],
+  )
+  t.same(
+    (await store.listBuckets({ owner: 'domain' })).map(b => b.name),
+    ['b'],
+  )
+
+  await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      store.updateBucket('b', ({ settings }) => ({
+        ...settings,
+        [`k${i}`]: 'v',
+        n: String(Number(settings['n'] ?? 0) + 1),
+      })),
+    ),
+  )
+  const { settings } = (await store.getBucket('b')) ?? {}
+  t.equal(settings?.['n'], '20')
+  t.equal(Object.keys(settings ?? {}).length, 21)
+  await t.rejects(
+    store.updateBucket('b', () => {
+      throw new RangeError('no')
+    }),
+    { name: 'RangeError', message: 'no' },
+  )
+  await t.rejects(
+    store.updateBucket('none', () => ({})),
+    code('NoSuchBucket'),
+  )
+
+  await put(store, 'b', 'k', pattern(1))
+  await t.rejects(store.deleteBucket('b'), code('BucketNotEmpty'))
+  await store.deleteObject('b', 'k')
+  await store.createUpload('b', 'k', upload('u'))
+  await t.rejects(store.deleteBucket('b'), code('BucketNotEmpty'))
+  await store.abortUpload('b', 'k', 'u')
+  await store.deleteBucket('b')
+  t.equal(await store.getBucket('b'), undefined)
+  await t.rejects(store.deleteBucket('b'), code('NoSuchBucket'))
+  t.ok(await store.getBucket('a'), 'a bucket whose name begins alike is another one')
+})
+
+t.test('everything that names a bucket that is missing says so', async t => {
+  const { store } = await fresh(t)
+  const body = await bodyOf(store, pattern(100_000))
+  await t.rejects(store.putObject('none', 'k', record(), body), code('NoSuchBucket'))
+  const at = { bucket: 'none', key: 'k' }
+  const version = await put(store, 'b', 'k', pattern(1))
+  const completion = { token: 't', attempts: [], record: record() }
+  const attempts: (() => Promise<unknown>)[] = [
+    () => store.getObject('none', 'k'),
+    () => store.openObject('none', 'k'),
+    () => store.deleteObject('none', 'k'),
+    () => store.copyObject({ ...at, version }, { bucket: 'b', key: 'k' }, record()),
+    () => store.copyObject({ bucket: 'b', key: 'k', version }, at, record()),
+    () => store.listObjects('none', { limit: 1 }),
+    () => store.createUpload('none', 'k', upload('u')),
+    () => store.getUpload('none', 'k', 'u'),
+    () => store.listUploads('none', { limit: 1 }),
+    () => store.listParts('none', 'k', 'u'),
+    () => store.peekPart('none', 'k', 'u', 'a', 1),
+    () => store.completeUpload('none', 'k', 'u', completion),
+    () => store.abortUpload('none', 'k', 'u'),
+  ]
+  for (const attempt of attempts) {
+    await t.rejects(attempt(), code('NoSuchBucket'), String(attempt))
+  }
+})
+
+t.test("names that cannot be are the program's mistake", async t => {
+  const { store } = await fresh(t)
+  await t.rejects(store.getBucket(''), RangeError)
+  await t.rejects(store.getBucket('x'.repeat(64)), RangeError)
+  await t.rejects(store.getObject('b', '\u{10000}'.repeat(257)), RangeError)
+  await t.rejects(store.getObject('b', '\ud800'), TypeError)
+  await t.rejects(store.openObject('b', ''), RangeError)
+  await t.rejects(store.getUpload('b', 'k', 'x'.repeat(601)), RangeError)
+  const body = await bodyOf(store, pattern(100_000))
+  await t.rejects(store.putObject('b', '', record(), body), RangeError)
+  t.equal(await get(store, 'b', 'x'.repeat(1024)), undefined)
+})
+
+t.test('an object comes back as it was put, whatever its size, and replaces the one before', async t => {
+  const { store, directory } = await fresh(t)
+  const before = pattern(10)
+  await put(store, 'b', 'k', before)
+  for (const size of [0, 1, inlineLimit, inlineLimit + 1, 300_000, 3_000_001]) {
+    const bytes = pattern(size, size)
+    const body = await bodyOf(store, bytes)
+    t.equal(body.size, size)
+    const given = record({
+      size,
+      kind: 'sse-kms',
+      envelope: pattern(400, 3),
+      values: pattern(60, 4),
+      headers: { 'x-amz-meta-é': 'ü' },
+    })
+    const stored = await store.putObject('b', 'k', given, body)
+    t.match(stored, { ...given, storedSize: size })
+    t.same(await store.getObject('b', 'k'), stored)
+    const opened = await store.openObject('b', 'k')
+    t.same(opened?.record, stored)
+    t.equal(opened?.body.size, size)
+    t.ok((await buffer(opened?.body.read() ?? Readable.from([]))).equals(bytes))
+    await opened?.body.close()
+    await opened?.body.close()
+    t.equal((await store.openObject('b', 'none'))?.record, undefined)
+  }
+  t.equal(await store.getObject('b', 'none'), undefined)
+  t.ok(await filesBecome(directory, 1), 'the files of the objects that were replaced are gone')
+  t.equal(await store.deleteObject('b', 'k'), true)
+  t.equal(await store.deleteObject('b', 'k'), false)
+  t.ok(await filesBecome(directory, 0), 'no file is left')
+})
+
+t.test('files are private, and no name of an object is in a path', async t => {
+  const { store, directory } = await fresh(t)
+  await put(store, 'b', '../../../secret name', pattern(100_000))
+  const [file = ''] = filesIn(directory)
+  t.match(file, /^[0-9a-f]{32}$/)
+  const shelf = join(directory, 'bodies', file.slice(0, 2))
+  t.equal(statSync(join(shelf, file)).mode & 0o777, 0o600)
+  for (const path of [directory, join(directory, 'index'), join(directory, 'bodies'), shelf]) {
+    t.equal(statSync(path).mode & 0o777, 0o700, path)
+  }
+  t.notOk(execFileSync('find', [directory]).toString().includes('secret'))
+})
+
+t.test('a condition sees what is there and refuses inside the step', async t => {
+  const { store, directory } = await fresh(t)
+  const refuse = (): never => {
+    throw new SseError('PreconditionFailed')
+  }
+  const old = pattern(200_000, 1)
+  const version = await put(store, 'b', 'k', old)
+  const seen: (string | undefined)[] = []
+  const condition = (current: { readonly version: string } | undefined): void => {
+    seen.push(current?.version)
+  }
+  await store.deleteObject('b', 'none', { condition })
+  await t.rejects(
+    store.putObject('b', 'k', record(), await bodyOf(store, pattern(100_000)), { condition: refuse }),
+    code('PreconditionFailed'),
+  )
+  await t.rejects(store.deleteObject('b', 'k', { condition: refuse }), code('PreconditionFailed'))
+  await t.rejects(
+    store.copyObject({ bucket: 'b', key: 'k', version }, { bucket: 'b', key: 'l' }, record(), { condition: refuse }),
+    code('PreconditionFailed'),
+  )
+  t.ok((await get(store, 'b', 'k'))?.equals(old), 'the old object is whole')
+  t.ok(await filesBecome(directory, 1), 'the body that was refused is gone')
+  await store.deleteObject('b', 'k', { condition })
+  t.same(seen, [undefined, version])
+
+  const ifNoneMatch = (current: unknown): void => {
+    if (current !== undefined) refuse()
+  }
+  const bodies = await Promise.all(Array.from({ length: 12 }, (_, i) => bodyOf(store, pattern(70_000, i))))
+  const results = await Promise.allSettled(
+    bodies.map((body, i) =>
+      store.putObject('b', 'once', record({ etag: String(i) }), body, { condition: ifNoneMatch }),
+    ),
+  )
+  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1, 'of many only one creates')
+  t.ok(await filesBecome(directory, 1))
+})
+
+t.test('a body is written once, given once, and disappears when it is not', async t => {
+  const { store, directory } = await fresh(t)
+  const two = join(directory, 'two')
+  const other = await openFileStore(two, { sweepEvery: 0 })
+  await other.createBucket('b', bucket)
+
+  const unfinished = await store.createBody()
+  unfinished.writable.write(pattern(100_000))
+  await t.rejects(store.putObject('b', 'k', record(), unfinished), { name: 'TypeError', message: /has not finished/ })
+  await unfinished.discard()
+  await unfinished.discard()
+  t.ok(unfinished.writable.destroyed)
+  await t.rejects(store.putObject('b', 'k', record(), unfinished), { name: 'TypeError', message: /discarded/ })
+
+  const body = await bodyOf(store, pattern(100_000))
+  await t.rejects(other.putObject('b', 'k', record(), body), { name: 'TypeError', message: /not one of this store/ })
+  const foreign = { ...body, size: 1, writable: body.writable, discard: async () => {} }
+  await t.rejects(store.putObject('b', 'k', record(), foreign), { name: 'TypeError', message: /not one of this store/ })
+  const putting = store.putObject('b', 'k', record(), body)
+  await body.discard()
+  await putting
+  await body.discard()
+  await t.rejects(store.putObject('b', 'k', record(), body), { name: 'TypeError', message: /given away/ })
+  t.equal((await get(store, 'b', 'k'))?.length, 100_000, 'a body that was given away is not discarded')
+
+  const small = await bodyOf(store, pattern(10))
+  await small.discard()
+  for (const expectedSize of [undefined, 1_000_000]) {
+    const failing = await store.createBody({ expectedSize })
+    const source = Readable.from(
+      (async function* () {
+        yield pattern(80_000)
+        yield pattern(80_000)
+        throw new Error('the client left')
+      })(),
+    )
+    await t.rejects(pipeline(source, failing.writable), { message: 'the client left' })
+    await t.rejects(store.putObject('b', 'k', record(), failing), TypeError)
+    await failing.discard()
+  }
+  const hinted = await bodyOf(store, pattern(5), { expectedSize: 1_000_000 })
+  await store.putObject('b', 'hinted', record(), hinted)
+  t.ok((await get(store, 'b', 'hinted'))?.equals(pattern(5)), 'the expected size is a hint')
+
+  const late = await store.createBody()
+  late.writable.end(pattern(200_000))
+  await once(late.writable, 'prefinish')
+  await late.discard()
+  await t.rejects(store.putObject('b', 'k', record(), late), TypeError)
+
+  t.ok(await filesBecome(directory, 2))
+  await store.sweep()
+  t.ok(await filesBecome(directory, 2))
+  await other.close()
+})
+
+t.test('many tiny pieces are kept, whether the system takes them whole or not', async t => {
+  const { store } = await fresh(t)
+  const bytes = pattern(inlineLimit)
+  const body = await bodyOf(store, bytes, {}, 1)
+  await store.putObject('b', 'k', record(), body)
+  t.ok((await get(store, 'b', 'k'))?.equals(bytes))
+
+  const taken: number[] = []
+  const file = {
+    writev: async (pieces: readonly Uint8Array[]) => {
+      const all = Buffer.concat(pieces).subarray(0, 7)
+      taken.push(...all)
+      return { bytesWritten: all.length }
+    },
+  }
+  const pieces = [3, 0, 5, 1, 20, 7].map((size, i) => pattern(size, i))
+  await writeAll(file, pieces)
+  t.same(Buffer.from(taken), Buffer.concat(pieces))
+})
+
+t.test('a body is read by ranges, and stays readable while its object is replaced and deleted', async t => {
+  const { store, directory } = await fresh(t)
+  for (const size of [60_000, 700_000]) {
+    const bytes = pattern(size)
+    await put(store, 'b', 'k', bytes)
+    const opened = await store.openObject('b', 'k')
+    if (opened === undefined) throw new Error('missing')
+    const { body } = opened
+    await put(store, 'b', 'k', pattern(5))
+    await store.deleteObject('b', 'k')
+    await store.sweep()
+    const last = size - 1
+    for (const [start, end] of [
+      [0, 0],
+      [0, last],
+      [17, 17],
+      [1, last - 1],
+      [last, last],
+      [size, last],
+      [0, -1],
+    ] as const) {
+      const chunks: Uint8Array[] = await body.read({ start, end, highWaterMark: 1000 }).toArray()
+      t.ok(chunks.every(chunk => chunk.length > 0 && chunk.length <= 1000 && chunk.byteOffset === 0))
+      t.ok(Buffer.concat(chunks).equals(bytes.subarray(start, end + 1)), `${start}-${end}`)
+    }
+    for (const [start, end] of [
+      [-1, 5],
+      [0, size],
+      [5, 3],
+    ] as const)
+      t.throws(() => body.read({ start, end }), RangeError)
+    const running = body.read({ highWaterMark: 100 })
+    await once(running, 'readable')
+    const failed = once(running, 'error')
+    await Promise.all([body.close(), body.close()])
+    t.match(await failed, [code('StoreFailed')], 'a stream that runs when the body is closed fails')
+    t.throws(() => body.read(), TypeError)
+  }
+  t.ok(await filesBecome(directory, 0), 'no file is left')
+})
+
+t.test('readers always find a whole object while it is replaced', async t => {
+  const { store, directory } = await fresh(t)
+  const bodies = [pattern(90_000, 1), pattern(90_001, 2), pattern(10, 3)]
+  await put(store, 'b', 'k', bodies[0] ?? pattern(1))
+  const stop = new AbortController()
+  const writer = async (): Promise<void> => {
+    for (let i = 0; !stop.signal.aborted; i++)
+      await put(store, 'b', 'k', bodies[i % 3] ?? pattern(1), { size: bodies[i % 3]?.length ?? 0 })
+  }
+  let read = 0
+  const reader = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      const opened = await store.openObject('b', 'k')
+      if (opened === undefined) throw new Error('missing')
+      if (read % 3 === 0) await sleep(1)
+      const bytes = await buffer(opened.body.read())
+      await opened.body.close()
+      if (!bodies.some(body => body.equals(bytes)) || opened.record.size !== bytes.length) throw new Error('torn')
+      read++
+    }
+  }
+  const all = [writer(), writer(), reader(), reader(), reader()]
+  await sleep(300)
+  stop.abort()
+  await Promise.all(all)
+  t.ok(read > 10, `${read} reads`)
+  await store.close()
+  t.ok(filesIn(directory).length <= 1)
+})
+
+t.test('what is missing or changed on the disk is an error, never a shorter body', async t => {
+  const { store, directory } = await fresh(t)
+  await put(store, 'b', 'k', pattern(500_000))
+  const [id = ''] = filesIn(directory)
+  const path = join(directory, 'bodies', id.slice(0, 2), id)
+
+  const during = await store.openObject('b', 'k')
+  truncateSync(path, 100_000)
+  await t.rejects(buffer(during?.body.read() ?? Readable.from([])), { ...code('StoreFailed'), message: /shorter/ })
+  await during?.body.close()
+
+  const after = await store.openObject('b', 'k')
+  t.equal(after?.body.size, 100_000, 'what the store really holds')
+  await t.rejects(buffer(after?.body.read() ?? Readable.from([])), { ...code('StoreFailed'), message: /length/ })
+  await after?.body.close()
+
+  unlinkSync(path)
+  await t.rejects(store.openObject('b', 'k'), code('StoreFailed'))
+  mkdirSync(path)
+  const unreadable = await store.openObject('b', 'k')
+  await t.rejects(buffer(unreadable?.body.read({ end: 5 }) ?? Readable.from([])), code('StoreFailed'))
+  await unreadable?.body.close()
+})
+
+t.test('copies share a body until the last one is gone', async t => {
+  const { store, directory } = await fresh(t)
+  for (const size of [1000, 200_000]) {
+    const bytes = pattern(size)
+    const version = await put(store, 'b', 'source', bytes, { envelope: pattern(9), kind: 'sse-kms' })
+    const source = { bucket: 'b', key: 'source', version }
+    const copied = await store.copyObject(source, { bucket: 'b', key: 'copy' }, record({ etag: 'copied' }))
+    t.equal(copied.storedSize, size)
+    t.equal(copied.envelope, undefined)
+    await store.copyObject(
+      { bucket: 'b', key: 'copy', version: copied.version },
+      { bucket: 'b', key: 'third' },
+      record(),
+    )
+    const rewrapped = await store.copyObject(source, source, record({ envelope: pattern(11), kind: 'sse-kms' }))
+    t.same((await store.getObject('b', 'source'))?.envelope, pattern(11), 'a copy to itself swaps the record')
+    t.not(rewrapped.version, version)
+    await t.rejects(store.copyObject(source, { bucket: 'b', key: 'late' }, record()), code('PreconditionFailed'))
+    await t.rejects(store.copyObject({ ...source, key: 'none' }, source, record()), code('NoSuchKey'))
+    t.equal(await store.getObject('b', 'late'), undefined)
+
+    await store.deleteObject('b', 'source')
+    t.ok((await get(store, 'b', 'copy'))?.equals(bytes))
+    await put(store, 'b', 'copy', pattern(1))
+    t.ok((await get(store, 'b', 'third'))?.equals(bytes))
+    await store.sweep()
+    t.ok((await get(store, 'b', 'third'))?.equals(bytes))
+    await store.deleteObject('b', 'third')
+    t.ok(await filesBecome(directory, 0), 'no file is left')
+  }
+})
+
+// What a listing is, by definition: all names in byte order, rolled up, behind the marker, cut at the limit.
+const model = (
+  names: readonly string[],
+  { prefix = '', delimiter = '', after, limit }: { prefix?: string; delimiter?: string; after?: string; limit: number },
+): { shown: string[]; truncated: boolean } => {
+  const order = (a: string, b: string): number => compare(utf8(a), utf8(b))
+  const rolled = names
+    .filter(name => name.startsWith(prefix))
+    .map(name => {
+      const at = delimiter === '' ? -1 : name.indexOf(delimiter, prefix.length)
+      return at < 0 ? name : name.slice(0, at + delimiter.length) + '|'
+    })
+  const items = [...new Set(rolled)]
+    .filter(item => after === undefined || order(item.replace(/\|$/, ''), after) > 0)
+    .toSorted(order)
+  return { shown: items.slice(0, limit), truncated: limit > 0 && items.length > limit }
+}
+
+t.test('listings are what they are by definition, for all keys of Unicode', async t => {
+  const { store } = await fresh(t)
+  const letter = fc.constantFrom(
+    'a',
+    'b',
+    '/',
+    '/',
+    '\0',
+    '\u0001',
+    'é',
+    '\ud7ff',
+    '\uffff',
+    '\u{10000}',
+    '\u{10ffff}',
+    '%',
+    ' ',
+  )
+  const name = fc.string({
+    unit: fc.oneof(letter, fc.string({ unit: 'binary', minLength: 1, maxLength: 1 })),
+    minLength: 1,
+    maxLength: 6,
+  })
+  const body = await bodyOf(store, new Uint8Array())
+  const { version } = await store.putObject('b', 'source', record(), body)
+  let round = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(name, { maxLength: 25 }),
+      fc.array(
+        fc.tuple(
+          fc.option(name),
+          fc.option(fc.constantFrom('/', 'a', '//', 'é', '')),
+          fc.option(name),
+          fc.integer({ min: 0, max: 6 }),
+        ),
+        { minLength: 8, maxLength: 8 },
+      ),
+      async (names, queries) => {
+        const here = `b${round++}`
+        await store.createBucket(here, bucket)
+        await store.createBucket(`${here}-`, bucket)
+        await Promise.all(
+          [...names.map(key => [here, key] as const), [`${here}-`, 'x'] as const].map(([b, key]) =>
+            store.copyObject(
+              { bucket: 'b', key: 'source', version },
+              { bucket: b, key },
+              record({ etag: hex(utf8(key)) }),
+            ),
+          ),
+        )
+        for (const [prefix, delimiter, after, limit] of queries) {
+          const options = {
+            limit,
+            ...(prefix !== null && { prefix }),
+            ...(delimiter !== null && { delimiter }),
+            ...(after !== null && { after }),
+          }
+          const found = await store.listObjects(here, options)
+          const shown = [...found.entries.map(({ key }) => key), ...found.prefixes.map(common => common + '|')]
+          const wanted = model(names, options)
+          if (
+            JSON.stringify(shown.toSorted()) !== JSON.stringify(wanted.shown.toSorted()) ||
+            found.truncated !== wanted.truncated
+          )
+            throw new Error(JSON.stringify({ shown, wanted, truncated: found.truncated }))
+          if (found.truncated && found.next !== wanted.shown.at(-1)?.replace(/\|$/, '')) throw new Error('next')
+          if (found.entries.some(({ key, record: { etag } }) => etag !== hex(utf8(key)))) throw new Error('record')
+        }
+      },
+    ),
+    { numRuns: 15 },
+  )
+})
+
+t.test('a listing is paged to its end, jumps over what it rolls up, and takes any marker', async t => {
+  const { store } = await fresh(t)
+  const body = await bodyOf(store, new Uint8Array())
+  const { version } = await store.putObject('b', 'a', record(), body)
+  const source = { bucket: 'b', key: 'a', version }
+  const keys = Array.from({ length: 3000 }, (_, i) => `dir${i % 3}/${String(i).padStart(5, '0')}`)
+  await Promise.all(keys.map(key => store.copyObject(source, { bucket: 'b', key }, record())))
+  await store.deleteObject('b', 'a')
+
+  const seen: string[] = []
+  for (let after: string | undefined; ;) {
+    const { entries, next } = await store.listObjects('b', { after, limit: 700 })
+    seen.push(...entries.map(({ key }) => key))
+    if (next === undefined) break
+    after = next
+  }
+  t.same(seen, keys.toSorted())
+
+  const rolled = await store.listObjects('b', { delimiter: '/', limit: 2 })
+  t.same(rolled, { entries: [], prefixes: ['dir0/', 'dir1/'], truncated: true, next: 'dir1/' })
+  t.same((await store.listObjects('b', { delimiter: '/', after: 'dir1/', limit: 2 })).prefixes, ['dir2/'])
+  t.same((await store.listObjects('b', { delimiter: '/', after: 'dir1/zzz', limit: 2 })).prefixes, ['dir2/'])
+  const start = performance.now()
+  for (let i = 0; i < 100; i++) await store.listObjects('b', { delimiter: '/', limit: 10 })
+  const rolledTime = performance.now() - start
+  t.ok(rolledTime < 1000, `100 rolled listings of 3,000 keys take ${rolledTime} ms`)
+
+  const long = 'x'.repeat(5000)
+  t.equal((await store.listObjects('b', { after: long, limit: 5 })).entries.length, 0)
+  t.equal((await store.listObjects('b', { after: 'dir' + long, limit: 5 })).entries.length, 0)
+  t.equal((await store.listObjects('b', { prefix: long, limit: 5 })).entries.length, 0)
+  t.equal((await store.listObjects('b', { after: 'a'.repeat(5000), limit: 5 })).entries.length, 5)
+})
+
+t.test('an upload becomes an object in one step, and is answered again', async t => {
+  const { store, directory } = await fresh(t)
+  await put(store, 'b', 'k', pattern(100_000, 9))
+  const begun = await store.createUpload(
+    'b',
+    'k',
+    upload('u', { session: pattern(50), headers: { a: 'b' }, kind: 'sse-kms' }),
+  )
+  t.same(begun, { ...upload('u', { session: pattern(50), headers: { a: 'b' }, kind: 'sse-kms' }), key: 'k' })
+  t.same(await store.getUpload('b', 'k', 'u'), begun)
+  t.equal(await store.getUpload('b', 'k', 'v'), undefined)
+  t.equal(await store.getUpload('b', 'l', 'u'), undefined)
+  await t.rejects(store.createUpload('b', 'k', upload('u')), { name: 'TypeError', message: /taken/ })
+
+  const bytes = [pattern(300_000, 1), pattern(300_000, 2), pattern(10, 3), pattern(70_000, 4)]
+  const send = async (number: number, attempt: string, content = pattern(1)): Promise<void> => {
+    const sent = { ...part(number, attempt, content.length), etag: 'e' + attempt, receipt: pattern(80, number) }
+    const answer = await store.putPart('b', 'k', 'u', sent, await bodyOf(store, content))
+    t.same(answer, { ...sent, storedSize: content.length })
+  }
+  await send(2, 'two', bytes[1])
+  await send(1, 'one-stale', bytes[3])
+  await send(1, 'one', bytes[0])
+  await store.putPart('b', 'k', 'u', part(3, 'three', 10), await bodyOf(store, bytes[2] ?? pattern(1)))
+  const listed = await store.listParts('b', 'k', 'u')
+  t.same(
+    listed.map(({ attempt }) => attempt),
+    ['two', 'one-stale', 'one', 'three'],
+    'in order of acknowledgement',
+  )
+  t.same(await store.peekPart('b', 'k', 'u', 'one', 24), { size: 300_000, head: bytes[0]?.subarray(0, 24) })
+  t.same(await store.peekPart('b', 'k', 'u', 'three', 24), { size: 10, head: bytes[2] })
+  t.equal(await store.peekPart('b', 'k', 'u', 'none', 24), undefined)
+  t.equal(filesIn(directory).length, 5, 'every attempt is a file, small ones too')
+  await store.sweep()
+  t.equal(filesIn(directory).length, 5)
+
+  const refuse = (): never => {
+    throw new SseError('PreconditionFailed')
+  }
+  const completion = {
+    token: '01',
+    attempts: ['one', 'two', 'three'],
+    record: record({ size: 600_010, envelope: pattern(500) }),
+  }
+  await t.rejects(
+    store.completeUpload('b', 'k', 'u', { ...completion, attempts: ['one', 'four'] }),
+    code('InvalidPart'),
+  )
+  await t.rejects(store.completeUpload('b', 'k', 'u', completion, { condition: refuse }), code('PreconditionFailed'))
+  t.equal((await get(store, 'b', 'k'))?.length, 100_000)
+  t.equal((await store.listParts('b', 'k', 'u')).length, 4, 'what was refused has changed nothing')
+
+  const late = await bodyOf(store, pattern(100_000))
+  const answers = await Promise.allSettled([
+    store.completeUpload('b', 'k', 'u', completion),
+    store.completeUpload('b', 'k', 'u', completion),
+    store.completeUpload('b', 'k', 'u', { ...completion, token: '02' }),
+    store.putPart('b', 'k', 'u', part(4, 'late'), late),
+  ])
+  const [first, second, third, fourth] = answers
+  if (first?.status !== 'fulfilled') throw new Error('the first Complete failed')
+  t.match(first.value, { ...completion.record, storedSize: 600_010 })
+  t.match(second, { status: 'fulfilled', value: first.value }, 'the same token, the same answer')
+  t.match(third, { status: 'rejected', reason: code('NoSuchUpload') })
+  t.match(fourth, { status: 'rejected', reason: code('NoSuchUpload') })
+  t.ok((await get(store, 'b', 'k'))?.equals(Buffer.concat(bytes.slice(0, 3))))
+  t.ok(await filesBecome(directory, 3), 'the old object, the stale attempt and the late one are gone')
+
+  t.equal(await store.getUpload('b', 'k', 'u'), undefined)
+  t.match(await store.getUpload('b', 'k', 'u', { completed: true }), { id: 'u', completed: '01' })
+  await t.rejects(store.listParts('b', 'k', 'u'), code('NoSuchUpload'))
+  t.same(
+    (await store.listParts('b', 'k', 'u', { completed: true })).map(({ attempt }) => attempt),
+    ['two', 'one', 'three'],
+  )
+  t.equal((await store.peekPart('b', 'k', 'u', 'one', 1, { completed: true }))?.size, 300_000)
+  await t.rejects(store.abortUpload('b', 'k', 'u'), code('NoSuchUpload'))
+  await t.rejects(store.createUpload('b', 'k', upload('u')), TypeError)
+
+  const opened = await store.openObject('b', 'k')
+  const all = Buffer.concat(bytes.slice(0, 3))
+  for (const [start, end] of [
+    [299_999, 300_000],
+    [0, 599_999],
+    [600_000, 600_009],
+    [250_000, 600_003],
+  ] as const) {
+    t.ok((await buffer(opened?.body.read({ start, end }) ?? Readable.from([]))).equals(all.subarray(start, end + 1)))
+  }
+  await opened?.body.close()
+  await store.deleteObject('b', 'k')
+  t.ok(await filesBecome(directory, 0))
+  t.match(await store.completeUpload('b', 'k', 'u', completion), first.value, 'a Complete that is sent again later')
+  t.equal(
+    await store.peekPart('b', 'k', 'u', 'one', 1, { completed: true }),
+    undefined,
+    'the files went with the object',
+  )
+})
+
+t.test('uploads are aborted, forgotten after their time, and may have one part or none', async t => {
+  let now = 1000
+  const { store, directory } = await fresh(t, { now: () => now, remember: 500 })
+  await store.createUpload('b', 'k', upload('u'))
+  for (let i = 0; i < 3; i++) await store.putPart('b', 'k', 'u', part(i, String(i)), await bodyOf(store, pattern(10)))
+  await store.abortUpload('b', 'k', 'u')
+  await t.rejects(store.abortUpload('b', 'k', 'u'), code('NoSuchUpload'))
+  await t.rejects(
+    store.putPart('b', 'k', 'u', part(1, 'x'), await bodyOf(store, pattern(100_000))),
+    code('NoSuchUpload'),
+  )
+  t.ok(await filesBecome(directory, 0))
+
+  for (const [id, attempts] of [
+    ['one', ['a']],
+    ['none', []],
+  ] as const) {
+    await store.createUpload('b', id, upload(id))
+    await store.putPart('b', id, id, part(1, 'a'), await bodyOf(store, pattern(70_000)))
+    const { storedSize } = await store.completeUpload('b', id, id, { token: id, attempts, record: record() })
+    t.equal((await get(store, 'b', id))?.length, storedSize)
+    t.equal(storedSize, attempts.length * 70_000)
+  }
+  t.match(await store.sweep(), { examined: 1, removed: 0, forgotten: 0 })
+  now = 1499
+  t.match(await store.sweep(), { forgotten: 0 })
+  now = 1500
+  t.match(await store.sweep(), { forgotten: 2 })
+  t.equal(await store.getUpload('b', 'one', 'one', { completed: true }), undefined)
+  await t.rejects(
+    store.completeUpload('b', 'one', 'one', { token: 'one', attempts: ['a'], record: record() }),
+    code('NoSuchUpload'),
+  )
+  t.equal((await get(store, 'b', 'one'))?.length, 70_000)
+
+  await store.createUpload('b', 'x', upload('x'))
+  await store.completeUpload('b', 'x', 'x', { token: 'x', attempts: [], record: record() })
+  for (const key of ['x', 'one', 'none']) await store.deleteObject('b', key)
+  await store.deleteBucket('b')
+  await store.createBucket('b', bucket)
+  t.equal(await store.getUpload('b', 'x', 'x', { completed: true }), undefined, 'the memory goes with the bucket')
+})
+
+t.test('uploads are listed by key, then by id', async t => {
+  const { store } = await fresh(t)
+  const all = [
+    ['a', '1'],
+    ['a', '2'],
+    ['a\0', '0'],
+    ['ab', '1'],
+    ['d/x', '1'],
+    ['d/y', '1'],
+    ['e', '2'],
+    ['e', '3'],
+  ] as const
+  for (const [key, id] of all.toReversed()) await store.createUpload('b', key, upload(id))
+  await store.completeUpload('b', 'e', '2', { token: 't', attempts: [], record: record() })
+  const open = all.filter(([key, id]) => key !== 'e' || id !== '2').map(pair => pair.join(' '))
+  const names = (listed: { uploads: readonly { key: string; id: string }[] }): string[] =>
+    listed.uploads.map(({ key, id }) => `${key} ${id}`)
+  t.same(names(await store.listUploads('b', { limit: 100 })), open)
+  for (const limit of [1, 2, 3]) {
+    const seen: string[] = []
+    let marker: { keyAfter?: string | undefined; idAfter?: string | undefined } | undefined = {}
+    while (marker !== undefined) {
+      const listed = await store.listUploads('b', { ...marker, limit })
+      seen.push(...names(listed))
+      marker = listed.next
+    }
+    t.same(seen, open, `pages of ${limit}`)
+  }
+  t.same(names(await store.listUploads('b', { keyAfter: 'a', limit: 2 })), ['a\0 0', 'ab 1'])
+  t.same(names(await store.listUploads('b', { keyAfter: 'a', idAfter: '1', limit: 1 })), ['a 2'])
+  t.same(names(await store.listUploads('b', { idAfter: '1', limit: 1 })), ['a 1'], 'an id alone says nothing')
+  const rolled = await store.listUploads('b', { delimiter: '/', keyAfter: 'ab', limit: 1 })
+  t.same(rolled, { uploads: [], prefixes: ['d/'], truncated: true, next: { keyAfter: 'd/', idAfter: undefined } })
+  t.same(names(await store.listUploads('b', { delimiter: '/', ...rolled.next, limit: 9 })), ['e 3'])
+  t.same(await store.listUploads('b', { limit: 0 }), { uploads: [], prefixes: [], truncated: false, next: undefined })
+})
+
+t.test('a body of many files is pinned while it is read', async t => {
+  const { store, directory } = await fresh(t)
+  const count = mostHandles + 6
+  await store.createUpload('b', 'k', upload('u'))
+  const pieces = Array.from({ length: count }, (_, i) => pattern(1000 + i, i))
+  await Promise.all(
+    pieces.map(async (bytes, i) => store.putPart('b', 'k', 'u', part(i, String(i)), await bodyOf(store, bytes))),
+  )
+  const { version } = await store.completeUpload('b', 'k', 'u', {
+    token: 't',
+    attempts: pieces.map((_, i) => String(i)),
+    record: record(),
+  })
+  const source = { bucket: 'b', key: 'k', version }
+  const handles = readdirSync('/proc/self/fd').length
+  const whole = Buffer.concat(pieces)
+
+  const opened = await Promise.all([store.openObject('b', 'k'), store.openObject('b', 'k')])
+  await store.copyObject(source, { bucket: 'b', key: 'l' }, record())
+  await store.deleteObject('b', 'k')
+  await store.deleteObject('b', 'l')
+  t.match(await store.sweep(), { examined: count, removed: 0, released: 0 })
+  t.ok(readdirSync('/proc/self/fd').length < handles + 20, 'few files are open at a time')
+  for (const { body } of opened.filter(found => found !== undefined)) {
+    t.equal(body.size, whole.length)
+    t.ok((await buffer(body.read())).equals(whole))
+    t.ok((await buffer(body.read({ start: 50_000, end: 52_000 }))).equals(whole.subarray(50_000, 52_001)))
+    const broken = body.read({ highWaterMark: 10 })
+    await once(broken, 'readable')
+    broken.destroy()
+    t.equal(filesIn(directory).length, count)
+    await body.close()
+  }
+  t.ok(await filesBecome(directory, 0), 'the last reader takes the files away')
+  t.ok(readdirSync('/proc/self/fd').length <= handles, 'no file stays open')
+})
+
+t.test('a body of many files that changes while it is opened, or has lost a file', async t => {
+  const { store, directory } = await fresh(t)
+  const assemble = async (id: string): Promise<void> => {
+    await store.createUpload('b', 'k', upload(id))
+    const attempts = Array.from({ length: mostHandles + 1 }, (_, i) => String(i))
+    await Promise.all(
+      attempts.map(async attempt => store.putPart('b', 'k', id, part(1, attempt), await bodyOf(store, pattern(3)))),
+    )
+    await store.completeUpload('b', 'k', id, { token: 't', attempts, record: record() })
+  }
+  await assemble('u')
+  const opening = store.openObject('b', 'k')
+  const deleting = store.deleteObject('b', 'k')
+  t.ok([undefined, (mostHandles + 1) * 3].includes((await opening)?.body.size), 'the object, whole, or none')
+  await (await opening)?.body.close()
+  await deleting
+  t.ok(await filesBecome(directory, 0))
+
+  await assemble('v')
+  const replaced = store.putObject('b', 'k', record(), await bodyOf(store, pattern(7)))
+  const either = await store.openObject('b', 'k')
+  t.ok([7, (mostHandles + 1) * 3].includes(either?.body.size ?? 0))
+  await replaced
+  await either?.body.close()
+
+  await assemble('w')
+  t.ok(await filesBecome(directory, mostHandles + 1))
+  const [id = ''] = filesIn(directory)
+  unlinkSync(join(directory, 'bodies', id.slice(0, 2), id))
+  await t.rejects(store.openObject('b', 'k'), code('StoreFailed'))
+  await store.deleteObject('b', 'k')
+  t.ok(await filesBecome(directory, 0), 'the pin of the failed opening is gone')
+})
+
+t.test('keys of the index keep the order of bytes, collide never and are never too long', async t => {
+  const text = fc.string({ unit: 'binary', maxLength: 8 })
+  fc.assert(
+    fc.property(text, text, text, text, (a, b, c, d) => {
+      const [one, two] = [encodeKey(a, b), encodeKey(c, d)]
+      const order = compare(utf8(a), utf8(c)) || compare(utf8(b), utf8(d))
+      return (
+        Math.sign(compare(one, two)) === Math.sign(order) && JSON.stringify(decodeKey(one)) === JSON.stringify([a, b])
+      )
+    }),
+  )
+  const { store } = await fresh(t)
+  const name = 'x'.repeat(63)
+  await store.createBucket(name, bucket)
+  for (const key of ['\0'.repeat(1024), '\u{10ffff}'.repeat(256), '\0'.repeat(1023)]) {
+    await put(store, name, key, utf8(key))
+    await store.createUpload(name, key, upload('\u{10ffff}'.repeat(150)))
+    t.ok((await get(store, name, key))?.equals(utf8(key)))
+  }
+  t.equal((await store.listObjects(name, { limit: 10 })).entries.length, 3)
+  t.equal((await store.listUploads(name, { limit: 10 })).uploads.length, 3)
+})
+
+t.test('a process is alive, gone, a zombie, of another boot, or nobody knows', async t => {
+  const self = nameProcess()
+  t.match(self, { boot: /./, space: /^pid:/, pid: process.pid, start: /^[0-9]+$/ })
+  t.equal(isAlive(self, self), true)
+  t.equal(isAlive({ ...self, start: '1' }, self), false, 'the number belongs to another process by now')
+  t.equal(isAlive({ ...self, boot: 'other' }, self), false)
+  t.equal(isAlive({ ...self, space: 'pid:[1]' }, self), undefined)
+
+  const child = spawn('sh', ['-c', 'read line & exec sleep 60'], { stdio: 'pipe' })
+  const { pid = 0 } = child
+  const named = { ...self, pid, start: readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[19] ?? '' }
+  t.equal(isAlive(named, self), true)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  t.equal(isAlive(named, self), false)
+
+  const made = t.testdir({
+    [String(pid)]: { stat: `${pid} (a) b) Z ${'0 '.repeat(18)}77 0` },
+    [String(process.pid)]: { stat: `1 (x) S ${'0 '.repeat(18)}77 0` },
+  })
+  t.equal(isAlive({ ...self, pid, start: '77' }, self, made), false, 'a zombie is dead')
+  t.equal(isAlive({ ...self, start: '77' }, self, made), true)
+
+  const bare = nameProcess('/nowhere')
+  t.same(bare, { boot: '', space: '', pid: process.pid, start: '' })
+  t.equal(isAlive(bare, bare, '/nowhere'), true, 'without /proc the number has to do')
+  t.equal(isAlive({ ...bare, pid }, bare, '/nowhere'), false)
+  t.equal(isAlive({ ...bare, pid: 1 }, bare, '/nowhere'), true)
+})
+
+t.test('a sweep takes what dead processes left and nothing else', async t => {
+  const { store, directory } = await fresh(t)
+  const child = spawn(
+    'env',
+    ['-u', 'NODE_OPTIONS', process.execPath, compileChild(t.testdir({})), 'leave', directory],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  await once(child.stdout, 'data')
+  await put(store, 'b', 'mine', pattern(100_000))
+  const open = await store.createBody()
+  open.writable.write(pattern(100_000))
+  t.ok(await filesBecome(directory, 4 + mostHandles))
+  writeFileSync(join(directory, 'bodies', '00', 'notes.txt'), 'not ours')
+  writeFileSync(join(directory, 'bodies', '00', '00' + 'f'.repeat(30)), 'an orphan')
+  const count = 5 + mostHandles
+  t.same(
+    await store.sweep(),
+    { examined: count, removed: 1, abandoned: 0, released: 0, forgotten: 0 },
+    'the child lives',
+  )
+
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  await store.deleteObject('b', 'pinned')
+  t.equal(filesIn(directory).length, count, 'the pin outlives its process')
+  const second = await openFileStore(directory, { sweepEvery: 0 })
+  const both = await Promise.all([store.sweep(), second.sweep()])
+  t.same(
+    both.map(({ abandoned, released }) => abandoned + released).reduce((a, b) => a + b),
+    2,
+    'each is taken once',
+  )
+  t.ok(await filesBecome(directory, 3), 'mine, the one being written, and the notes')
+  t.match(await store.sweep(), { examined: 2, removed: 0, abandoned: 0, released: 0 })
+  await second.close()
+  open.writable.end()
+  await once(open.writable, 'finish')
+  await store.putObject('b', 'open', record(), open)
+  t.ok((await get(store, 'b', 'open'))?.equals(pattern(100_000)))
+})
+
+t.test('a process of another namespace is given a day; a body that was swept away cannot be committed', async t => {
+  let now = 1_000_000
+  const { store, directory } = await fresh(t, { now: () => now })
+  const body = await bodyOf(store, pattern(100_000))
+  const index = openIndex(directory)
+  const pending = index.openDB<{ process: object; since: number }, Uint8Array>({
+    name: 'pending',
+    ...raw,
+  })
+  for (const { key, value } of pending.getRange())
+    await pending.put(key, { ...value, process: { ...value.process, space: 'pid:[1]' } })
+  now += 86_399_999
+  t.match(await store.sweep(), { abandoned: 0, removed: 0 })
+  now += 1
+  t.match(await store.sweep(), { abandoned: 1, removed: 1 })
+  await t.rejects(store.putObject('b', 'k', record(), body), { ...code('StoreFailed'), message: /swept away/ })
+  t.equal(await store.getObject('b', 'k'), undefined)
+
+  await store.createUpload('b', 'k', upload('u'))
+  for (const number of [1, 2])
+    await store.putPart('b', 'k', 'u', part(number, String(number)), await bodyOf(store, pattern(9)))
+  await store.completeUpload('b', 'k', 'u', { token: 't', attempts: ['1', '2'], record: record() })
+  const manifests = index.openDB<unknown, Uint8Array>({ name: 'manifests', ...raw })
+  await manifests.clearAsync()
+  const opened = await store.openObject('b', 'k')
+  t.match(opened, { record: { storedSize: 18 }, body: { size: 0 } }, 'what is not there does not count')
+  const contents = index.openDB<unknown, Uint8Array>({ name: 'contents', ...raw })
+  await contents.remove(encodeKey('b', 'k'))
+  await t.rejects(store.getObject('b', 'k'), { ...code('StoreFailed'), message: /missing a piece/ })
+  await index.openDB<number, Uint8Array>({ name: 'meta', ...raw }).put(encodeKey('format'), 2)
+  await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message: /format 2/ })
+})
+
+t.test('stores are opened, closed and opened again; several at once in a process', async t => {
+  const { store, directory } = await fresh(t)
+  const second = await openFileStore(directory)
+  await put(second, 'b', 'k', pattern(100))
+  t.ok((await get(store, 'b', 'k'))?.equals(pattern(100)))
+  await Promise.all([second.close(), second.close()])
+  t.ok((await get(store, 'b', 'k'))?.equals(pattern(100)), 'the other one stays open')
+  await store.close()
+  const third = await openFileStore(directory, { sweepEvery: 5 })
+  t.ok((await get(third, 'b', 'k'))?.equals(pattern(100)))
+  writeFileSync(join(directory, 'bodies', '00', '00' + 'f'.repeat(30)), 'an orphan')
+  t.ok(await filesBecome(directory, 0), 'it sweeps in the background')
+  await third.close()
+  await t.rejects(third.getObject('b', 'k'))
+  await t.rejects(put(third, 'b', 'k', pattern(1)))
+
+  writeFileSync(join(directory, 'file'), '')
+  await t.rejects(openFileStore(join(directory, 'file')), code('StoreFailed'))
+  await t.rejects(
+    loadLmdb(() => Promise.reject(new Error('not found'))),
+    { ...code('MissingPeer'), message: /npm install lmdb/ },
+  )
+
+  const errors: unknown[] = []
+  const told = await openFileStore(directory, { sweepEvery: 5, onSweepError: error => errors.push(error) })
+  rmSync(join(directory, 'bodies', '00'), { recursive: true })
+  while (errors.length === 0) await sleep(5)
+  t.match(errors[0], code('StoreFailed'))
+  await told.close()
+  const warning = once(process, 'warning')
+  const silent = await openFileStore(directory, { sweepEvery: 5 })
+  rmSync(join(directory, 'bodies', '00'), { recursive: true })
+  t.match(await warning, [{ message: /sweep of the object store failed/ }])
+  await silent.close()
+})
+
+t.test('whatever is put, copied, completed and deleted: what is on the disk is what is referred to', async t => {
+  const { store, directory } = await fresh(t)
+  const keys = ['a', 'b', 'c']
+  const key = fc.constantFrom(...keys)
+  const size = fc.constantFrom(0, 10, inlineLimit, inlineLimit + 1, 150_000)
+  const step = fc.oneof(
+    fc.record({ what: fc.constant('put' as const), key, size }),
+    fc.record({ what: fc.constant('copy' as const), from: key, key }),
+    fc.record({ what: fc.constant('delete' as const), key }),
+    fc.record({
+      what: fc.constant('complete' as const),
+      key,
+      sizes: fc.array(size, { maxLength: 4 }),
+      drop: fc.nat(4),
+    }),
+    fc.record({ what: fc.constant('abort' as const), key, size }),
+    fc.record({ what: fc.constant('refuse' as const), key, size }),
+  )
+  let seed = 0
+  let id = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 12 }), async steps => {
+      const model = new Map<string, { bytes: Buffer; files: number; body: number }>()
+      for (const key of keys) await store.deleteObject('b', key)
+      for (const s of steps) {
+        const bytes = (n: number): Buffer => pattern(n, seed++)
+        if (s.what === 'put') {
+          const content = bytes(s.size)
+          await put(store, 'b', s.key, content)
+          model.set(s.key, { bytes: content, files: s.size > inlineLimit ? 1 : 0, body: seed })
+        } else if (s.what === 'copy') {
+          const version = (await store.getObject('b', s.from))?.version ?? ''
+          const copying = store.copyObject({ bucket: 'b', key: s.from, version }, { bucket: 'b', key: s.key }, record())
+          const source = model.get(s.from)
+          if (source === undefined) await t.rejects(copying, code('NoSuchKey'))
+          else {
+            await copying
+            model.set(s.key, source)
+          }
+        } else if (s.what === 'delete') {
+          if ((await store.deleteObject('b', s.key)) !== model.delete(s.key)) throw new Error('delete')
+        } else if (s.what === 'refuse') {
+          const refusing = store.putObject('b', s.key, record(), await bodyOf(store, bytes(s.size)), {
+            condition: () => {
+              throw new SseError('PreconditionFailed')
+            },
+          })
+          await t.rejects(refusing, code('PreconditionFailed'))
+        } else {
+          const name = `u${id++}`
+          await store.createUpload('b', s.key, upload(name))
+          const contents = s.what === 'abort' ? [bytes(s.size)] : s.sizes.map(bytes)
+          await Promise.all(
+            contents.map(async (content, i) =>
+              store.putPart('b', s.key, name, part(i, String(i)), await bodyOf(store, content)),
+            ),
+          )
+          if (s.what === 'abort') await store.abortUpload('b', s.key, name)
+          else {
+            const attempts = contents.map((_, i) => String(i)).filter((_, i) => i !== s.drop)
+            await store.completeUpload('b', s.key, name, { token: name, attempts, record: record() })
+            model.set(s.key, {
+              bytes: Buffer.concat(contents.filter((_, i) => i !== s.drop)),
+              files: attempts.length,
+              body: ++seed,
+            })
+          }
+        }
+      }
+      for (const key of keys) {
+        const found = await get(store, 'b', key)
+        if (!(found === undefined ? !model.has(key) : model.get(key)?.bytes.equals(found)))
+          throw new Error(`${key} differs`)
+      }
+      const bodies = new Map([...model.values()].map(({ body, files }) => [body, files]))
+      const files = [...bodies.values()].reduce((sum, n) => sum + n, 0)
+      if (!(await filesBecome(directory, files))) throw new Error(`${filesIn(directory).length} files, not ${files}`)
+      const { examined, removed, abandoned } = await store.sweep()
+      if (examined !== files || removed !== 0 || abandoned !== 0) throw new Error('the sweep found something')
+    }),
+    { numRuns: 15 },
+  )
+})
+
+t.test('an object that disappears while it is opened', async t => {
+  const { store, directory } = await fresh(t)
+  const index = openIndex(directory)
+  const objects = index.openDB<unknown, Uint8Array>({ name: 'objects', ...raw })
+  for (const count of [2, mostHandles + 1]) {
+    const id = String(count)
+    await store.createUpload('b', id, upload(id))
+    const attempts = Array.from({ length: count }, (_, i) => String(i))
+    for (const attempt of attempts) await store.putPart('b', id, id, part(1, attempt), await bodyOf(store, pattern(9)))
+    await store.completeUpload('b', id, id, { token: 't', attempts, record: record() })
+    const opening = store.openObject('b', id)
+    // The opening has seen the object, and at most one file is open.
+    objects.removeSync(encodeKey('b', id))
+    for (const file of filesIn(directory)) unlinkSync(join(directory, 'bodies', file.slice(0, 2), file))
+    t.equal(await opening, undefined)
+  }
+})
+
+t.test('a file that is something else, and one that cannot be deleted', async t => {
+  const { store, directory } = await fresh(t)
+  const place = join(directory, 'bodies')
+  const size = statSync(join(place, '00')).size
+  await store.createUpload('b', 'k', upload('u'))
+  await store.putPart('b', 'k', 'u', part(1, 'a'), await bodyOf(store, pattern(size)))
+  const [id = ''] = filesIn(directory)
+  const path = join(place, id.slice(0, 2), id)
+  unlinkSync(path)
+  mkdirSync(path)
+  await t.rejects(store.peekPart('b', 'k', 'u', 'a', 5), code('StoreFailed'))
+  await store.completeUpload('b', 'k', 'u', { token: 't', attempts: ['a'], record: record() })
+  const opened = await store.openObject('b', 'k')
+  t.equal(opened?.body.size, size)
+  await t.rejects(buffer(opened?.body.read() ?? Readable.from([])), {
+    ...code('StoreFailed'),
+    cause: { code: 'EISDIR' },
+  })
+  await opened?.body.close()
+  t.equal(await store.deleteObject('b', 'k'), true)
+  await t.rejects(store.sweep(), code('StoreFailed'))
+  for (const shelf of readdirSync(place)) rmSync(join(place, shelf), { recursive: true })
+  const body = await store.createBody()
+  await t.rejects(pipeline(Readable.from([pattern(100_000)]), body.writable), {
+    ...code('StoreFailed'),
+    cause: { code: 'ENOENT' },
+  })
+})
+
+t.test(
+  'a full disk leaves everything old whole',
+  { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
+  async t => {
+    t.capture(console, 'error')
+    const { store, directory } = await fresh(t)
+    const old = pattern(100_000)
+    await put(store, 'b', 'k', old)
+    await put(store, 'b', 's', pattern(100))
+    const whole = await bodyOf(store, pattern(80_000))
+    fillUp(join(directory, 'index', 'data.mdb'), false)
+    const full = { ...code('StoreFailed'), cause: { code: 28 } }
+    await t.rejects(store.putObject('b', 'k', record(), whole), full)
+    t.equal(filesIn(directory).length, 1, 'the new body has made room')
+    await t.rejects(store.putObject('b', 's', record(), await bodyOf(store, pattern(10))), full)
+    await t.rejects(bodyOf(store, pattern(80_000)), full)
+    await t.rejects(bodyOf(store, pattern(80_000), { expectedSize: 80_000 }), full)
+    await t.rejects(store.deleteObject('b', 'k'), full)
+    t.ok((await get(store, 'b', 'k'))?.equals(old))
+    t.ok((await get(store, 'b', 's'))?.equals(pattern(100)))
+    t.equal((await store.listObjects('b', { limit: 9 })).entries.length, 2)
+  },
+)
+
+t.test(
+  'an index that fails while it commits is left alone until the process starts anew',
+  { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
+  async t => {
+    t.capture(console, 'error')
+    const { store, directory } = await fresh(t)
+    const old = pattern(100_000)
+    await put(store, 'b', 'k', old)
+    const bodies = [await bodyOf(store, pattern(80_000)), await bodyOf(store, pattern(80_000))]
+    fillUp(join(directory, 'index', 'data.mdb'), true)
+    const failures = await Promise.allSettled([
+      ...bodies.map(body => store.putObject('b', 'k', record(), body)),
+      sleep(0).then(() => store.deleteObject('b', 'k')),
+      sleep(1).then(() => store.deleteObject('b', 'k')),
+    ])
+    for (const failure of failures) t.match(failure, { status: 'rejected', reason: code('StoreFailed') })
+    await t.rejects(store.deleteObject('b', 'k'), code('StoreFailed'))
+    await t.rejects(store.getObject('b', 'k'), code('StoreFailed'))
+    t.equal(filesIn(directory).length, 3, 'nobody knows which body is the one')
+    await store.close()
+  },
+)

@@ -1,0 +1,63 @@
+/** Starts the built gateway as an operator does: `sse-kms serve`, a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+/** The built command line. */
+export const main: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+
+/** A user of the demo tenant. */
+export interface DemoUser {
+  readonly name: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}
+
+/** A server that runs. */
+export interface RunningServer {
+  readonly url: string
+  readonly region: string
+  readonly process: ChildProcess
+  /** The demo tenant's tenant_admin and ordinary user. */
+  readonly admin: DemoUser
+  readonly user: DemoUser
+  /** Ends it by this signal and waits. */
+  stop(signal?: NodeJS.Signals): Promise<void>
+}
+
+interface StartInfo {
+  readonly address: string
+  readonly region: string
+  readonly demo: readonly [{ readonly users: readonly [DemoUser, DemoUser] }]
+}
+
+const isStartInfo = (value: unknown): value is StartInfo =>
+  typeof value === 'object' && value !== null && 'demo' in value
+
+/** Starts a server on this data folder with the demo tenant. */
+export const startServer = async (data: string, args: readonly string[] = []): Promise<RunningServer> => {
+  const all = [main, 'serve', '--json', '--log', 'none', '--listen', '127.0.0.1:0', '--data', data, ...args]
+  const child = spawn(process.execPath, all, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: '' },
+  })
+  const lines = createInterface({ input: child.stdout })
+  const [line]: unknown[] = await Promise.race([once(lines, 'line'), once(child, 'exit')])
+  const info: unknown = JSON.parse(String(line))
+  if (!isStartInfo(info)) throw new Error(`not what serve --json prints: ${String(line)}`)
+  const [{ users }] = info.demo
+  return {
+    url: info.address,
+    region: info.region,
+    process: child,
+    admin: users[0],
+    user: users[1],
+    stop: async (signal = 'SIGTERM') => {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      const exited = once(child, 'exit')
+      child.kill(signal)
+      await exited
+    },
+  }
+}
