@@ -205,6 +205,11 @@ const table = {
   // Programs that use the command line or a configuration
   InvalidUsage: [400, 'InvalidRequest', 'The command line is not valid. See sse-kms help.'],
   InvalidConfig: [500, 'InternalError', 'The configuration is not valid.'],
+  EngineUnavailable: [
+    500,
+    'InternalError',
+    'The engine cannot be had in this runtime. Use Node 26.1 or later on a platform with node:ffi, or another engine.',
+  ],
   MissingPeer: [500, 'InternalError', 'An optional package is missing. Install it with npm.'],
   FileFailed: [500, 'InternalError', 'A file could not be read or written.'],
 } as const satisfies Record<string, ErrorRow>

@@ -7,6 +7,7 @@
 export { errorTable, SseError, type ErrorCode, type ErrorRow, type SseErrorOptions } from './errors.ts'
 export type { MaybePromise } from './bytes.ts'
 export * from './common.ts'
+export { ffiEngine } from './cipher/ffi.ts'
 export { nodeEngine } from './cipher/node.ts'
 export { type KeyFilter, LocalKms, type LocalKmsOptions, type NewKey } from './kms/local.ts'
 export type {
@@ -17,5 +18,5 @@ export type {
   RootKeySource,
   ScryptCost,
 } from './kms/root-key.ts'
-export { createSse, type NodeSkins, type Sse } from './object/node.ts'
+export { createSse, type NodeSkins, type NodeSseOptions, type Sse } from './object/node.ts'
 export { toTransform } from './segment/transform.ts'

@@ -1,12 +1,15 @@
 /** The façade with Node's skins: `stream` (a Transform), `stage()` (stream-chain) and `web()` (WHATWG). */
 import type { Transform } from 'node:stream'
 import { pickEngine } from '../cipher/choose.ts'
+import type { Engine } from '../cipher/engine.ts'
+import { ffiEngine } from '../cipher/ffi.ts'
 import { nodeEngine } from '../cipher/node.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
 import { type Stage, toStage } from '../segment/stage.ts'
 import { toTransform } from '../segment/transform.ts'
 import { toWeb } from '../segment/web.ts'
+import { SseError } from '../errors.ts'
 import { type Driven, type SseOf, sseOver, type SseOptions } from './sse.ts'
 
 /** A body's skins; take one of them, once. */
@@ -34,10 +37,30 @@ const skin = <T extends Driven>(result: T): T & NodeSkins => {
   }
 }
 
+/** What {@link Sse} is made of in Node. */
+export interface NodeSseOptions extends Omit<SseOptions, 'engine'> {
+  /**
+   * An engine, or `'ffi'` for the one of {@link ffiEngine}, which is off unless it is asked for here or with `SSE_KMS_ENGINE=ffi`. By default
+   * the first of `node:crypto`, WebCrypto and noble that passes its self-test.
+   */
+  readonly engine?: Engine | 'ffi' | undefined
+}
+
+/** The engine that was asked for by name: no other one takes its place. */
+const byName = async (name: string): Promise<Engine> => {
+  if (name !== 'ffi')
+    throw new SseError('EngineUnavailable', { message: `SSE_KMS_ENGINE is ${name}: set it to ffi, or leave it out.` })
+  return pickEngine([ffiEngine()])
+}
+
 /**
  * Encrypts and decrypts objects under the keys of a KMS. The engine is `node:crypto`, unless its self-test fails or another is named.
+ * Calls reject with `EngineUnavailable` where the one that is named cannot be had.
  *
  * {@includeCode ../../test/examples/pipeline.test.ts#create}
  */
-export const createSse = (options: SseOptions): Sse =>
-  sseOver(options, () => pickEngine([nodeEngine, webCryptoEngine, nobleEngine]), skin)
+export const createSse = ({ engine, ...options }: NodeSseOptions): Sse => {
+  const named = engine ?? (process.env['SSE_KMS_ENGINE'] || undefined)
+  if (typeof named === 'string') return sseOver(options, () => byName(named), skin)
+  return sseOver({ ...options, engine: named }, () => pickEngine([nodeEngine, webCryptoEngine, nobleEngine]), skin)
+}

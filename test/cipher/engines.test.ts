@@ -21,10 +21,9 @@ import { randomBytes, replaceRandomness } from '../../lib/cipher/random.ts'
 import { type Aead, type SuiteId, suiteOf, suites } from '../../lib/cipher/suite.ts'
 import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { SseError } from '../../lib/errors.ts'
+import { engines, syncEngines } from '../support/engines.ts'
 import { bytes, skipReason, vectors } from '../support/vectors.ts'
 
-const syncEngines: readonly SyncEngine[] = [nodeEngine, nobleEngine]
-const engines: readonly Engine[] = [nodeEngine, nobleEngine, webCryptoEngine]
 const aeads: readonly Aead[] = ['AEAD_AES_256_GCM', 'AEAD_CHACHA20_POLY1305']
 
 interface Wycheproof<T> {

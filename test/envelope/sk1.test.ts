@@ -4,10 +4,7 @@ import t, { type Test } from 'tap'
 import { base64url, concat, hex, type MaybePromise } from '../../lib/bytes.ts'
 import { deriveBody, deriveStream, streamContext } from '../../lib/cipher/derive.ts'
 import type { Engine } from '../../lib/cipher/engine.ts'
-import { nobleEngine } from '../../lib/cipher/noble.ts'
-import { nodeEngine } from '../../lib/cipher/node.ts'
 import { type SuiteId, suiteOf } from '../../lib/cipher/suite.ts'
-import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { fromText } from '../../lib/envelope/codec.ts'
 import { objectEtag, parseDescriptor, partEtag, sealDescriptor } from '../../lib/envelope/descriptor.ts'
 import {
@@ -41,6 +38,7 @@ import {
   storedLength,
 } from '../../lib/segment/layout.ts'
 import type { Span } from '../../lib/segment/reader.ts'
+import { engines } from '../support/engines.ts'
 import { drive, driven, inRandomChunks, seeded } from '../support/drive.ts'
 import { withDraws } from '../support/randomness.ts'
 import { type Answer, type CountingKms, stubAnswers, stubLocal } from '../support/stub-kms.ts'
@@ -236,7 +234,6 @@ interface Sk1 {
 }
 
 const file = vectors<Sk1>('sk1.json')
-const engines: readonly Engine[] = [nodeEngine, nobleEngine, webCryptoEngine]
 const sha256 = (data: Uint8Array) => createHash('sha256').update(data).digest('hex')
 const none = new Uint8Array(0)
 

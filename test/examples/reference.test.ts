@@ -18,6 +18,7 @@ import {
   LocalKms,
   maxPlaintext,
   nobleEngine,
+  ffiEngine,
   nodeEngine,
   parseEnvelope,
   parseReceipt,
@@ -62,6 +63,14 @@ t.test('engines and suites', async t => {
   const portable = createSse({ kms, accept: [keyId], engine: nobleEngine, suite: 3 }) // ChaCha20-Poly1305
   // #endregion engines
   t.equal(engine.name, 'node')
+  // #region engine-ffi
+  const fast = createSse({ kms, accept: [keyId], engine: 'ffi' }) // calls reject with EngineUnavailable where there is no node:ffi
+  const same = async () => createSse({ kms, accept: [keyId], engine: await pickEngine([ffiEngine()]) }) // throws instead
+  // #endregion engine-ffi
+  if (process.getBuiltinModule('node:ffi') === undefined) {
+    await t.rejects(fast.encrypt(), { code: 'EngineUnavailable' })
+    await t.rejects(same(), { code: 'EngineUnavailable' })
+  } else t.ok((await fast.encrypt()).driver)
   const put = await portable.encrypt()
   const stored = await through(plain, put.stream)
   const get = await chosen.decrypt(put.result().envelope)

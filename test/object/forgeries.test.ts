@@ -9,7 +9,6 @@ import { deriveBody, deriveStream, streamContext } from '../../lib/cipher/derive
 import type { Engine } from '../../lib/cipher/engine.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { headerSize, suiteOf, suites, tagSize } from '../../lib/cipher/suite.ts'
-import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { sealDescriptor } from '../../lib/envelope/descriptor.ts'
 import {
   encodeEnvelope,
@@ -28,13 +27,13 @@ import { unwrapKey, wrapNested } from '../../lib/kms/wrap.ts'
 import { createSse, type Sse } from '../../lib/object/node.ts'
 import type { DecryptOptions } from '../../lib/object/sse.ts'
 import { open, seal } from '../../lib/segment/drive.ts'
+import { fastEngines as engines } from '../support/engines.ts'
 import { bodyOf, get, inMemory, put, tryGet } from '../support/body.ts'
 import { drive, driven, inChunks } from '../support/drive.ts'
 import { type CountingKms, stubLocal } from '../support/stub-kms.ts'
 
 const S = suiteOf(2).segmentSize
 const full = S + tagSize
-const engines: readonly Engine[] = [nodeEngine, webCryptoEngine]
 const arn = (name: string) => ({ 'aws:s3:arn': `arn:aws:s3:::bucket/${name}` })
 const context = { ...arn('victim'), project: 'north' }
 

@@ -8,7 +8,6 @@ import * as fc from 'fast-check'
 import { chain } from 'stream-chain'
 import t, { type Test } from 'tap'
 import { base64url, concat, copy, equal, hex, utf8 } from '../../lib/bytes.ts'
-import type { Engine } from '../../lib/cipher/engine.ts'
 import { nobleEngine } from '../../lib/cipher/noble.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { type SuiteId, suiteOf } from '../../lib/cipher/suite.ts'
@@ -27,11 +26,11 @@ import type { StoredUpload } from '../../lib/object/sse.ts'
 import { createSse as createWebSse } from '../../lib/object/web.ts'
 import { storedLength } from '../../lib/segment/layout.ts'
 import type { Stage } from '../../lib/segment/stage.ts'
+import { engines } from '../support/engines.ts'
 import { bodyOf, get, inMemory, put, tryGet } from '../support/body.ts'
 import { drive, driven, inChunks, inRandomChunks, seeded } from '../support/drive.ts'
 import { stubLocal } from '../support/stub-kms.ts'
 
-const engines: readonly Engine[] = [nodeEngine, nobleEngine, webCryptoEngine]
 const root = { root: { key: new Uint8Array(32).fill(1) } }
 const directory = t.testdir()
 const kms = await LocalKms.open(directory, root)

@@ -7,15 +7,14 @@ import { inflateSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { deriveStream } from '../../lib/cipher/derive.ts'
 import type { Engine } from '../../lib/cipher/engine.ts'
-import { nobleEngine } from '../../lib/cipher/noble.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { headerSize, saltSize, suiteOf, tagSize } from '../../lib/cipher/suite.ts'
-import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { equal } from '../../lib/bytes.ts'
 import { SseError } from '../../lib/errors.ts'
 import type { Driver } from '../../lib/segment/driver.ts'
 import { open, seal } from '../../lib/segment/drive.ts'
 import { type ByteRange, plaintextLength, segmentRange, storedLength } from '../../lib/segment/layout.ts'
+import { engines } from '../support/engines.ts'
 import { drive, driven, inChunks, inRandomChunks, type Outcome, seeded } from '../support/drive.ts'
 import { bytes, skipReason, vectors } from '../support/vectors.ts'
 
@@ -39,7 +38,6 @@ const file = vectors<{ readonly testGroups: readonly { readonly tests: readonly 
   'c2sp_chunked_encryption_aes_256_gcm_test.json',
 )
 const cases = (file?.testGroups ?? []).flatMap(({ tests }) => tests)
-const engines: readonly Engine[] = [nodeEngine, nobleEngine, webCryptoEngine]
 const sha512 = (data: Uint8Array) => createHash('sha512').update(data).digest('hex')
 
 const whole = (engine: Engine, { key, ctx }: Vector): Driver =>

@@ -12,7 +12,6 @@ import t, { type Test } from 'tap'
 import { equal, hex, isPromise } from '../../lib/bytes.ts'
 import { deriveStreamSync } from '../../lib/cipher/derive.ts'
 import type { AsyncEngine, Engine, SyncEngine } from '../../lib/cipher/engine.ts'
-import { nobleEngine } from '../../lib/cipher/noble.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { headerSize, type Suite, suiteOf, suites, tagSize } from '../../lib/cipher/suite.ts'
 import { webCryptoEngine } from '../../lib/cipher/web.ts'
@@ -35,11 +34,11 @@ import type { Span } from '../../lib/segment/reader.ts'
 import { toStage } from '../../lib/segment/stage.ts'
 import { toTransform } from '../../lib/segment/transform.ts'
 import { toWeb } from '../../lib/segment/web.ts'
+import { engines } from '../support/engines.ts'
 import { drive, driven, inChunks, inRandomChunks, seeded } from '../support/drive.ts'
 import { skins } from '../support/skins.ts'
 import { type Seen, spyAsync, spySync } from '../support/spy.ts'
 
-const engines: readonly Engine[] = [nodeEngine, nobleEngine, webCryptoEngine]
 const all: readonly Suite[] = [...suites.values()]
 const suite = suiteOf(2)
 const S = suite.segmentSize
