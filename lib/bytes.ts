@@ -15,7 +15,7 @@ export const utf8 = (text: string): Uint8Array => encoder.encode(text)
 export const fromUtf8 = (bytes: Uint8Array): string => strictDecoder.decode(bytes)
 
 /** Whether a string has no lone surrogate. */
-export const isWellFormed = (text: string): boolean => fromUtf8(utf8(text)) === text
+export const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text)
 
 /** The pieces one after the other, in new unpooled memory. */
 export const concat = (...pieces: readonly Uint8Array[]): Uint8Array => {

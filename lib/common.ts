@@ -12,6 +12,7 @@ export { pickEngine, selfTest } from './cipher/choose.ts'
 export { nobleEngine } from './cipher/noble.ts'
 export { webCryptoEngine } from './cipher/web.ts'
 export { type Aead, type Suite, type SuiteId, suiteOf } from './cipher/suite.ts'
+export type { BucketKeyOptions, BucketKeys, BucketKeyTarget } from './kms/bucket-keys.ts'
 export { clientContext, type ContextInput, type EncryptionContext, encryptionContext } from './kms/context.ts'
 export { customerKey, type CustomerKey } from './kms/customer.ts'
 export { DataKey } from './kms/data-key.ts'
@@ -21,6 +22,7 @@ export type {
   KeyQuery,
   KeyScope,
   KeyState,
+  KeyWrapper,
   KmsProvider,
   RewrapRequest,
   UnwrapRequest,
@@ -70,7 +72,6 @@ export type {
 } from './object/multipart.ts'
 export type {
   CopyOptions,
-  CopyTarget,
   DecryptOptions,
   Driven,
   EncryptOptions,
@@ -81,5 +82,6 @@ export type {
   SseOf,
   SseOptions,
   StoredUpload,
+  TargetOptions,
   UploadOptions,
 } from './object/sse.ts'

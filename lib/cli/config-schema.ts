@@ -43,6 +43,7 @@ export interface ConfigFile {
   readonly lenientParts: boolean
   readonly baseEncryption?: 'none' | 'sse-s3' | undefined
   readonly defaultChecksum?: 'none' | 'crc64nvme' | undefined
+  readonly bucketKeySeconds: number
   readonly tls?: { readonly cert: string; readonly key: string } | undefined
   readonly log: 'text' | 'json' | 'none'
 }
@@ -149,6 +150,14 @@ const schema: z.ZodType<ConfigFile> = z
       .enum(['none', 'crc64nvme'], { error: 'expected "none" or "crc64nvme"' })
       .optional()
       .describe('The checksum of a body that came without one. Default: none in obs, crc64nvme in s3.'),
+    bucketKeySeconds: z
+      .int({ error: 'expected whole seconds' })
+      .min(1, { error: 'expected 1 to 86400 seconds' })
+      .max(86_400, { error: 'expected 1 to 86400 seconds' })
+      .default(300)
+      .describe(
+        'Seconds that a bucket key is used before the key store is asked again; that a key was disabled is noticed no later.',
+      ),
     tls: z
       .strictObject({
         cert: text().describe('File of the certificate and its chain, PEM.'),

@@ -45,6 +45,8 @@ export interface Config {
   /** Left out: what the profile says. */
   readonly baseEncryption?: 'none' | 'sse-s3'
   readonly defaultChecksum: 'none' | 'crc64nvme'
+  /** Seconds that a bucket key is used. */
+  readonly bucketKeySeconds: number
   /** Files in PEM, absolute. */
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly log: 'text' | 'json' | 'none'
@@ -151,7 +153,7 @@ export const loadConfig = async (
   const data = resolve(file.data)
   const listen = listenOf(file.listen, where)
   const { tenants, from, demo } = await tenantsIn(file, data, where)
-  const { region, profile, lenientParts, log } = file
+  const { region, profile, lenientParts, bucketKeySeconds, log } = file
   const config: Config = {
     region,
     profile,
@@ -164,6 +166,7 @@ export const loadConfig = async (
     lenientParts,
     ...(file.baseEncryption === undefined ? {} : { baseEncryption: file.baseEncryption }),
     defaultChecksum: file.defaultChecksum ?? (profile === 's3' ? 'crc64nvme' : 'none'),
+    bucketKeySeconds,
     ...(file.tls === undefined ? {} : { tls: { cert: resolve(file.tls.cert), key: resolve(file.tls.key) } }),
     log,
   }

@@ -90,10 +90,11 @@ export const startGateway = async (config: Config): Promise<RunningGateway> => {
     kms.destroyExpired().catch((error: unknown) => process.emitWarning(`keys past their date: ${String(error)}`))
   const daily = setInterval(expire, 86_400_000).unref()
   await expire()
+  const sse = createSse({ kms, accept: [], bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 } })
   const handler = createGateway({
     store,
     kms,
-    sse: createSse({ kms, accept: [] }),
+    sse,
     profile: createProfile(profile, {
       region,
       lenientParts,
@@ -108,6 +109,7 @@ export const startGateway = async (config: Config): Promise<RunningGateway> => {
   return started(config, handler, async () => {
     clearInterval(daily)
     await store.close()
+    sse.dispose()
     kms.close()
   })
 }

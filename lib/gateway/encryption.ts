@@ -5,7 +5,7 @@
 import { wipe } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 import type { AcceptedKey } from '../object/accept.ts'
-import type { KeyOptions } from '../object/sse.ts'
+import type { KeyOptions, TargetOptions } from '../object/sse.ts'
 import { authorizeRead, authorizeWrite, type KmsDecision } from '../sse/authorize.ts'
 import { assertReadKeyFits, parseReadHeaders } from '../sse/customer-key.ts'
 import { keyQuery } from '../sse/key-id.ts'
@@ -20,6 +20,9 @@ import type { Context, OwnedBucket } from './context.ts'
 /** `arn:aws:s3:::bucket/key`: what binds a data key to the object's name. */
 export const objectArn = (bucket: string, key: string): string => `arn:aws:s3:::${bucket}/${key}`
 
+/** What a bucket key is bound to. */
+const bucketContextOf = (bucket: string) => ({ 'aws:s3:arn': `arn:aws:s3:::${bucket}` })
+
 /** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
 export const serviceDomain = 'sse-s3'
 
@@ -29,7 +32,7 @@ export type WriteEncryption =
   | {
       readonly kind: 'sse-s3' | 'sse-kms' | 'sse-c'
       /** What {@link Sse} is called with. */
-      readonly options: KeyOptions & { readonly keyId?: string }
+      readonly options: TargetOptions
       /** What is answered and noted. */
       readonly answer: ObjectEncryption
     }
@@ -78,23 +81,34 @@ export const decideWrite = async (
     case 'sse-kms': {
       const keyId = await kmsKey(ctx, owner, decision)
       const context = new Map([...decision.context, ...Object.entries(system)])
-      const answer = { kind: 'sse-kms', keyArn: keyId, context: decision.context } as const
-      return { kind: 'sse-kms', options: { keyId, accept: [keyId], context }, answer }
+      const { bucketKey } = decision
+      const answer = { kind: 'sse-kms', keyArn: keyId, bucketKey, context: decision.context } as const
+      const bucketContext = bucketContextOf(bucket.name)
+      return { kind: 'sse-kms', options: { keyId, accept: [keyId], context, bucketContext, bucketKey }, answer }
     }
   }
 }
 
 /** The keys that an object of this tenant may lie under, by the kind that it is read as. */
-export const acceptedKeys = async (
-  ctx: Context,
-  kind: EncryptionKind,
-  owner: Tenant,
-): Promise<readonly AcceptedKey[]> => {
+const acceptedKeys = async (ctx: Context, kind: EncryptionKind, owner: Tenant): Promise<readonly AcceptedKey[]> => {
   const { kms, profile } = ctx.options
   const keys = await kms.listKeys(scopeOf(ctx, kind === 'sse-s3' ? serviceDomain : owner.domainId))
   return keys
     .filter(({ origin }) => kind === 'sse-s3' || profile.customerKeys || origin === 'service')
     .map(({ keyId }) => ({ provider: kms.name, keyId }))
+}
+
+/** What an object or upload of this kind is opened with, where no customer's key came: its context, and the keys that it may lie under. */
+export const openedWith = async (
+  ctx: Context,
+  kind: EncryptionKind,
+  { bucket, owner }: Pick<OwnedBucket, 'bucket' | 'owner'>,
+  key: string,
+): Promise<KeyOptions> => {
+  const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
+  if (kind === 'plain') return { context, accept: [] }
+  const accept = await acceptedKeys(ctx, kind, owner)
+  return kind === 'sse-kms' ? { context, accept, bucketContext: bucketContextOf(bucket.name) } : { context, accept }
 }
 
 /** What a stored object is read with; `release` wipes a customer's key. */
@@ -119,24 +133,24 @@ export interface StoredKind {
  */
 export const decideRead = async (
   ctx: Context,
-  { bucket, owner, onlyVersion }: OwnedBucket,
+  owned: OwnedBucket,
   key: string,
   object: StoredKind,
   parse: typeof parseReadHeaders = parseReadHeaders,
 ): Promise<ReadEncryption> => {
+  const { bucket, owner, onlyVersion } = owned
   if (onlyVersion !== undefined && object.version !== onlyVersion) throw new SseError('AccessDenied')
   const request = parse(ctx.header, { secure: ctx.secure })
   const release = () => wipe(request?.key)
   try {
     assertReadKeyFits(object.kind, request)
     authorizeRead({ profile: ctx.options.profile, requester: ctx.requester, owner }, object.kind)
-    const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
     if (request !== undefined) {
       const answer = { kind: 'sse-c', keyMd5: request.keyMd5 } as const
+      const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
       return { options: { context, customerKey: request.key }, answer, release }
     }
-    const accept = object.kind === 'plain' ? [] : await acceptedKeys(ctx, object.kind, owner)
-    return { options: { context, accept }, answer: describeStored(object), release }
+    return { options: await openedWith(ctx, object.kind, owned, key), answer: describeStored(object), release }
   } catch (error) {
     release()
     throw error
@@ -154,7 +168,9 @@ export const describeStored = ({ kind, attributes }: StoredKind): ObjectEncrypti
 
 /** What of an encryption is noted in an object's record. */
 export const noteEncryption = (encryption: WriteEncryption): Readonly<Record<string, string>> =>
-  encryption.kind === 'sse-kms' && encryption.answer.kind === 'sse-kms' ? { keyId: encryption.answer.keyArn } : {}
+  encryption.kind === 'sse-kms' && encryption.answer.kind === 'sse-kms'
+    ? { keyId: encryption.answer.keyArn, ...(encryption.answer.bucketKey === true && { bucketKey: 'true' }) }
+    : {}
 
 /** The SSE headers of an answer, in the client's dialect. */
 export const encryptionHeaders = (

@@ -8,7 +8,7 @@ import type { ObjectEncryption } from '../sse/response.ts'
 import type { Upload } from '../store/store.ts'
 import { uploadHeaders } from './access.ts'
 import type { Context, OwnedBucket } from './context.ts'
-import { acceptedKeys, describeStored, objectArn } from './encryption.ts'
+import { describeStored, objectArn, openedWith } from './encryption.ts'
 
 /** A stored upload and the bucket it is in. */
 export interface FoundUpload extends OwnedBucket {
@@ -44,7 +44,8 @@ export interface UsableUpload {
 }
 
 /** Role, tenant and customer's key of a request about an upload; the keys that its session may lie under. */
-export const useUpload = async (ctx: Context, { upload, key, bucket, owner }: FoundUpload): Promise<UsableUpload> => {
+export const useUpload = async (ctx: Context, found: FoundUpload): Promise<UsableUpload> => {
+  const { upload, key, bucket, owner } = found
   const request = parseCustomerKey(ctx.header, { secure: ctx.secure })
   const release = () => wipe(request?.key)
   try {
@@ -53,13 +54,13 @@ export const useUpload = async (ctx: Context, { upload, key, bucket, owner }: Fo
     if (upload.kind === 'plain') return { keys: undefined, answer: { kind: 'plain' }, release }
     if (upload.session === undefined) throw new SseError('NotAuthentic')
     const stored = { uploadId: upload.id, session: upload.session }
-    const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
     if (request !== undefined) {
       const answer = { kind: 'sse-c', keyMd5: request.keyMd5 } as const
+      const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
       return { keys: { stored, options: { context, customerKey: request.key } }, answer, release }
     }
-    const accept = await acceptedKeys(ctx, upload.kind, owner)
-    return { keys: { stored, options: { context, accept } }, answer: describeStored(upload), release }
+    const options = await openedWith(ctx, upload.kind, found, key)
+    return { keys: { stored, options }, answer: describeStored(upload), release }
   } catch (error) {
     release()
     throw error

@@ -33,25 +33,33 @@ const isSystem = (name: string): boolean => name.startsWith('aws:') || name.star
 const entriesOf = (input: ContextInput): readonly (readonly [string, string])[] =>
   input instanceof Map ? [...input] : Object.entries(input)
 
-const encode = (entries: readonly (readonly [string, string])[], limit: number): Uint8Array => {
-  const rows = entries.map(([name, value]) => {
-    if (!isWellFormed(name) || !isWellFormed(value))
-      return invalid('The encryption context has a string that is not well-formed Unicode.')
-    if (name === '') return invalid('The encryption context has an empty name.')
-    return [utf8(name), utf8(value)] as const
-  })
-  rows.sort(([a], [b]) => compare(a, b))
+/** An entry, checked, and its bytes. */
+interface Row {
+  readonly entry: readonly [name: string, value: string]
+  readonly name: Uint8Array
+  readonly value: Uint8Array
+}
+
+const rowsOf = (input: ContextInput): readonly Row[] =>
+  entriesOf(input)
+    .map((entry): Row => {
+      const [name, value] = entry
+      if (!isWellFormed(name) || !isWellFormed(value))
+        return invalid('The encryption context has a string that is not well-formed Unicode.')
+      if (name === '') return invalid('The encryption context has an empty name.')
+      return { entry, name: utf8(name), value: utf8(value) }
+    })
+    .sort((a, b) => compare(a.name, b.name))
+
+const encode = (rows: readonly Row[], limit: number): Uint8Array => {
   let size = 2
-  for (const [name, value] of rows) size += 4 + name.length + value.length
+  for (const { name, value } of rows) size += 4 + name.length + value.length
   if (size > limit) return invalid(`The encryption context has ${size} bytes. Use at most ${limit}.`)
   return concat(
     u16(rows.length),
-    ...rows.flatMap(([name, value]) => [u16(name.length), name, u16(value.length), value]),
+    ...rows.flatMap(({ name, value }) => [u16(name.length), name, u16(value.length), value]),
   )
 }
-
-const sorted = (entries: readonly (readonly [string, string])[]): ReadonlyMap<string, string> =>
-  new Map([...entries].sort(([a], [b]) => compare(utf8(a), utf8(b))))
 
 /**
  * A context from one map: entries with a reserved name are the system's, all others the user's. {@link SseError} `InvalidContext` where
@@ -60,13 +68,13 @@ const sorted = (entries: readonly (readonly [string, string])[]): ReadonlyMap<st
  * {@includeCode ../../test/examples/reference.test.ts#context}
  */
 export const encryptionContext = (input: ContextInput = {}): EncryptionContext => {
-  const entries = entriesOf(input)
-  const canonical = encode(entries, maxCanonical)
+  const rows = rowsOf(input)
+  const canonical = encode(rows, maxCanonical)
   const stored = encode(
-    entries.filter(([name]) => !isSystem(name)),
+    rows.filter(({ entry: [name] }) => !isSystem(name)),
     maxStored,
   )
-  return { entries: sorted(entries), stored, canonical }
+  return { entries: new Map(rows.map(({ entry }) => entry)), stored, canonical }
 }
 
 /**

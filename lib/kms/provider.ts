@@ -113,3 +113,6 @@ export interface KmsProvider {
   /** The default master key of a tenant in a region, made if there is none; two that ask at once get the same. */
   defaultKey(scope: KeyScope): Promise<KeyDescription>
 }
+
+/** What makes and wraps data keys: a provider, or a bucket key of one. */
+export type KeyWrapper = Pick<KmsProvider, 'generateDataKey' | 'wrapDataKey'>

@@ -8,15 +8,17 @@ import { verifyDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
 import { type EncryptionContext, storedContext } from '../kms/context.ts'
-import type { KmsProvider, WrappedKey } from '../kms/provider.ts'
-import { unwrapKey } from '../kms/wrap.ts'
+import type { KeyWrapper, WrappedKey } from '../kms/provider.ts'
 import type { Driver } from '../segment/driver.ts'
-import { type Decryption, unlock, type UnlockParts } from './decrypt.ts'
+import { type Decryption, unlock, type UnlockParts, unwrapAccepted } from './decrypt.ts'
 import { assertAccepted } from './accept.ts'
 
 /** The target of a rewrap. */
 export interface RewrapTarget {
-  readonly provider: KmsProvider
+  /** What the new record is unwrapped with. */
+  readonly unlock: UnlockParts
+  /** What wraps: the provider, or a bucket key of it. */
+  readonly wrapper: KeyWrapper
   /** Full id of the target's master key. */
   readonly keyId: string
   /** The target's context. */
@@ -25,14 +27,16 @@ export interface RewrapTarget {
 
 const rewrapKey = async (envelope: Envelope, source: UnlockParts, to: RewrapTarget): Promise<WrappedKey> => {
   const { wrapped, context: stored } = envelope.record
+  const { provider } = to.unlock
   // A blob that the provider made moves inside it; a bucket key's never leaves its bucket, and across providers the key is unwrapped here.
-  if (wrapped.wrapAlg < 3 && wrapped.provider === to.provider.name && source.provider === to.provider) {
+  const inside = wrapped.wrapAlg < 3 && wrapped.provider === provider.name && source.provider === provider
+  if (inside && to.wrapper === provider) {
     assertAccepted(wrapped, source.accept)
-    return to.provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to })
+    return provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to })
   }
   const key = await unlock(envelope.record, source)
   try {
-    return await to.provider.wrapDataKey(key, to)
+    return await to.wrapper.wrapDataKey(key, to)
   } finally {
     key.dispose()
   }
@@ -50,7 +54,7 @@ export const rewrapEnvelope = async (
 ): Promise<Uint8Array> => {
   const envelope = parseEnvelope(bytes, file)
   const record = encodeRecord(await rewrapKey(envelope, source, to), to.context.stored)
-  const key = await unwrapKey(source.engine, to.provider, record.wrapped, to.context, undefined)
+  const key = await unwrapAccepted(to.unlock, record.wrapped, to.context)
   try {
     const keys = await deriveBody(source.engine, key.bytes, envelope.descriptor.bodyId)
     try {

@@ -10,9 +10,10 @@ import { type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import type { PartRow } from '../envelope/part-table.ts'
 import { openValues, type Values } from '../envelope/sealed-values.ts'
 import { SseError } from '../errors.ts'
-import { type ContextInput, encryptionContext, storedContext } from '../kms/context.ts'
+import type { BucketKeys } from '../kms/bucket-keys.ts'
+import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
 import type { DataKey } from '../kms/data-key.ts'
-import type { KmsProvider } from '../kms/provider.ts'
+import type { KmsProvider, WrappedKey } from '../kms/provider.ts'
 import { unwrapKey } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import { open } from '../segment/drive.ts'
@@ -32,6 +33,8 @@ export interface UnlockParts {
   readonly context?: ContextInput | undefined
   /** The bucket's context, for objects under a bucket key (wrapAlg 3). */
   readonly bucketContext?: ContextInput | undefined
+  /** Keeps the bucket keys of the provider in memory; without it the provider is asked for each object. */
+  readonly bucketKeys?: BucketKeys | undefined
 }
 
 /** What an object is decrypted with. */
@@ -66,23 +69,36 @@ export interface Decryption {
   readonly etag: string
   /** Full id of the master key; empty with a customer's key. */
   readonly keyId: string
+  /** Whether its data key lies under a bucket key. */
+  readonly bucketKey: boolean
   /** Part numbers and plaintext lengths, in order. */
   readonly parts: readonly PartRow[]
   /** Sealed values, opened; none where none were given. */
   readonly values: Values
 }
 
-/** Unwraps the data key of a parsed envelope: accepted keys, context, provider. The caller disposes it. */
-export const unlock = async (record: Envelope['record'], parts: UnlockParts): Promise<DataKey> => {
-  assertAccepted(record.wrapped, parts.accept)
-  const context = storedContext(record.context, parts.context)
-  const bucket = parts.bucketContext === undefined ? undefined : encryptionContext(parts.bucketContext)
-  if (record.wrapped.wrapAlg === 3 && bucket === undefined) {
+/** Unwraps a data key whose master key was found to be an accepted one. The caller disposes it. */
+export const unwrapAccepted = async (
+  { engine, provider, bucketContext, bucketKeys }: UnlockParts,
+  wrapped: WrappedKey,
+  context: EncryptionContext,
+): Promise<DataKey> => {
+  if (wrapped.wrapAlg !== 3) return unwrapKey(engine, provider, wrapped, context, undefined)
+  if (bucketContext === undefined) {
     throw new SseError('KeyNotAccepted', {
       message: 'The object lies under a bucket key, which is not accepted here. Name its bucket context to accept it.',
     })
   }
-  return unwrapKey(parts.engine, parts.provider, record.wrapped, context, bucket)
+  const bucket = encryptionContext(bucketContext)
+  return bucketKeys === undefined
+    ? unwrapKey(engine, provider, wrapped, context, bucket)
+    : bucketKeys.unwrapDataKey(engine, wrapped, context, bucket)
+}
+
+/** Unwraps the data key of a parsed envelope: accepted keys, context, provider. The caller disposes it. */
+export const unlock = async (record: Envelope['record'], parts: UnlockParts): Promise<DataKey> => {
+  assertAccepted(record.wrapped, parts.accept)
+  return unwrapAccepted(parts, record.wrapped, storedContext(record.context, parts.context))
 }
 
 /** The runs of segments to open, and where they lie. */
@@ -187,8 +203,9 @@ export const openVerified = (
   const { spans, stored, skip, take } = plan(envelope, rows, range, parts.sequential === true)
   const driver = open(engine, { suite: envelope.descriptor.suite, dek: copy(key.bytes), spans, skip, take })
   const length = range === undefined ? plaintextLength : take
-  const { keyId } = envelope.record.wrapped
-  return { driver, stored, range, length, plaintextLength, etag, keyId, parts: rows, values }
+  const { keyId, wrapAlg } = envelope.record.wrapped
+  const bucketKey = wrapAlg === 3
+  return { driver, stored, range, length, plaintextLength, etag, keyId, bucketKey, parts: rows, values }
 }
 
 /**

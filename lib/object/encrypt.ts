@@ -13,7 +13,7 @@ import { totals } from '../envelope/part-table.ts'
 import { sealValues, type Values } from '../envelope/sealed-values.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
 import type { EncryptionContext } from '../kms/context.ts'
-import type { KmsProvider } from '../kms/provider.ts'
+import type { KeyWrapper } from '../kms/provider.ts'
 import { type Driver, type Emit, strict } from '../segment/driver.ts'
 import { seal } from '../segment/drive.ts'
 import { storedLength } from '../segment/layout.ts'
@@ -24,8 +24,8 @@ export interface EncryptParts {
   readonly engine: Engine
   /** AEAD, KDF and segment size. */
   readonly suite: Suite
-  /** The KMS, or a customer's key. */
-  readonly provider: KmsProvider
+  /** The KMS, a bucket key of it, or a customer's key. */
+  readonly provider: KeyWrapper
   /** Full id of the master key. */
   readonly keyId: string
   /** What is authenticated with the wrapped data key. */
@@ -74,7 +74,7 @@ export const finished = <T>(result: T | undefined): T => {
   return result
 }
 
-/** Begins to encrypt a body; one call to the KMS. Rejects with the provider's errors. */
+/** Begins to encrypt a body; one call to the KMS, or none under a bucket key in memory. Rejects with the provider's errors. */
 export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
   const { engine, suite, length } = parts
   if (length !== undefined) storedLength(suite, length)

@@ -22,7 +22,7 @@ import { encodeRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
 import type { EncryptionContext } from '../kms/context.ts'
 import type { DataKey } from '../kms/data-key.ts'
-import type { KmsProvider } from '../kms/provider.ts'
+import type { KeyWrapper } from '../kms/provider.ts'
 import { type Driver, strict } from '../segment/driver.ts'
 import { seal } from '../segment/drive.ts'
 import { storedLength } from '../segment/layout.ts'
@@ -43,7 +43,7 @@ export interface NewUpload {
 export interface CreateUploadParts {
   readonly engine: Engine
   readonly suite: Suite
-  readonly provider: KmsProvider
+  readonly provider: KeyWrapper
   readonly keyId: string
   readonly context: EncryptionContext
   /** The store's own id, 1 to 512 of `[A-Za-z0-9._~-]`, appended to the uploadId. */
@@ -53,7 +53,7 @@ export interface CreateUploadParts {
 const idOf = async (engine: Engine, session: Uint8Array): Promise<string> =>
   base64url(await uploadIdentity(engine, session))
 
-/** Creates an upload; one call to the KMS. */
+/** Creates an upload; one call to the KMS, or none under a bucket key in memory. */
 export const createUpload = async (parts: CreateUploadParts): Promise<NewUpload> => {
   const { engine, suite, provider, keyId, context, own } = parts
   if (own !== undefined && !/^[A-Za-z0-9._~-]{1,512}$/.test(own)) {

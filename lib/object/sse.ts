@@ -8,9 +8,10 @@ import { fromText } from '../envelope/codec.ts'
 import { filePrefix, parseEnvelope } from '../envelope/envelope.ts'
 import type { WrapRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
+import { type BucketKeyOptions, BucketKeys } from '../kms/bucket-keys.ts'
 import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
 import { customerKey } from '../kms/customer.ts'
-import type { KmsProvider } from '../kms/provider.ts'
+import type { KeyWrapper, KmsProvider } from '../kms/provider.ts'
 import type { Driver } from '../segment/driver.ts'
 import type { ByteRange, RangeRequest } from '../segment/layout.ts'
 import type { AcceptedKey } from './accept.ts'
@@ -44,13 +45,15 @@ export interface SseOptions {
   readonly suite?: SuiteId | undefined
   /** An engine; by default the first of the entry's that passes its self-test. */
   readonly engine?: Engine | undefined
+  /** Bounds of the bucket keys in memory. */
+  readonly bucketKeys?: BucketKeyOptions | undefined
 }
 
 /** What every call may say. */
 export interface KeyOptions {
   /** Encryption context: names that begin with `aws:` are bound but not stored, all others lie in the envelope. */
   readonly context?: ContextInput | undefined
-  /** The bucket's context: accepts objects and uploads that lie under a bucket key (wrapAlg 3). Not for encryption. */
+  /** The bucket's context: accepts objects and uploads that lie under a bucket key (wrapAlg 3), and is what that key is bound to. */
   readonly bucketContext?: ContextInput | undefined
   /** A customer's key of 32 bytes (SSE-C), instead of the KMS; it is copied and the copy wiped. */
   readonly customerKey?: Uint8Array | undefined
@@ -58,19 +61,26 @@ export interface KeyOptions {
   readonly accept?: readonly (string | AcceptedKey)[] | undefined
 }
 
-/** How a body is encrypted. */
-export interface EncryptOptions extends KeyOptions, Pick<EncryptParts, 'length' | 'values' | 'file'> {
+/** What a new data key, or that of a copy, is to lie under. */
+export interface TargetOptions extends KeyOptions {
   /** Full id of the master key; by default the first accepted one. It must be an accepted one. */
   readonly keyId?: string | undefined
+  /**
+   * Puts the data key under the bucket key of `bucketContext`, which must be given then: one call to the KMS serves many objects.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#bucket-key}
+   */
+  readonly bucketKey?: boolean | undefined
 }
+
+/** How a body is encrypted. */
+export interface EncryptOptions extends TargetOptions, Pick<EncryptParts, 'length' | 'values' | 'file'> {}
 
 /** How an object is decrypted. */
 export interface DecryptOptions extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values'> {}
 
 /** How an upload is created. */
-export interface UploadOptions extends KeyOptions {
-  /** Full id of the master key; by default the first accepted one. */
-  readonly keyId?: string | undefined
+export interface UploadOptions extends TargetOptions {
   /** The store's own upload id, appended to ours. */
   readonly own?: string | undefined
 }
@@ -83,16 +93,10 @@ export interface StoredUpload {
   readonly session: Uint8Array
 }
 
-/** Where a copy goes. `context` is the source's where it is left out. */
-export interface CopyTarget extends KeyOptions {
-  /** Full id of the target's master key; by default the first accepted one. */
-  readonly keyId?: string | undefined
-}
-
 /** How a copy is made. */
 export interface CopyOptions extends DecryptOptions {
-  /** The target's key and context. */
-  readonly to: CopyTarget
+  /** The target's key and context; `context` is the source's where it is left out. */
+  readonly to: TargetOptions
 }
 
 /** A self-describing file under another master key or context. */
@@ -197,6 +201,12 @@ export interface SseOf<F> {
    * {@includeCode ../../test/examples/reference.test.ts#reencrypt}
    */
   reencrypt(envelope: Uint8Array | string, options: CopyOptions): Promise<Reencryption & F>
+  /**
+   * Wipes the bucket keys in memory; calls that need one reject with `TypeError` afterwards. The KMS stays open.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#bucket-key}
+   */
+  dispose(): void
 }
 
 const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
@@ -205,6 +215,7 @@ const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
 /** The façade over an engine that is chosen once, at the first call. */
 export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, skin: Skin<F>): SseOf<F> => {
   const { kms } = options
+  const bucketKeys = new BucketKeys(kms, options.bucketKeys)
   const suite = suiteOf(options.suite ?? 1)
   let picked: Promise<Engine> | undefined
   const engineOf = (): Promise<Engine> =>
@@ -220,11 +231,12 @@ export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, ski
       const accept = (call.accept ?? options.accept).map(key =>
         typeof key === 'string' ? { provider: kms.name, keyId: key } : key,
       )
-      return { unlock: { engine, provider: kms, accept, context, bucketContext }, release: () => undefined }
+      const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys }
+      return { unlock, release: () => undefined }
     }
     const provider = customerKey(engine, call.customerKey)
     const accept = [{ provider: provider.name, keyId: '' }]
-    return { unlock: { engine, provider, accept, context, bucketContext }, release: () => provider.dispose() }
+    return { unlock: { engine, provider, accept, context }, release: () => provider.dispose() }
   }
 
   const within = async <T>(call: KeyOptions, run: (unlock: UnlockParts) => Promise<T>): Promise<T> => {
@@ -236,23 +248,28 @@ export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, ski
     }
   }
 
-  const targetKey = ({ provider, accept }: UnlockParts, keyId: string | undefined): string => {
+  /** The master key of a target, and what wraps under it: the provider itself or the bucket key that is asked for. */
+  const targetKey = (
+    { engine, provider, accept, bucketContext, bucketKeys: held }: UnlockParts,
+    { keyId, bucketKey = false }: TargetOptions,
+  ): { readonly keyId: string; readonly wrapper: KeyWrapper } => {
     const mine = accept.filter(key => key.provider === provider.name)
     const chosen = mine.find(key => keyId === undefined || key.keyId === keyId)
     if (chosen === undefined) throw new SseError('KeyNotAccepted')
-    return chosen.keyId
+    if (!bucketKey) return { keyId: chosen.keyId, wrapper: provider }
+    if (bucketContext === undefined || held === undefined) {
+      throw new TypeError("a bucket key is bound to a bucketContext: name it, and no customer's key")
+    }
+    const bound = { bucketContext: encryptionContext(bucketContext), lowestVersion: chosen.lowestVersion }
+    return { keyId: chosen.keyId, wrapper: held.under(engine, bound) }
   }
 
   const begin = (call: EncryptOptions): Promise<Encryption> =>
-    within(call, unlock =>
-      encryptBody({
-        ...call,
-        ...unlock,
-        suite,
-        keyId: targetKey(unlock, call.keyId),
-        context: encryptionContext(call.context),
-      }),
-    )
+    within(call, unlock => {
+      const { keyId, wrapper } = targetKey(unlock, call)
+      const context = encryptionContext(call.context)
+      return encryptBody({ ...call, engine: unlock.engine, suite, provider: wrapper, keyId, context })
+    })
 
   const withUpload = <T>(upload: StoredUpload, call: KeyOptions, run: (open: OpenUpload) => Promise<T>): Promise<T> =>
     within(call, async unlock => {
@@ -270,8 +287,7 @@ export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, ski
   const rewrap = (bytes: Uint8Array, record: WrapRecord, call: CopyOptions, file: boolean): Promise<Uint8Array> =>
     within(call, source =>
       within(call.to, target => {
-        const keyId = targetKey(target, call.to.keyId)
-        const to = { provider: target.provider, keyId, context: targetContext(record, call) }
+        const to = { ...targetKey(target, call.to), unlock: target, context: targetContext(record, call) }
         return rewrapEnvelope(bytes, source, to, file)
       }),
     )
@@ -292,15 +308,11 @@ export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, ski
       return skin({ driver: { ...pipe, dispose } })
     },
     createUpload: (call = {}) =>
-      within(call, unlock =>
-        createUpload({
-          ...unlock,
-          suite,
-          keyId: targetKey(unlock, call.keyId),
-          context: encryptionContext(call.context),
-          own: call.own,
-        }),
-      ),
+      within(call, unlock => {
+        const { keyId, wrapper } = targetKey(unlock, call)
+        const context = encryptionContext(call.context)
+        return createUpload({ engine: unlock.engine, suite, provider: wrapper, keyId, context, own: call.own })
+      }),
     encryptPart: async (upload, part, call = {}) =>
       skin(await withUpload(upload, call, open => encryptPart(open, part, call))),
     listParts: (upload, receipts, call = {}) => withUpload(upload, call, open => listParts(open, receipts)),
@@ -327,5 +339,6 @@ export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, ski
         throw error
       }
     },
+    dispose: () => bucketKeys.dispose(),
   }
 }

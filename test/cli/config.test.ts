@@ -45,6 +45,9 @@ const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   [{ log: 'xml' }, 'log: expected "text", "json" or "none"'],
   [{ baseEncryption: 'sse-kms' }, 'baseEncryption: expected "none" or "sse-s3"'],
   [{ defaultChecksum: 'md5' }, 'defaultChecksum: expected "none" or "crc64nvme"'],
+  [{ bucketKeySeconds: 0 }, 'bucketKeySeconds: expected 1 to 86400 seconds'],
+  [{ bucketKeySeconds: 86_401 }, 'bucketKeySeconds: expected 1 to 86400 seconds'],
+  [{ bucketKeySeconds: 1.5 }, 'bucketKeySeconds: expected whole seconds'],
   [{ customerKeys: 'yes' }, 'customerKeys: expected boolean, received string'],
   [{ tenants: [] }, 'tenants: expected at least one tenant'],
   [{ tenants: [{ ...tenant, users: [] }] }, 'tenants[0].users: expected at least one user'],
@@ -106,6 +109,7 @@ t.test('defaults', async t => {
     tenants: [tenant],
     lenientParts: false,
     defaultChecksum: 'none',
+    bucketKeySeconds: 300,
     log: 'text',
   } satisfies Config)
   t.notOk(existsSync(data), 'nothing is made')
@@ -128,6 +132,7 @@ t.test('a configuration with everything in it', async t => {
       lenientParts: true,
       baseEncryption: 'none',
       defaultChecksum: 'none',
+      bucketKeySeconds: 60,
       tls: { cert: 'cert.pem', key: '/key.pem' },
       log: 'none',
     },
@@ -145,6 +150,7 @@ t.test('a configuration with everything in it', async t => {
     lenientParts: true,
     baseEncryption: 'none',
     defaultChecksum: 'none',
+    bucketKeySeconds: 60,
     tls: { cert: resolve('cert.pem'), key: '/key.pem' },
     log: 'none',
   } satisfies Config)

@@ -1,138 +1,263 @@
 /** Bucket keys: one call for many objects, within bounds, and wiped. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { BucketKeys } from '../../lib/kms/bucket-keys.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { customerKey } from '../../lib/kms/customer.ts'
-import type { DataKey } from '../../lib/kms/data-key.ts'
 import { LocalKms } from '../../lib/kms/local.ts'
-import type { KmsProvider } from '../../lib/kms/provider.ts'
+import type { KmsProvider, KeyWrapper, WrappedKey } from '../../lib/kms/provider.ts'
+import { spyKms, wiped } from '../support/spy.ts'
 
-/** A provider that counts its calls and keeps the keys that it gave. */
-const counting = (provider: KmsProvider) => {
-  const given: DataKey[] = []
-  let calls = 0
-  const counted: KmsProvider = {
-    name: provider.name,
-    generateDataKey: async target => {
-      calls++
-      const generated = await provider.generateDataKey(target)
-      given.push(generated.key)
-      return generated
-    },
-    unwrapDataKey: async request => {
-      calls++
-      const key = await provider.unwrapDataKey(request)
-      given.push(key)
-      return key
-    },
-    wrapDataKey: (key, target) => provider.wrapDataKey(key, target),
-    rewrapDataKey: request => provider.rewrapDataKey(request),
-    describeKey: query => provider.describeKey(query),
-    defaultKey: scope => provider.defaultKey(scope),
-  }
-  return { counted, given, calls: () => calls }
-}
-
-const objectContext = (key: string) => encryptionContext({ 'aws:s3:arn': `arn:aws:s3:::photos/${key}` })
-const bucketContext = encryptionContext({ 'aws:s3:arn': 'arn:aws:s3:::photos' })
-const wiped = (key: DataKey): boolean => {
-  try {
-    return key.bytes.length < 0
-  } catch {
-    return true
-  }
-}
+const contextOf = (name: string) => encryptionContext({ 'aws:s3:arn': `arn:aws:s3:::${name}` })
+const bucketContext = contextOf('photos')
+const objectContext = (key: string) => contextOf(`photos/${key}`)
 
 t.test('bucket keys', async t => {
   const kms = await LocalKms.open(t.testdir(), { root: { key: new Uint8Array(randomBytes(32)) } })
   t.teardown(() => kms.close())
   const { keyId } = await kms.defaultKey({ region: 'r', domainId: 'd' })
-  const target = (key: string) => ({ keyId, bucketContext, context: objectContext(key) })
 
-  t.test('one call serves many objects, and their reads', async t => {
-    const { counted, calls } = counting(kms)
-    const keys = new BucketKeys(nodeEngine, counted)
-    const made = await Promise.all(['a', 'b', 'c'].map(key => keys.generateDataKey(target(key))))
-    t.equal(calls(), 1)
-    t.equal(
-      new Set(made.map(({ key }) => Buffer.from(key.bytes).toString('hex'))).size,
-      3,
-      'each object has its own data key',
-    )
-    for (const [i, key] of ['a', 'b', 'c'].entries()) {
+  /** A new data key of `photos/KEY`, or of another bucket's object, as it is stored. */
+  const seal = async (keys: BucketKeys, key: string, bucket = 'photos', by = keyId): Promise<WrappedKey> => {
+    const wrapper = keys.under(nodeEngine, { bucketContext: contextOf(bucket) })
+    const made = await wrapper.generateDataKey({ keyId: by, context: contextOf(`${bucket}/${key}`) })
+    made.key.dispose()
+    return made.wrapped
+  }
+  const open = (keys: BucketKeys, wrapped: WrappedKey, key: string, bucket = 'photos') =>
+    keys.unwrapDataKey(nodeEngine, wrapped, contextOf(`${bucket}/${key}`), contextOf(bucket))
+
+  t.test('one call serves many objects, and one more their reads', async t => {
+    const spied = spyKms(kms)
+    const keys = new BucketKeys(spied.kms)
+    const wrapper = keys.under(nodeEngine, { bucketContext })
+    const names = ['a', 'b', 'c']
+    const made = await Promise.all(names.map(key => wrapper.generateDataKey({ keyId, context: objectContext(key) })))
+    const bytes = new Set(made.map(({ key }) => Buffer.from(key.bytes).toString('hex')))
+    t.equal(bytes.size, 3, 'each object has its own data key')
+    t.equal(new Set(made.map(({ wrapped }) => Buffer.from(wrapped.blob).toString('hex'))).size, 3)
+    for (const [i, key] of names.entries()) {
       const { wrapped, key: dek } = made[i] ?? assert.fail('three were made')
       t.match(wrapped, { wrapAlg: 3, provider: 'local', keyId })
-      const opened = await keys.unwrapDataKey(wrapped, objectContext(key), bucketContext)
-      t.strictSame(opened.bytes, dek.bytes)
-      await t.rejects(keys.unwrapDataKey(wrapped, objectContext('other'), bucketContext), { code: 'NotAuthentic' })
+      t.strictSame((await open(keys, wrapped, key)).bytes, dek.bytes)
+      await t.rejects(open(keys, wrapped, 'other'), { code: 'NotAuthentic' }, 'under the name of another object')
     }
-    t.equal(calls(), 2, 'one more for all the reads')
-    const elsewhere = encryptionContext({ 'aws:s3:arn': 'arn:aws:s3:::other' })
-    await t.rejects(
-      keys.unwrapDataKey(made[0]?.wrapped ?? assert.fail('three were made'), objectContext('a'), elsewhere),
-      {
-        code: 'NotAuthentic',
-      },
+    t.strictSame(spied.calls, { generate: 1, unwrap: 1 })
+    const { wrapped } = made[0] ?? assert.fail('three were made')
+    await t.rejects(open(keys, wrapped, 'a', 'other'), { code: 'NotAuthentic' }, 'in another bucket')
+    t.strictSame(spied.calls, { generate: 1, unwrap: 2 }, 'which the KMS was asked for')
+    keys.dispose()
+  })
+
+  t.test('a data key that exists is wrapped alike', async t => {
+    const keys = new BucketKeys(kms)
+    const { key } = await kms.generateDataKey({ keyId, context: objectContext('a') })
+    const wrapped = await keys
+      .under(nodeEngine, { bucketContext })
+      .wrapDataKey(key, { keyId, context: objectContext('a') })
+    t.strictSame((await open(keys, wrapped, 'a')).bytes, key.bytes)
+    keys.dispose()
+  })
+
+  t.test('no other bucket, tenant or master key gets the key', async t => {
+    const spied = spyKms(kms)
+    const keys = new BucketKeys(spied.kms)
+    const { keyId: theirs } = await kms.defaultKey({ region: 'r', domainId: 'stranger' })
+    const { keyId: second } = await kms.createKey({ region: 'r', domainId: 'd' })
+    const all = await Promise.all([
+      seal(keys, 'a'),
+      seal(keys, 'a', 'other'),
+      seal(keys, 'a', 'photos', theirs),
+      seal(keys, 'a', 'photos', second),
+    ])
+    t.equal(spied.calls.generate, 4)
+    t.strictSame(
+      all.map(wrapped => wrapped.keyId),
+      [keyId, keyId, theirs, second],
     )
+    const inner = ({ blob }: WrappedKey) => Buffer.from(blob.subarray(0, 78)).toString('hex')
+    t.equal(new Set(all.map(inner)).size, 4)
+    for (const wrapped of all) {
+      const forged = { ...wrapped, keyId: wrapped.keyId === theirs ? keyId : theirs }
+      await t.rejects(open(keys, forged, 'a'), { code: 'NotAuthentic' }, 'under the id of another master key')
+    }
+    // Names and values that run into each other if they are only put one behind the other.
+    const near = [{ a: 'bc' }, { ab: 'c' }, { a: 'b', c: '' }, { 'a","b': 'c' }]
+    for (const context of near) {
+      const wrapper = keys.under(nodeEngine, { bucketContext: encryptionContext(context) })
+      await wrapper.generateDataKey({ keyId, context: objectContext('a') })
+    }
+    t.equal(spied.calls.generate, 8)
     keys.dispose()
   })
 
   t.test('a key ends with its time and with its uses', async t => {
-    const { counted, calls, given } = counting(kms)
+    const spied = spyKms(kms)
     let now = 0
-    const keys = new BucketKeys(nodeEngine, counted, { timeToLive: 100, uses: 2, clock: () => now })
-    await keys.generateDataKey(target('a'))
-    await keys.generateDataKey(target('b'))
-    t.equal(calls(), 1)
-    await keys.generateDataKey(target('c'))
-    t.equal(calls(), 2, 'two uses')
-    now = 100
-    await Promise.all([keys.generateDataKey(target('d')), keys.generateDataKey(target('e'))])
-    t.equal(calls(), 3, 'its time; two that notice it fetch one')
-    t.strictSame(given.map(wiped), [true, true, false])
+    const keys = new BucketKeys(spied.kms, { timeToLive: 60_000, uses: 2, clock: () => now })
+    const first = await seal(keys, 'a')
+    await seal(keys, 'b')
+    t.equal(spied.calls.generate, 1)
+    await seal(keys, 'c')
+    t.equal(spied.calls.generate, 2, 'two uses')
+    now = 60_000
+    await Promise.all([seal(keys, 'd'), seal(keys, 'e')])
+    t.equal(spied.calls.generate, 3, 'its time; two that notice it fetch one')
+    t.strictSame(spied.given.map(wiped), [true, true, false])
+    for (let i = 0; i < 5; i++) await open(keys, first, 'a')
+    t.equal(spied.calls.unwrap, 3, 'reads are uses too')
+    now = 119_999
+    await open(keys, first, 'a')
+    t.equal(spied.calls.unwrap, 3)
+    now = 120_000
+    await open(keys, first, 'a')
+    t.equal(spied.calls.unwrap, 4)
     keys.dispose()
-    await new Promise(resolve => setImmediate(resolve))
-    t.strictSame(given.map(wiped), [true, true, true])
+    await setImmediate()
+    t.ok(spied.given.every(wiped))
+  })
+
+  t.test('bounds hold when many ask at once', async t => {
+    const spied = spyKms(kms)
+    const keys = new BucketKeys(spied.kms, { uses: 3 })
+    await Promise.all(Array.from({ length: 10 }, (_, i) => seal(keys, `${i}`)))
+    t.equal(spied.calls.generate, 4)
+    keys.dispose()
+    let now = 0
+    const slow = spyKms(kms, () => {
+      now += 1000
+    })
+    const brief = new BucketKeys(slow.kms, { timeToLive: 1000, clock: () => now })
+    await Promise.all([seal(brief, 'a'), seal(brief, 'b')])
+    t.equal(slow.calls.generate, 2, 'a key whose time was over when it came serves the one call that asked for it')
+    brief.dispose()
   })
 
   t.test('a disabled master key is noticed no later than the time to live', async t => {
     const customer = await kms.createKey({ region: 'r', domainId: 'd' })
     let now = 0
-    const keys = new BucketKeys(nodeEngine, kms, { timeToLive: 100, clock: () => now })
-    const own = { ...target('a'), keyId: customer.keyId }
-    const { wrapped } = await keys.generateDataKey(own)
+    const keys = new BucketKeys(kms, { timeToLive: 60_000, clock: () => now })
+    const write = () => seal(keys, 'a', 'photos', customer.keyId)
+    const wrapped = await write()
+    now = 30_000
+    await open(keys, wrapped, 'a')
     await kms.disableKey({ keyId: customer.keyId })
-    await keys.generateDataKey(own)
-    now = 100
-    await t.rejects(keys.generateDataKey(own), { code: 'KeyDisabled' })
-    await t.rejects(keys.unwrapDataKey(wrapped, objectContext('a'), bucketContext), { code: 'KeyDisabled' })
+    await write()
+    await open(keys, wrapped, 'a')
+    now = 60_000
+    await t.rejects(write(), { code: 'KeyDisabled' })
+    await open(keys, wrapped, 'a')
+    now = 90_000
+    await t.rejects(open(keys, wrapped, 'a'), { code: 'KeyDisabled' })
     await kms.enableKey({ keyId: customer.keyId })
-    await keys.generateDataKey(own)
+    await write()
+    await open(keys, wrapped, 'a')
+    await kms.scheduleDeletion({ keyId: customer.keyId })
+    now = 150_000
+    await t.rejects(write(), { code: 'KeyPendingDeletion' })
+    await t.rejects(open(keys, wrapped, 'a'), { code: 'KeyPendingDeletion' })
+    keys.dispose()
+  })
+
+  t.test('a key of an old version is not used where readers refuse it', async t => {
+    const customer = await kms.createKey({ region: 'r', domainId: 'd' })
+    const keys = new BucketKeys(kms)
+    const version = async (lowestVersion?: number): Promise<number> => {
+      const wrapper = keys.under(nodeEngine, { bucketContext, lowestVersion })
+      const { wrapped } = await wrapper.generateDataKey({ keyId: customer.keyId, context: objectContext('a') })
+      return Buffer.from(wrapped.blob).readUInt32BE(2)
+    }
+    t.equal(await version(), 1)
+    await kms.rotateKey({ keyId: customer.keyId })
+    t.equal(await version(), 1, 'until its time is over')
+    t.equal(await version(2), 2)
     keys.dispose()
   })
 
   t.test('holds so many keys and no more', async t => {
-    const { counted, calls, given } = counting(kms)
-    const keys = new BucketKeys(nodeEngine, counted, { size: 1 })
-    const other = { ...target('a'), bucketContext: encryptionContext({ 'aws:s3:arn': 'arn:aws:s3:::other' }) }
-    await keys.generateDataKey(target('a'))
-    await keys.generateDataKey(other)
-    await keys.generateDataKey(target('b'))
-    t.equal(calls(), 3)
-    await new Promise(resolve => setImmediate(resolve))
-    t.strictSame(given.map(wiped), [true, true, false])
+    const spied = spyKms(kms)
+    const keys = new BucketKeys(spied.kms, { size: 2 })
+    await seal(keys, 'a', 'one')
+    await seal(keys, 'a', 'two')
+    await seal(keys, 'b', 'one')
+    await seal(keys, 'a', 'three')
+    await setImmediate()
+    t.strictSame(spied.given.map(wiped), [false, true, false], 'the one that was not used for longest goes')
+    await seal(keys, 'c', 'one')
+    t.equal(spied.calls.generate, 3)
     keys.dispose()
   })
 
-  t.test('a key that was let go while in use serves that use', async t => {
-    const keys = new BucketKeys(nodeEngine, kms)
-    await keys.generateDataKey(target('a'))
-    const using = keys.generateDataKey(target('b'))
+  t.test('what the KMS refuses is asked anew, and takes no place', async t => {
+    let asked = 0
+    const failing = spyKms(kms, () => {
+      if (asked++ < 1) throw new Error('not now')
+    })
+    const keys = new BucketKeys(failing.kms, { size: 1 })
+    const [one, two] = await Promise.allSettled([seal(keys, 'a'), seal(keys, 'b')])
+    t.equal(one?.status, 'rejected')
+    t.equal(two?.status, 'rejected', 'who waited for it learns why')
+    await seal(keys, 'a')
+    t.equal(asked, 2)
+    // One that fails after it had to go leaves the one in its place alone.
+    const answers: (() => void)[] = []
+    const spied = spyKms(kms, async () => {
+      if (answers.length > 0) return
+      await new Promise<void>(resolve => {
+        answers.push(resolve)
+      })
+      throw new Error('too late')
+    })
+    const small = new BucketKeys(spied.kms, { size: 1 })
+    const first = seal(small, 'a')
+    await seal(small, 'a', 'other')
+    await seal(small, 'b')
+    answers[0]?.()
+    await t.rejects(first, { message: 'too late' })
+    await seal(small, 'c')
+    t.equal(spied.calls.generate, 2)
+    small.dispose()
+    await setImmediate()
+    t.ok(spied.given.every(wiped))
+  })
+
+  t.test('a key that nobody asks for any more is wiped', async t => {
+    const spied = spyKms(kms)
+    const keys = new BucketKeys(spied.kms, { timeToLive: 20 })
+    await seal(keys, 'a')
+    for (let i = 0; i < 100 && !spied.given.every(wiped); i++) await setTimeout(20)
+    t.strictSame(spied.given.map(wiped), [true])
+    await seal(keys, 'b')
+    t.equal(spied.calls.generate, 2)
+    let now = 0
+    const stopped = new BucketKeys(spied.kms, { timeToLive: 1, clock: () => now })
+    await seal(stopped, 'a')
+    await setTimeout(20)
+    t.equal(wiped(spied.given[2] ?? assert.fail('three were made')), false, 'its time is not over')
+    now = 1
+    for (let i = 0; i < 100 && !wiped(spied.given[2] ?? assert.fail()); i++) await setTimeout(5)
+    t.ok(wiped(spied.given[2] ?? assert.fail()))
     keys.dispose()
-    t.equal((await using).wrapped.wrapAlg, 3)
+  })
+
+  t.test('wiped for good: what is under way finishes, later calls fail', async t => {
+    const spied = spyKms(kms)
+    const keys = new BucketKeys(spied.kms)
+    const wrapped = await seal(keys, 'a')
+    const using = seal(keys, 'b')
+    const fetching = seal(keys, 'a', 'other')
+    keys.dispose()
+    t.equal((await using).wrapAlg, 3)
+    t.equal((await fetching).wrapAlg, 3)
+    await setImmediate()
+    t.strictSame(spied.given.map(wiped), [true, true])
+    await t.rejects(seal(keys, 'c'), TypeError)
+    await t.rejects(open(keys, wrapped, 'a'), TypeError)
+    t.strictSame(spied.calls, { generate: 2, unwrap: 0 })
+    keys.dispose()
   })
 
   t.test('an inner blob that is too long is refused, and its data key wiped', async t => {
@@ -144,6 +269,17 @@ t.test('bucket keys', async t => {
         return { key, wrapped: { ...wrapped, blob: new Uint8Array(6071) } }
       },
     }
-    await t.rejects(new BucketKeys(nodeEngine, long).generateDataKey(target('a')), RangeError)
+    await t.rejects(seal(new BucketKeys(long), 'a'), RangeError)
+  })
+
+  t.test('bounds that are none', async t => {
+    for (const wrong of [0, -1, 1.5, NaN, Infinity]) {
+      for (const name of ['timeToLive', 'uses', 'size']) {
+        t.throws(() => new BucketKeys(kms, { [name]: wrong }), RangeError, `${name} ${wrong}`)
+      }
+    }
+    t.throws(() => new BucketKeys(kms, { timeToLive: 86_400_001 }), RangeError, 'more than a day')
+    const wrapper: KeyWrapper = new BucketKeys(kms, { timeToLive: 86_400_000 }).under(nodeEngine, { bucketContext })
+    t.type(wrapper.wrapDataKey, 'function')
   })
 })

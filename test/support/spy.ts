@@ -1,5 +1,8 @@
-/** Engines that remember the keys that they were given, so that a test sees them wiped, and what happened in which order. */
+/** Engines that remember the keys that they were given, so that a test sees them wiped, and what happened in which order; and such a KMS. */
+import type { MaybePromise } from '../../lib/bytes.ts'
 import type { AsyncEngine, SyncEngine } from '../../lib/cipher/engine.ts'
+import type { DataKey } from '../../lib/kms/data-key.ts'
+import type { KmsProvider } from '../../lib/kms/provider.ts'
 
 /** What a spied engine saw. */
 export interface Seen {
@@ -75,5 +78,54 @@ export const spyAsync = (engine: AsyncEngine): { readonly engine: AsyncEngine; r
         }
       },
     },
+  }
+}
+
+/** What a spied KMS did. */
+export interface SpiedKms<K extends KmsProvider> {
+  readonly kms: K
+  /** How often it made a data key, and how often it unwrapped one. */
+  readonly calls: { generate: number; unwrap: number }
+  /** The very keys that it gave. */
+  readonly given: DataKey[]
+}
+
+/** A KMS that counts its calls and remembers the keys that it gave; `before` is waited for whenever a data key is to be made. */
+export const spyKms = <K extends KmsProvider>(
+  kms: K,
+  before: () => MaybePromise<void> = () => undefined,
+): SpiedKms<K> => {
+  const calls = { generate: 0, unwrap: 0 }
+  const given: DataKey[] = []
+  const methods: Partial<KmsProvider> = {
+    generateDataKey: async target => {
+      await before()
+      calls.generate++
+      const generated = await kms.generateDataKey(target)
+      given.push(generated.key)
+      return generated
+    },
+    unwrapDataKey: async request => {
+      calls.unwrap++
+      const key = await kms.unwrapDataKey(request)
+      given.push(key)
+      return key
+    },
+  }
+  const spied = new Proxy(kms, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(methods, name) ?? Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return { kms: spied, calls, given }
+}
+
+/** Whether a data key was wiped. */
+export const wiped = (key: DataKey): boolean => {
+  try {
+    return key.bytes.length < 0
+  } catch {
+    return true
   }
 }

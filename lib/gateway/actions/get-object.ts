@@ -136,7 +136,8 @@ const openAnswer = async (
   const stored = body.read(plain.stored)
   const { stream } = plain
   pipeline(stored, stream).catch(() => undefined) // reported by the stream itself
-  const encryption = record.kind === 'sse-kms' ? { ...read.answer, keyArn: plain.keyId } : read.answer
+  const { keyId: keyArn, bucketKey } = plain
+  const encryption = record.kind === 'sse-kms' ? ({ kind: 'sse-kms', keyArn, bucketKey } as const) : read.answer
   return { body: stream, range: plain.range, total: plain.plaintextLength, encryption }
 }
 
