@@ -10,12 +10,14 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { type AccessLogEntry, createGateway, type GatewayOptions, type GatewayUser } from '../../lib/gateway/gateway.ts'
+import type { BucketKeyOptions } from '../../lib/kms/bucket-keys.ts'
 import { LocalKms } from '../../lib/kms/local.ts'
 import { createSse } from '../../lib/object/node.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import { tenantAdmin } from '../../lib/sse/tenancy.ts'
 import { openFileStore } from '../../lib/store/file.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
+import { spyKms, type SpiedKms } from './spy.ts'
 
 /** The region of every gateway here. */
 export const region = 'sichuan'
@@ -63,6 +65,8 @@ export interface TestGateway {
   readonly host: string
   readonly store: ObjectStore
   readonly kms: LocalKms
+  /** How often the KMS made data keys and unwrapped them. */
+  readonly calls: SpiedKms<LocalKms>['calls']
   /** Folder of the object store. */
   readonly directory: string
   /** What was logged. */
@@ -77,17 +81,22 @@ const splitQuery = (raw: string): Record<string, string> =>
   Object.fromEntries([...new URLSearchParams(raw)].map(([name, value]) => [name, value]))
 
 /** Starts a gateway; the test's end stops it. */
-export const startGateway = async (t: Test, options: Partial<GatewayOptions> = {}): Promise<TestGateway> => {
+export const startGateway = async (
+  t: Test,
+  { bucketKeys, ...options }: Partial<GatewayOptions> & { readonly bucketKeys?: BucketKeyOptions } = {},
+): Promise<TestGateway> => {
   // Not testdir, which a second gateway of the same test would empty.
   const folder = await mkdtemp(join(tmpdir(), 'gateway-'))
   const directory = join(folder, 'objects')
   const kms = await LocalKms.open(join(folder, 'keys'), { root: { key: new Uint8Array(32).fill(7) } })
   const store = await openFileStore(directory, { sweepEvery: 0 })
   const log: AccessLogEntry[] = []
+  const { kms: counted, calls } = spyKms(kms)
+  const sse = createSse({ kms: counted, accept: [], bucketKeys })
   const handler = createGateway({
     store,
     kms,
-    sse: createSse({ kms, accept: [] }),
+    sse,
     profile: createProfile('obs', { region }),
     tenants: [admin, stranger].map(({ domainId, projectId }) => ({ domainId, projectId })),
     users,
@@ -106,6 +115,7 @@ export const startGateway = async (t: Test, options: Partial<GatewayOptions> = {
     server.closeAllConnections()
     await new Promise(resolve => server.close(resolve))
     await store.close()
+    sse.dispose()
     kms.close()
     await rm(folder, { recursive: true })
   })
@@ -142,5 +152,5 @@ export const startGateway = async (t: Test, options: Partial<GatewayOptions> = {
     clients.push(made)
     return made
   }
-  return { url: `http://${host}`, host, store, kms, directory, log, signedFetch, client }
+  return { url: `http://${host}`, host, store, kms, calls, directory, log, signedFetch, client }
 }
