@@ -17,13 +17,14 @@ const data = process.env['DATA'] ?? './data'
 const secretAccessKey = process.env['ALICE_SECRET'] ?? ''
 const kms = await LocalKms.open(join(data, 'keys'), { root: { file: join(data, 'root.key'), create: true } })
 const store = await openFileStore(join(data, 'objects'))
+const sse = createSse({ kms, accept: [] }) // the gateway names the accepted keys at every call
 const tenant = { domainId: 'my-tenant', projectId: 'my-project' }
 const alice = { ...tenant, name: 'alice', accessKeyId: 'ALICE', secretAccessKey, roles: ['tenant_admin'] }
 
 const handler = createGateway({
   store,
   kms,
-  sse: createSse({ kms, accept: [] }), // the gateway names the accepted keys at every call
+  sse,
   profile: createProfile('obs', { region: 'sichuan' }),
   tenants: [tenant],
   users: [alice],
@@ -35,6 +36,7 @@ const stop = async () => {
   server.close() // lets the requests under way end
   await once(server, 'close')
   await store.close()
+  sse.dispose() // wipes its bucket keys
   kms.close()
 }
 process.once('SIGTERM', stop)

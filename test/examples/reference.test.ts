@@ -145,6 +145,36 @@ t.test('data keys', async t => {
   for (const each of [a, b, mine]) each.dispose()
 })
 
+t.test('bucket keys', async t => {
+  const plain = randomBytes(100)
+  let calls = 0
+  const counted = new Proxy(kms, {
+    get: (target, name) => {
+      if (name === 'generateDataKey') calls++
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  const options = { kms: counted, accept: [keyId] }
+  // #region bucket-key
+  const sse = createSse({ ...options, bucketKeys: { timeToLive: 60_000 } }) // a disabled key is noticed within a minute
+  const bucketContext = { 'aws:s3:arn': 'arn:aws:s3:::photos' } // what the bucket key is bound to
+  const cat = { context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' }, bucketContext }
+  const dog = { context: { 'aws:s3:arn': 'arn:aws:s3:::photos/dog.jpg' }, bucketContext }
+
+  const first = await sse.encrypt({ ...cat, bucketKey: true }) // the one KMS call
+  const second = await sse.encrypt({ ...dog, bucketKey: true }) // none
+  const stored = await buffer(Readable.from([plain]).compose(second.stream))
+
+  const get = await sse.decrypt(second.result().envelope, dog) // a reader names the bucket too
+  sse.dispose() // wipes the bucket keys, when the server ends
+  // #endregion bucket-key
+  first.driver.dispose()
+  t.equal(calls, 1)
+  t.equal(get.bucketKey, true)
+  t.ok(plain.equals(await through(stored, get.stream)))
+})
+
 t.test('master keys', async t => {
   // #region keys
   const { keyId } = await kms.createKey({ ...scope, alias: 'photos' })

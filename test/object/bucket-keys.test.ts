@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { concat, equal } from '../../lib/bytes.ts'
 import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { encodeEnvelope, parseEnvelope } from '../../lib/envelope/envelope.ts'
+import { encodeRecord } from '../../lib/envelope/wrap-record.ts'
 import { LocalKms } from '../../lib/kms/local.ts'
 import { createSse, type Sse } from '../../lib/object/node.ts'
 import type { SseOf, SseOptions } from '../../lib/object/sse.ts'
@@ -112,6 +113,7 @@ t.test('envelopes of one bucket are not exchanged, nor those of two', async t =>
   const { sse } = await setUp(t)
   const a = await write(sse, 'a')
   const b = await write(sse, 'b')
+  await opens(t, sse, a, readOf('a'), 'its key is in memory from now on')
   const elsewhere = await write(sse, 'a', writeOf('a', 'videos'))
   for (const [envelope, options, what] of [
     [b.envelope, readOf('a'), 'another object of the bucket'],
@@ -125,6 +127,13 @@ t.test('envelopes of one bucket are not exchanged, nor those of two', async t =>
   const [mine, theirs] = [parseEnvelope(a.envelope), parseEnvelope(b.envelope)]
   const mixed = encodeEnvelope(mine.record, theirs.descriptor.bytes, theirs.table)
   await t.rejects(sse.decrypt(mixed, readOf('a')), { code: 'NotAuthentic' }, 'its wrap record over the other body')
+  const { wrapped, context } = mine.record
+  for (let at = 0; at < wrapped.blob.length; at++) {
+    const blob = wrapped.blob.map((byte, i) => (i === at ? byte ^ 1 : byte))
+    const record = encodeRecord({ ...wrapped, blob }, context)
+    const envelope = encodeEnvelope(record, mine.descriptor.bytes, mine.table)
+    await t.rejects(sse.decrypt(envelope, readOf('a')), { code: 'NotAuthentic' }, `byte ${at} of the wrap`)
+  }
   await opens(t, sse, a, readOf('a'), 'the honest one opens afterwards')
 })
 
