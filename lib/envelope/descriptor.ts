@@ -90,18 +90,20 @@ export const parseDescriptor = (bytes: Uint8Array, file: boolean): Descriptor =>
   return { suite, unknownLength, bodyId, parts, plaintextLength, storedLength, tableHash, tag, bytes: copy(bytes) }
 }
 
+/** Compares the descriptor's tag with the one that the key makes; `NotAuthentic` where it differs. */
+export const verifyTag = async (engine: Primitives, key: Uint8Array, descriptor: Descriptor): Promise<void> => {
+  if (!equal(await engine.hmacSha256(key, descriptor.bytes.subarray(0, tagged)), descriptor.tag)) malformed()
+}
+
 /**
- * Holds a descriptor and table to the key, in the order of the format: tag, hash of the table, then number, order and sums. Returns the
- * rows, which are authentic then; `NotAuthentic` otherwise.
+ * Holds a table to a descriptor whose tag was verified, in the order of the format: the hash, then number, order and sums. Returns the rows,
+ * which are authentic then; `NotAuthentic` otherwise.
  */
-export const verifyDescriptor = async (
+export const verifyTable = async (
   engine: Primitives,
-  key: Uint8Array,
   descriptor: Descriptor,
   table: Uint8Array,
 ): Promise<readonly PartRow[]> => {
-  const tag = await engine.hmacSha256(key, descriptor.bytes.subarray(0, tagged))
-  if (!equal(tag, descriptor.tag)) malformed()
   if (!equal(await engine.sha256(table), descriptor.tableHash)) malformed()
   const rows = parseTable(table, descriptor.suite, descriptor.unknownLength)
   const { plaintext, stored } = totals(descriptor.suite, rows)
@@ -113,6 +115,17 @@ export const verifyDescriptor = async (
     malformed()
   }
   return rows
+}
+
+/** Both: {@link verifyTag}, then {@link verifyTable}. */
+export const verifyDescriptor = async (
+  engine: Primitives,
+  key: Uint8Array,
+  descriptor: Descriptor,
+  table: Uint8Array,
+): Promise<readonly PartRow[]> => {
+  await verifyTag(engine, key, descriptor)
+  return verifyTable(engine, descriptor, table)
 }
 
 const etag = async (

@@ -5,7 +5,7 @@
 import { copy, wipe } from '../bytes.ts'
 import { deriveBody, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { objectEtag, verifyDescriptor } from '../envelope/descriptor.ts'
+import { objectEtag, verifyTable, verifyTag } from '../envelope/descriptor.ts'
 import { type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import type { PartRow } from '../envelope/part-table.ts'
 import { openValues, type Values } from '../envelope/sealed-values.ts'
@@ -17,9 +17,10 @@ import type { KmsProvider, WrappedKey } from '../kms/provider.ts'
 import { unwrapKey } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import { open } from '../segment/drive.ts'
-import { type ByteRange, type RangeRequest, resolveRange, segmentRange, storedLength } from '../segment/layout.ts'
+import { type ByteRange, type RangeRequest, resolveRange, segmentRange } from '../segment/layout.ts'
 import type { Span } from '../segment/reader.ts'
 import { type AcceptedKey, assertAccepted } from './accept.ts'
+import { indexParts, partAt, type PartIndex, streams, VerifiedTables } from './part-index.ts'
 
 /** How the data key of a stored object is got at. */
 export interface UnlockParts {
@@ -109,51 +110,42 @@ interface Plan {
   readonly take: number
 }
 
-const plan = (
-  envelope: Envelope,
-  rows: readonly PartRow[],
-  range: ByteRange | undefined,
-  sequential: boolean,
-): Plan => {
+const plan = (envelope: Envelope, index: PartIndex, range: ByteRange | undefined, sequential: boolean): Plan => {
   const { suite, bodyId } = envelope.descriptor
-  const size = (row: PartRow) => (row.length === Infinity ? Infinity : storedLength(suite, row.length))
-  const whole = (row: PartRow): Span => ({
-    salt: row.salt,
-    context: streamContext(bodyId, row.part),
+  const whole = ({ salt, part }: PartRow, stored: number): Span => ({
+    salt,
+    context: streamContext(bodyId, part),
     firstSegment: 0,
-    stored: size(row),
+    stored,
     last: true,
   })
   function* all(): Iterable<Span> {
-    for (const row of rows) yield whole(row)
+    for (const { row, size } of streams(index)) yield whole(row, size)
   }
   if (range === undefined || sequential) {
-    const end = rows.reduce((sum, row) => sum + size(row), 0) - 1
     const take = range === undefined ? Infinity : range.end - range.start + 1
-    return { spans: all(), stored: { start: 0, end }, skip: range?.start ?? 0, take }
+    return { spans: all(), stored: { start: 0, end: index.stored - 1 }, skip: range?.start ?? 0, take }
   }
   // One run of stored bytes: from the first segment with a byte of the range to the last. What lies between is read whole, the last
   // segment of a stream and the streams of empty parts too, though they have no byte of the range.
   const spans: Span[] = []
   const stored = { start: 0, end: 0 }
   let skip = 0
-  let plaintextAt = 0
-  let storedAt = 0
-  for (const row of rows) {
+  for (const { row, plaintextAt, storedAt, size } of streams(
+    index,
+    partAt(index, range.start),
+    partAt(index, range.end),
+  )) {
     const first = range.start - plaintextAt
     const last = range.end - plaintextAt
-    if (first < row.length && last >= 0) {
-      const run = segmentRange(suite, row.length, { start: Math.max(0, first), end: Math.min(last, row.length) })
-      const { firstSegment, storedStart, storedEnd } = run
-      spans.push({ ...whole(row), firstSegment, stored: storedEnd - storedStart, last: storedEnd === size(row) })
-      if (first >= 0) {
-        skip = first - run.plaintextStart
-        stored.start = storedAt + storedStart
-      }
-      stored.end = storedAt + storedEnd - 1
+    const run = segmentRange(suite, row.length, { start: Math.max(0, first), end: Math.min(last, row.length) })
+    const { firstSegment, storedStart, storedEnd } = run
+    spans.push({ ...whole(row, storedEnd - storedStart), firstSegment, last: storedEnd === size })
+    if (first >= 0) {
+      skip = first - run.plaintextStart
+      stored.start = storedAt + storedStart
     }
-    plaintextAt += row.length
-    storedAt += size(row)
+    stored.end = storedAt + storedEnd - 1
   }
   return { spans, stored, skip, take: range.end - range.start + 1 }
 }
@@ -164,10 +156,12 @@ export interface Verified {
   readonly envelope: Envelope
   /** The data key; whoever asked for the checks disposes it. */
   readonly key: DataKey
-  readonly rows: readonly PartRow[]
+  readonly index: PartIndex
   readonly etag: string
   readonly values: Values
 }
+
+const tables = new VerifiedTables()
 
 /** The reader's checks but those of range and stored length: accepted keys, unwrap, descriptor, table, ETag, sealed values. */
 export const verifyEnvelope = async (
@@ -179,11 +173,14 @@ export const verifyEnvelope = async (
   const key = await unlock(record, parts)
   const keys = await deriveBody(engine, key.bytes, descriptor.bodyId)
   try {
-    const rows = await verifyDescriptor(engine, keys.descriptor, descriptor, table)
+    await verifyTag(engine, keys.descriptor, descriptor)
+    const index =
+      tables.get(descriptor.tag, descriptor.parts) ??
+      tables.set(descriptor.tag, indexParts(descriptor.suite, await verifyTable(engine, descriptor, table)))
     const etag = await objectEtag(engine, keys.etag, descriptor)
     if (parts.etag !== undefined && parts.etag !== etag) throw new SseError('NotAuthentic')
     const values = await openValues(engine, keys.aux, descriptor.bytes, parts.values ?? new Uint8Array(0))
-    return { engine, envelope, key, rows, etag, values }
+    return { engine, envelope, key, index, etag, values }
   } catch (error) {
     key.dispose()
     throw error
@@ -192,15 +189,15 @@ export const verifyEnvelope = async (
   }
 }
 
-/** The driver of a verified object. The key is copied; `rows` may replace the table's where a file's length was established otherwise. */
+/** The driver of a verified object. The key is copied; `index` may replace the table's where a file's length was established otherwise. */
 export const openVerified = (
-  { engine, envelope, key, rows: table, etag, values }: Verified,
+  { engine, envelope, key, index: table, etag, values }: Verified,
   parts: Pick<DecryptParts, 'range' | 'sequential'>,
-  rows: readonly PartRow[] = table,
+  index: PartIndex = table,
 ): Decryption => {
-  const plaintextLength = rows.reduce((sum, row) => sum + row.length, 0)
+  const { rows, plaintext: plaintextLength } = index
   const range = parts.range === undefined ? undefined : resolveRange(parts.range, plaintextLength)
-  const { spans, stored, skip, take } = plan(envelope, rows, range, parts.sequential === true)
+  const { spans, stored, skip, take } = plan(envelope, index, range, parts.sequential === true)
   const driver = open(engine, { suite: envelope.descriptor.suite, dek: copy(key.bytes), spans, skip, take })
   const length = range === undefined ? plaintextLength : take
   const { keyId, wrapAlg } = envelope.record.wrapped

@@ -5,13 +5,13 @@
 import { copy } from '../bytes.ts'
 import { streamContext } from '../cipher/derive.ts'
 import { filePrefixSize, type Envelope, parseEnvelope, parseFilePrefix } from '../envelope/envelope.ts'
-import type { PartRow } from '../envelope/part-table.ts'
 import { SseError } from '../errors.ts'
 import { type Driver, type Emit, strict } from '../segment/driver.ts'
 import { open } from '../segment/drive.ts'
 import { type ByteRange, plaintextLength, type RangeRequest, resolveRange, segmentRange } from '../segment/layout.ts'
 import { slicer } from '../segment/opener.ts'
 import { type Decryption, openVerified, type UnlockParts, type Verified, verifyEnvelope } from './decrypt.ts'
+import { indexParts, type PartIndex } from './part-index.ts'
 
 /** A file that can be read at any place. */
 export interface RandomAccess {
@@ -60,20 +60,20 @@ export const decryptFile = async (file: RandomAccess, parts: FileParts): Promise
   const verified = await verifyEnvelope(envelope, parts)
   try {
     if (!unknownLength && held !== storedLength) throw new SseError('NotAuthentic')
-    const rows = unknownLength ? await establishLength(verified, file, at) : verified.rows
-    const opened = openVerified(verified, parts, rows)
+    const index = unknownLength ? await establishLength(verified, file, at) : verified.index
+    const opened = openVerified(verified, parts, index)
     return { ...opened, stored: { start: at + opened.stored.start, end: at + opened.stored.end } }
   } finally {
     verified.key.dispose()
   }
 }
 
-const establishLength = async (verified: Verified, file: RandomAccess, at: number): Promise<readonly PartRow[]> => {
+const establishLength = async (verified: Verified, file: RandomAccess, at: number): Promise<PartIndex> => {
   const { suite, bodyId } = verified.envelope.descriptor
   const length = plaintextLength(suite, file.size - at)
   const lastAt = Math.floor(length / suite.segmentSize) * suite.segmentSize
   const tail = segmentRange(suite, length, { start: lastAt, end: lastAt })
-  const spans = verified.rows.map(row => ({
+  const spans = verified.index.rows.map(row => ({
     salt: row.salt,
     context: streamContext(bodyId, row.part),
     firstSegment: tail.firstSegment,
@@ -87,7 +87,8 @@ const establishLength = async (verified: Verified, file: RandomAccess, at: numbe
   } finally {
     probe.dispose()
   }
-  return verified.rows.map(row => ({ ...row, length }))
+  const rows = verified.index.rows.map(row => ({ ...row, length }))
+  return indexParts(suite, rows)
 }
 
 /**

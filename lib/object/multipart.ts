@@ -274,10 +274,10 @@ export const completeUpload = async (
     })
   }
   assertPartOrder(named)
-  const listed = await listParts(upload, receipts)
+  const listed = byNumber(await listParts(upload, receipts))
   const chosen: ListedPart[] = []
   for (const [i, { part, etag }] of named.entries()) {
-    const found = choose(listed, part, etag, options.md5 === true)
+    const found = choose(listed.get(part) ?? [], etag, options.md5 === true)
     if (found === undefined) throw new SseError('InvalidPart', { details: { PartNumber: String(part), ETag: etag } })
     if (i < named.length - 1 && found.length < (options.minimumPartSize ?? 0)) {
       throw new SseError('EntityTooSmall', {
@@ -306,10 +306,20 @@ export const completeUpload = async (
   }
 }
 
-const choose = (listed: readonly ListedPart[], part: number, etag: string, md5: boolean): ListedPart | undefined => {
-  const matches = listed.filter(row => {
+const byNumber = (listed: readonly ListedPart[]): ReadonlyMap<number, readonly ListedPart[]> => {
+  const parts = new Map<number, ListedPart[]>()
+  for (const row of listed) {
+    const attempts = parts.get(row.part)
+    if (attempts === undefined) parts.set(row.part, [row])
+    else attempts.push(row)
+  }
+  return parts
+}
+
+const choose = (attempts: readonly ListedPart[], etag: string, md5: boolean): ListedPart | undefined => {
+  const matches = attempts.filter(row => {
     const digest = row.values.get(valueIds.md5.id)
-    return row.part === part && (md5 ? digest !== undefined && hex(digest) === etag : row.etag === etag)
+    return md5 ? digest !== undefined && hex(digest) === etag : row.etag === etag
   })
   // Attempts with the same MD5 hold the same bytes: the greatest salt, so that every machine chooses alike.
   return matches.reduce<ListedPart | undefined>(

@@ -1,0 +1,104 @@
+/**
+ * Where the streams of an object lie: rows of an authentic part table with their offsets, and the memory of large tables that were verified,
+ * so that a range of an object of 10,000 parts costs neither a hash of its table nor a walk along it.
+ */
+import { hex } from '../bytes.ts'
+import type { Suite } from '../cipher/suite.ts'
+import type { PartRow } from '../envelope/part-table.ts'
+import { storedLength } from '../segment/layout.ts'
+
+/** Rows and where each stream begins; one more entry of both arrays is where the last stream ends. */
+export interface PartIndex {
+  readonly rows: readonly PartRow[]
+  /** In the object's plaintext. */
+  readonly plaintextAt: Float64Array
+  /** In the stored bytes. */
+  readonly storedAt: Float64Array
+  /** Plaintext bytes in all; `Infinity` where a length is unknown. */
+  readonly plaintext: number
+  /** Stored bytes in all; `Infinity` likewise. */
+  readonly stored: number
+}
+
+/** Offsets of all streams; `Infinity` behind one of unknown length. */
+export const indexParts = (suite: Suite, rows: readonly PartRow[]): PartIndex => {
+  const plaintextAt = new Float64Array(rows.length + 1)
+  const storedAt = new Float64Array(rows.length + 1)
+  let plaintext = 0
+  let stored = 0
+  for (const [i, { length }] of rows.entries()) {
+    plaintext += length
+    stored += length === Infinity ? Infinity : storedLength(suite, length)
+    plaintextAt[i + 1] = plaintext
+    storedAt[i + 1] = stored
+  }
+  return { rows, plaintextAt, storedAt, plaintext, stored }
+}
+
+/** The stream that has the plaintext byte at `offset`, which must be inside the object. */
+export const partAt = ({ plaintextAt }: PartIndex, offset: number): number => {
+  let low = 0
+  let high = plaintextAt.length - 1
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1
+    if ((plaintextAt[middle] ?? 0) <= offset) low = middle
+    else high = middle
+  }
+  return low
+}
+
+/** A stream in its place. */
+interface PlacedStream {
+  readonly row: PartRow
+  readonly plaintextAt: number
+  readonly storedAt: number
+  /** Stored bytes; `Infinity` where its length is unknown. */
+  readonly size: number
+}
+
+/** The streams from `first` to `last`, in order. */
+export function* streams(index: PartIndex, first = 0, last = index.rows.length - 1): Generator<PlacedStream, void> {
+  const { rows, plaintextAt, storedAt } = index
+  for (const [i, row] of rows.slice(first, last + 1).entries()) {
+    const from = storedAt[first + i] ?? 0
+    yield { row, plaintextAt: plaintextAt[first + i] ?? 0, storedAt: from, size: (storedAt[first + i + 1] ?? 0) - from }
+  }
+}
+
+/** Tables of fewer rows are verified faster than they are looked up. */
+const fewest = 64
+/** Rows in memory at once: some 20 MiB. */
+const most = 100_000
+
+/**
+ * Large tables that were found authentic, by the tag of their descriptor, the one used last at the end. A table is looked up only after
+ * that tag was verified, so it is the one that the tag stands for, whatever lies in the store now. Nothing in it is secret.
+ */
+export class VerifiedTables {
+  readonly #tables = new Map<string, PartIndex>()
+  #rows = 0
+
+  /** The table of a descriptor whose tag was verified. */
+  get(tag: Uint8Array, rows: number): PartIndex | undefined {
+    if (rows < fewest) return undefined
+    const name = hex(tag)
+    const found = this.#tables.get(name)
+    if (found === undefined) return undefined
+    this.#tables.delete(name)
+    this.#tables.set(name, found)
+    return found
+  }
+
+  /** Remembers a table that was verified. */
+  set(tag: Uint8Array, index: PartIndex): PartIndex {
+    if (index.rows.length < fewest) return index
+    this.#tables.set(hex(tag), index)
+    this.#rows += index.rows.length
+    for (const [oldest, { rows }] of this.#tables) {
+      if (this.#rows <= most) break
+      this.#tables.delete(oldest)
+      this.#rows -= rows.length
+    }
+    return index
+  }
+}
