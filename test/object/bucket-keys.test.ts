@@ -5,7 +5,6 @@ import t, { type Test } from 'tap'
 import { concat, equal } from '../../lib/bytes.ts'
 import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { encodeEnvelope, parseEnvelope } from '../../lib/envelope/envelope.ts'
-import { encodeRecord } from '../../lib/envelope/wrap-record.ts'
 import { LocalKms } from '../../lib/kms/local.ts'
 import { createSse, type Sse } from '../../lib/object/node.ts'
 import type { SseOf, SseOptions } from '../../lib/object/sse.ts'
@@ -127,12 +126,11 @@ t.test('envelopes of one bucket are not exchanged, nor those of two', async t =>
   const [mine, theirs] = [parseEnvelope(a.envelope), parseEnvelope(b.envelope)]
   const mixed = encodeEnvelope(mine.record, theirs.descriptor.bytes, theirs.table)
   await t.rejects(sse.decrypt(mixed, readOf('a')), { code: 'NotAuthentic' }, 'its wrap record over the other body')
-  const { wrapped, context } = mine.record
-  for (let at = 0; at < wrapped.blob.length; at++) {
-    const blob = wrapped.blob.map((byte, i) => (i === at ? byte ^ 1 : byte))
-    const record = encodeRecord({ ...wrapped, blob }, context)
-    const envelope = encodeEnvelope(record, mine.descriptor.bytes, mine.table)
-    await t.rejects(sse.decrypt(envelope, readOf('a')), { code: 'NotAuthentic' }, `byte ${at} of the wrap`)
+  const magic = 4
+  for (let at = magic; at < magic + mine.record.bytes.length; at++) {
+    const envelope = a.envelope.map((byte, i) => (i === at ? byte ^ 1 : byte))
+    const refused = { code: /^(NotAuthentic|KeyNotAccepted)$/ }
+    await t.rejects(sse.decrypt(envelope, readOf('a')), refused, `byte ${at - magic} of the wrap record`)
   }
   await opens(t, sse, a, readOf('a'), 'the honest one opens afterwards')
 })
