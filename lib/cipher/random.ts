@@ -2,7 +2,7 @@
  * The one source of randomness: `crypto.getRandomValues`, which Node, browsers and the other runtimes share. It is no argument of any
  * public function. Tests replace it through the entry `./testing` alone, which nothing in lib imports.
  */
-import { overArrayBuffer } from '../bytes.ts'
+import { copy, overArrayBuffer } from '../bytes.ts'
 
 /** Fills the array with random bytes. */
 export type RandomSource = (bytes: Uint8Array) => void
@@ -17,6 +17,23 @@ export const randomBytes = (size: number): Uint8Array => {
   const out = new Uint8Array(size)
   source(out)
   return out
+}
+
+const block = new Uint8Array(4096)
+let used = block.length
+
+/**
+ * New random bytes that are no secret, such as salts and ids: drawn in blocks, because a draw costs as much as 4 KiB of it. At most 4,096.
+ * Never for keys, which are drawn one by one.
+ */
+export const randomId = (size: number): Uint8Array => {
+  if (source !== system) return randomBytes(size)
+  if (used + size > block.length) {
+    system(block)
+    used = 0
+  }
+  used += size
+  return copy(block.subarray(used - size, used))
 }
 
 /**

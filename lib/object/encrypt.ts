@@ -5,7 +5,7 @@
 import { type MaybePromise, wipe } from '../bytes.ts'
 import { deriveBody, deriveStream, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { randomBytes } from '../cipher/random.ts'
+import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
 import { objectEtag, parseDescriptor, sealDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, filePrefix } from '../envelope/envelope.ts'
@@ -79,8 +79,8 @@ export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
   const { engine, suite, length } = parts
   if (length !== undefined) storedLength(suite, length)
   const { key, wrapped } = await parts.provider.generateDataKey({ keyId: parts.keyId, context: parts.context })
-  const bodyId = randomBytes(bodyIdSize)
-  const salt = randomBytes(saltSize)
+  const bodyId = randomId(bodyIdSize)
+  const salt = randomId(saltSize)
   try {
     const record = encodeRecord(wrapped, parts.context.stored)
     const keys = await deriveBody(engine, key.bytes, bodyId)

@@ -5,7 +5,7 @@
 import { base64url, copy, equal, hex, type MaybePromise, wipe } from '../bytes.ts'
 import { type BodyKeys, deriveBody, deriveStream, streamContext, uploadIdentity } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { randomBytes } from '../cipher/random.ts'
+import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
 import { objectEtag, parseDescriptor, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
 import {
@@ -62,7 +62,7 @@ export const createUpload = async (parts: CreateUploadParts): Promise<NewUpload>
   const { key, wrapped } = await provider.generateDataKey({ keyId, context })
   key.dispose()
   const record = encodeRecord(wrapped, context.stored)
-  const session = encodeSession({ suite, bodyId: randomBytes(bodyIdSize), record })
+  const session = encodeSession({ suite, bodyId: randomId(bodyIdSize), record })
   const id = await idOf(engine, session)
   return { uploadId: own === undefined ? id : `${id}.${own}`, session, keyId: wrapped.keyId }
 }
@@ -135,7 +135,7 @@ export const encryptPart = async (
   const { suite, bodyId } = session
   if (!Number.isInteger(part) || part < 1 || part > maxParts) throw new RangeError(`a part number is 1 to ${maxParts}`)
   if (options.length !== undefined) storedLength(suite, options.length)
-  const salt = randomBytes(saltSize)
+  const salt = randomId(saltSize)
   const etagKey = copy(upload.keys.etag)
   const auxKey = copy(upload.keys.aux)
   const streamKeys = await deriveStream(engine, suite, upload.key.bytes, salt, streamContext(bodyId, part))

@@ -22,14 +22,15 @@ export interface Driver {
  * that were wiped.
  */
 export const strict = (driver: Driver): Driver => {
-  let over: { readonly error: unknown } | undefined
+  // What every later call throws; made when it is, since most bodies end well and an error costs its stack.
+  let over: (() => unknown) | undefined
   const refuse = (error: unknown): never => {
-    over ??= { error }
+    over ??= () => error
     driver.dispose()
-    throw over.error
+    throw over()
   }
   const settled = (): void => {
-    if (over !== undefined) throw over.error
+    if (over !== undefined) throw over()
   }
   const run = (call: () => MaybePromise<void>): MaybePromise<void> => {
     settled()
@@ -41,7 +42,7 @@ export const strict = (driver: Driver): Driver => {
     }
   }
   const ended = () => {
-    over = { error: new TypeError('the body has ended: encrypt or decrypt another one') }
+    over = () => new TypeError('the body has ended: encrypt or decrypt another one')
   }
   return {
     write: (chunk, emit) => run(() => driver.write(chunk, emit)),
@@ -51,7 +52,7 @@ export const strict = (driver: Driver): Driver => {
       ended()
     },
     dispose: () => {
-      over ??= { error: new TypeError('the body was disposed before it ended: begin it anew') }
+      over ??= () => new TypeError('the body was disposed before it ended: begin it anew')
       driver.dispose()
     },
   }

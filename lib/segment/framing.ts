@@ -92,10 +92,18 @@ export class Framing {
   }
 
   #hold(bytes: Uint8Array): void {
-    if (this.#heldSize + bytes.length > this.#held.length) this.#release(this.#heldSize - this.#tagSize)
-    if (this.#held.length < bytes.length) this.#held = new Uint8Array(gatherSize)
+    if (this.#heldSize + bytes.length > gatherSize) this.#release(this.#heldSize - this.#tagSize)
+    // The first piece of a stream may well be all of it: room for more is made when more comes.
+    if (this.#held.length < this.#heldSize + bytes.length) this.#grow(this.#held === none ? bytes.length : gatherSize)
     this.#held.set(bytes, this.#heldSize)
     this.#heldSize += bytes.length
+  }
+
+  #grow(size: number): void {
+    const before = this.#held
+    this.#held = new Uint8Array(Math.max(size, this.#tagSize))
+    this.#held.set(before.subarray(0, this.#heldSize))
+    before.fill(0)
   }
 
   /** Gives the sink that many of the bytes that are held, if any. */
