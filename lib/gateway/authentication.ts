@@ -30,6 +30,8 @@ export interface VerifyOptions<Identity extends Credential> {
   readonly lookup: (accessKeyId: string) => Identity | undefined
   /** The region that version 4 signatures must name. */
   readonly region: string
+  /** Another one that they may name instead. */
+  readonly otherRegion?: string | undefined
   /** The bucket that the host names (virtual-host style): signatures of version 2 and of OBS cover it. */
   readonly bucket?: string | undefined
   /** Milliseconds since 1970; the system's clock by default. */

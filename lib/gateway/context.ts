@@ -91,6 +91,13 @@ const dialectOf = (authentication: Authentication<GatewayUser>): 's3' | 'obs' =>
     ? 'obs'
     : 's3'
 
+/**
+ * What clients ask that do not know the region yet: the buckets, and where one lies. As S3 does, the gateway takes that signed for the first of
+ * Amazon's regions too.
+ */
+const asksWhere = (method: string, { bucket, key }: RequestTarget, query: Query): boolean =>
+  method === 'GET' && key === undefined && (bucket === undefined || query.has('location'))
+
 /** What a context is opened with. */
 export interface Opening {
   readonly req: IncomingMessage
@@ -111,16 +118,17 @@ export const openContext = (options: GatewayOptions, opening: Opening): Context 
   const { path, query: rawQuery } = splitUrl(req.url ?? '/')
   const target = parseTarget(req.headers.host, path, options.hosts ?? [])
   const method = req.method ?? ''
+  const query = parseQuery(rawQuery)
   const verification: VerifyOptions<GatewayUser> = {
     lookup: id => users.get(id),
     region: options.profile.region,
+    otherRegion: asksWhere(method, target, query) ? 'us-east-1' : undefined,
     bucket: target.style === 'virtual' ? target.bucket : undefined,
     clock,
   }
   const wire = { method, path, query: rawQuery, rawHeaders: req.rawHeaders }
   const authentication = form?.authentication ?? authenticate(wire, verification)
   const { headers } = authentication
-  const query = parseQuery(rawQuery)
   const copySource = headers.has('x-amz-copy-source') || headers.has('x-obs-copy-source')
   const action = route({ method, bucket: target.bucket, key: target.key, query, copySource })
   const objectKey = form?.key ?? target.key

@@ -127,9 +127,13 @@ const checkTime = ({ headers }: ParsedRequest, life: Claim['life'], now: number,
   return time
 }
 
-const checkScope = ({ scope, malformed }: Claim, date: string, region: string): void => {
+const checkScope = (
+  { scope, malformed }: Claim,
+  date: string,
+  { region, otherRegion }: Pick<VerifyOptions<Credential>, 'region' | 'otherRegion'>,
+): void => {
   const [itsDate, itsRegion, service, terminator] = scope
-  if (itsRegion !== region)
+  if (itsRegion !== region && itsRegion !== otherRegion)
     throw malformed(`the region '${itsRegion}' is wrong; expecting '${region}'`, { Region: region })
   if (service !== 's3') throw malformed(`incorrect service "${service}". This endpoint belongs to "s3".`)
   if (terminator !== 'aws4_request') throw malformed(`incorrect terminator "${terminator}". Use "aws4_request".`)
@@ -202,7 +206,7 @@ export const verifyV4 = <Identity extends Credential>(
   const now = (options.clock ?? Date.now)()
   const time = checkTime(request, its.life, now, options.maxSkew ?? defaultSkew)
   const timestamp = basicTime(time)
-  checkScope(its, timestamp.slice(0, 8), options.region)
+  checkScope(its, timestamp.slice(0, 8), options)
   const identity = identify(options, accessKeyId)
   checkSignedHeaders(request, signedHeaders, presigned)
 
@@ -219,7 +223,7 @@ export const verifyV4 = <Identity extends Credential>(
   const tail = `${canonicalHeaders(headers, signedHeaders)}\n${signedHeaders.join(';')}\n${payload}`
 
   const scope = its.scope.join('/')
-  const signingKey = signingKeyOf(accessKeyId, identity.secretAccessKey, its.scope[0], options.region)
+  const signingKey = signingKeyOf(accessKeyId, identity.secretAccessKey, its.scope[0], its.scope[1])
   const canonical = ([path, query]: Spelling): string => `${method}\n${path}\n${query}\n${tail}`
   const stringToSign = (spelling: Spelling): string => {
     const hash = createHash('sha256').update(canonical(spelling), 'latin1').digest('hex')

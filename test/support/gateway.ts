@@ -72,7 +72,13 @@ export interface TestGateway {
   /** What was logged. */
   readonly log: readonly AccessLogEntry[]
   /** Sends a request that this user signs (Signature Version 4), or nobody. `path` is raw, with its query. */
-  signedFetch(who: GatewayUser | undefined, method: string, path: string, sent?: Sent): Promise<Reply>
+  signedFetch(
+    who: GatewayUser | undefined,
+    method: string,
+    path: string,
+    sent?: Sent,
+    signedRegion?: string,
+  ): Promise<Reply>
   /** Amazon's own client. */
   client(who?: GatewayUser): S3Client
 }
@@ -120,13 +126,14 @@ export const startGateway = async (
     await rm(folder, { recursive: true })
   })
 
-  const signedFetch: TestGateway['signedFetch'] = async (who, method, path, { headers = {}, body } = {}) => {
+  const signedFetch: TestGateway['signedFetch'] = async (who, method, path, sent = {}, signedRegion = region) => {
+    const { headers = {}, body } = sent
     const [pathname = '/', query = ''] = path.split('?')
     const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
     const unsigned = { host, ...length, ...headers }
     const signer = new SignatureV4({
       service: 's3',
-      region,
+      region: signedRegion,
       sha256: Sha256,
       uriEscapePath: false,
       credentials: { accessKeyId: who?.accessKeyId ?? '', secretAccessKey: who?.secretAccessKey ?? '' },
