@@ -93,7 +93,7 @@ const table = {
     'InvalidPartOrder',
     'The list of parts is not in ascending order. Sort it by part number, each number once.',
   ],
-  EntityTooSmall: [400, 'EntityTooSmall', 'A part other than the last is smaller than 5 MiB. Upload larger parts.'],
+  EntityTooSmall: [400, 'EntityTooSmall', 'A part other than the last is too small. Upload parts of 5 MiB or more.'],
   BucketAlreadyOwnedByYou: [409, 'BucketAlreadyOwnedByYou', 'The bucket exists and is yours already. Use it.'],
   BucketAlreadyExists: [409, 'BucketAlreadyExists', 'The bucket name is taken. Choose another.'],
   BucketNotEmpty: [409, 'BucketNotEmpty', 'The bucket is not empty. Delete its objects and abort its uploads first.'],

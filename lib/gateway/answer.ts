@@ -42,6 +42,15 @@ export interface ErrorFacts {
 export const asSseError = (error: unknown): SseError =>
   error instanceof SseError ? error : new SseError('InternalError', { cause: error })
 
+/** Code and message as headers, for the answers that have no body: OBS's clients read them there. */
+const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
+  Object.fromEntries(
+    ['amz', 'obs'].flatMap(family => [
+      [`x-${family}-error-code`, s3Code],
+      [`x-${family}-error-message`, message.replace(/[^\x20-\x7e]/g, '?')],
+    ]),
+  )
+
 /**
  * Answers an error, if nothing of the answer has left; else the connection is destroyed, so that no client takes what came for the whole. A
  * body that was not read is let run off for a moment, so that the client gets to read the answer.
@@ -57,7 +66,7 @@ export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: u
   if (reading) res.setHeader('connection', 'close')
   const headers: AnswerHeaders = { ...(error.retryAfter === undefined ? {} : { 'retry-after': error.retryAfter }) }
   if (error.status === 304 || req.method === 'HEAD') {
-    answerEmpty(res, error.status, headers)
+    answerEmpty(res, error.status, error.status === 304 ? headers : { ...headers, ...errorHeaders(error) })
     return
   }
   const details = Object.entries(error.details).filter(([name]) => !name.startsWith('x-'))

@@ -19,10 +19,16 @@ export const askForBody = (ctx: Context): Readable => {
   return ctx.req
 }
 
-/** The body of a write; its length must be known: `MissingContentLength`. `digests` are computed in any case. */
+/**
+ * The body of a write. `MissingContentLength` where its length is not known, unless the profile takes a body that ends where HTTP's own chunks do.
+ * `digests` are computed in any case.
+ */
 export const incomingBody = (ctx: Context, digests: readonly DigestAlgorithm[] = []): IncomingBody => {
   const body = openBody(ctx.authentication.body, ctx.headers, { always: digests })
-  if (body.length === undefined) throw new SseError('MissingContentLength')
+  const chunks = /^chunked$/i.test(ctx.req.headers['transfer-encoding'] ?? '')
+  if (body.length === undefined && !(chunks && ctx.options.profile.unknownLength)) {
+    throw new SseError('MissingContentLength')
+  }
   return { ...body, start: () => askForBody(ctx) }
 }
 

@@ -30,6 +30,10 @@ export interface Profile {
   readonly kmsNeedsV4: boolean
   /** Whether an encrypted object may be copied from one tenant to another. */
   readonly crossTenantCopies: boolean
+  /** Whether bodies may come in HTTP's own chunks, their length not told before: OBS's client sends files so. */
+  readonly unknownLength: boolean
+  /** Bytes that every part of an upload has at least, but for the last one. */
+  readonly minimumPartSize: number
 }
 
 /** What an operator may choose. */
@@ -54,6 +58,8 @@ const sets = {
     aliases: false,
     kmsNeedsV4: false,
     crossTenantCopies: false,
+    unknownLength: true,
+    minimumPartSize: 100 * 1024,
   },
   s3: {
     customerKeys: true,
@@ -64,6 +70,8 @@ const sets = {
     aliases: true,
     kmsNeedsV4: true,
     crossTenantCopies: true,
+    unknownLength: false,
+    minimumPartSize: 5 * 1024 * 1024,
   },
 } as const satisfies Record<ProfileName, Omit<Profile, 'name' | 'region'>>
 

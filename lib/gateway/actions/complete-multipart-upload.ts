@@ -16,7 +16,6 @@ import { hasMd5Etag } from '../receive.ts'
 import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
 import { fields, fromXml, textOf } from '../xml.ts'
 
-const minimumPartSize = 5 * 1024 * 1024
 const maxBody = 4 * 1024 * 1024
 
 /** The parts that the client names; `MalformedXML`, `InvalidPart`. */
@@ -45,7 +44,7 @@ const completeSealed = async (
   named: readonly NamedPart[],
   common: Common,
 ): Promise<Completion> => {
-  const { store, sse } = ctx.options
+  const { store, sse, profile } = ctx.options
   const listed = await store.listParts(bucket.name, key, upload.id, { completed: true })
   const receipts = listed.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]))
   const md5 = hasMd5Etag(upload.kind)
@@ -54,7 +53,7 @@ const completeSealed = async (
   const done = await sse.completeUpload(stored, named, receipts, {
     ...options,
     md5,
-    minimumPartSize,
+    minimumPartSize: profile.minimumPartSize,
     attempt: async part => {
       const held = await store.peekPart(bucket.name, key, upload.id, part.attempt, 24, { completed: true })
       return held === undefined ? undefined : { length: held.size, salt: held.head }
@@ -81,14 +80,15 @@ const completePlain = async (
   named: readonly NamedPart[],
   common: Common,
 ): Promise<Completion> => {
-  const listed = await ctx.options.store.listParts(bucket.name, key, upload.id, { completed: true })
+  const { store, profile } = ctx.options
+  const listed = await store.listParts(bucket.name, key, upload.id, { completed: true })
   const chosen: Part[] = []
   assertPartOrder(named)
   for (const [i, { part, etag }] of named.entries()) {
     const found = listed.findLast(each => each.number === part && each.etag === etag)
     const details = { PartNumber: String(part), ETag: etag }
     if (found === undefined) throw new SseError('InvalidPart', { details })
-    if (i < named.length - 1 && found.size < minimumPartSize) throw new SseError('EntityTooSmall', { details })
+    if (i < named.length - 1 && found.size < profile.minimumPartSize) throw new SseError('EntityTooSmall', { details })
     chosen.push(found)
   }
   const { etag } = md5OfMd5s(chosen.map(part => fromHex(part.etag ?? '') ?? new Uint8Array(0)))
