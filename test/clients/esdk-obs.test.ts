@@ -8,8 +8,11 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as wait } from 'node:timers/promises'
 import ObsClient, { type ObsAnswer, type ObsUrl } from 'esdk-obs-nodejs'
 import t, { type Test } from 'tap'
+import type { GatewayOptions } from '../../lib/gateway/gateway.ts'
+import { createProfile } from '../../lib/sse/profile.ts'
 import { customerKey } from '../support/customer-key.ts'
 import { admin, ordinary, region, startGateway } from '../support/gateway.ts'
 
@@ -35,14 +38,14 @@ interface Style {
   readonly keyId: string
 }
 
-const styles: readonly Style[] = [
+const styles: readonly [Style, Style] = [
   { signature: 'obs', kms: 'kms', family: 'x-obs-', keyId: 'x-obs-server-side-encryption-kms-key-id' },
   { signature: 'v2', kms: 'aws:kms', family: 'x-amz-', keyId: 'x-amz-server-side-encryption-aws-kms-key-id' },
 ]
 
-const start = async (t: Test, { signature }: Style) => {
+const start = async (t: Test, { signature }: Style, options: Partial<GatewayOptions> = {}) => {
   let now: number | undefined
-  const gateway = await startGateway(t, { hosts: ['obs.localhost'], clock: () => now ?? Date.now() })
+  const gateway = await startGateway(t, { hosts: ['obs.localhost'], clock: () => now ?? Date.now(), ...options })
   const [, port = ''] = gateway.host.split(':')
   const connect = async (who = admin) => {
     const client = new ObsClient({
@@ -336,3 +339,41 @@ for (const style of styles) {
     }
   })
 }
+
+for (const SseKms of ['kms', undefined]) {
+  t.test(`a stream that breaks off leaves the old object, ${SseKms ?? 'not encrypted'}`, async t => {
+    const { connect, gateway } = await start(t, styles[0])
+    const obs = await connect()
+    await result(obs.createBucket({ Bucket }))
+    await result(obs.putObject({ Bucket, Key, Body: 'old', SseKms }))
+    const broken = async function* () {
+      yield body
+      await wait(50)
+      throw new Error('the disk is gone')
+    }
+    const Body = Readable.from(broken(), { objectMode: false })
+    await t.rejects(obs.putObject({ Bucket, Key, Body, SseKms }), /the disk is gone/)
+    while (gateway.log.filter(({ action }) => action === 'PutObject').length < 2) await wait(10)
+    t.match(await result(obs.getObject({ Bucket, Key })), { Content: 'old' })
+    const whole = Readable.from([body, body], { objectMode: false })
+    await result(obs.putObject({ Bucket, Key, Body: whole, SseKms }))
+    const got = await contentOf(await result(obs.getObject({ Bucket, Key, SaveAsStream: true })))
+    t.ok(same(got, Buffer.concat([body, body])), 'and one that ends is stored')
+  })
+}
+
+t.test('under the rules of Amazon a body tells its length, and parts have 5 MiB', async t => {
+  const { connect, folder } = await start(t, styles[1], { profile: createProfile('s3', { region }) })
+  const obs = await connect()
+  await result(obs.createBucket({ Bucket }))
+  const SourceFile = join(folder, 'cat.jpg')
+  writeFileSync(SourceFile, body)
+  const untold = await obs.putObject({ Bucket, Key, SourceFile })
+  t.match(untold, { CommonMsg: { Status: 411, Code: 'MissingContentLength' } })
+  await result(obs.putObject({ Bucket, Key, SourceFile, ContentLength: body.length }))
+  const parts = { Bucket, Key: 'parts', UploadFile: SourceFile, PartSize: 100 * KiB }
+  t.match(await obs.uploadFile(parts).catch((error: unknown) => error), /^EntityTooSmall/)
+  t.match(await obs.putObject({ Bucket, Key, Body: 'text', SseKms: 'kms' }), {
+    CommonMsg: { Status: 400, Code: 'InvalidArgument', Message: /Signature Version 4/ },
+  })
+})
