@@ -14,25 +14,43 @@ import { openFileStore } from '../store/file.ts'
 import type { Config } from './config.ts'
 import type { RunningGateway } from './serve.ts'
 
-/** Milliseconds that a request under way may still take once the server is told to stop. */
-const grace = 10_000
+/** How a gateway ends. */
+export interface StopOptions {
+  /** Milliseconds that a request under way may still take once the server is told to stop; 10,000 by default. */
+  readonly grace?: number | undefined
+}
+
 /** Milliseconds without a byte after which a connection is closed. */
 const idle = 120_000
 
+const serverOf = async (handler: GatewayHandler, tls: Config['tls']): Promise<Server> => {
+  if (tls === undefined) return createServer(handler)
+  const pem = { cert: await readFile(tls.cert), key: await readFile(tls.key) }
+  try {
+    return createTlsServer(pem, handler)
+  } catch (cause) {
+    const message = `${tls.cert} and ${tls.key} are no certificate and its private key. Give both in PEM.`
+    throw new SseError('FileFailed', { message, cause })
+  }
+}
+
 const listening = async (handler: GatewayHandler, { tls, listen }: Config): Promise<Server> => {
-  const server =
-    tls === undefined
-      ? createServer(handler)
-      : createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) }, handler)
+  const server = await serverOf(handler, tls)
   server.on('checkContinue', handler)
   server.requestTimeout = 0 // a large body may take as long as it keeps coming
   server.setTimeout(idle)
   server.listen(listen.port, listen.host)
-  await once(server, 'listening')
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const message = `cannot listen on ${listen.host}:${listen.port}. Choose another address with --listen.`
+    throw new SseError('FileFailed', { message, cause })
+  }
   return server
 }
 
-const addressOf = (server: Server, { tls, listen }: Config): string => {
+/** The URL of a server; of one that does not listen yet, where it will. */
+export const addressOf = (server: Server, { tls, listen }: Config): string => {
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : listen.port
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
@@ -53,6 +71,7 @@ const started = async (
   config: Config,
   handler: GatewayHandler,
   release: () => Promise<void>,
+  { grace = 10_000 }: StopOptions,
 ): Promise<RunningGateway> => {
   try {
     const server = await listening(handler, config)
@@ -66,15 +85,17 @@ const started = async (
       await release()
     }
     return { address: addressOf(server, config), close }
-  } catch (cause) {
+  } catch (error) {
     await release()
-    const message = `cannot listen on ${config.listen.host}:${config.listen.port}: ${String(cause)}. Choose another address with --listen.`
-    throw new SseError('FileFailed', { message, cause })
+    throw error
   }
 }
 
-/** Starts the gateway. `InvalidConfig`, `KeyringLocked`, `StoreFailed`, `FileFailed` where the address or a certificate cannot be used. */
-export const startGateway = async (config: Config): Promise<RunningGateway> => {
+/**
+ * Starts the gateway. `InvalidConfig`, `KeyringLocked`, `StoreFailed`; `FileFailed` or the system's own error where the address or a certificate
+ * cannot be used.
+ */
+export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
   const { data, region, profile, customerKeys, baseEncryption, lenientParts, tenants, hosts, log } = config
   if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
     throw new SseError('InvalidConfig', {
@@ -106,10 +127,11 @@ export const startGateway = async (config: Config): Promise<RunningGateway> => {
     hosts,
     log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
   })
-  return started(config, handler, async () => {
+  const release = async (): Promise<void> => {
     clearInterval(daily)
     await store.close()
     sse.dispose()
     kms.close()
-  })
+  }
+  return started(config, handler, release, stop)
 }

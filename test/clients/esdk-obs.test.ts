@@ -56,7 +56,7 @@ const start = async (t: Test, { signature }: Style, options: Partial<GatewayOpti
       server: `http://${signature === 'obs' ? 'obs.localhost' : '127.0.0.1'}:${port}`,
       region,
     })
-    await null // it makes itself ready after its constructor has returned
+    await wait(0) // it makes itself ready after its constructor has returned
     return client
   }
   const at = (time: number): void => {
