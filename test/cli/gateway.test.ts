@@ -39,6 +39,7 @@ const configOf = (data: string, more: Partial<Config> = {}): Config => ({
   tenants: [tenant],
   lenientParts: false,
   defaultChecksum: 'none',
+  bucketKeySeconds: 60,
   log: 'none',
   ...more,
 })
