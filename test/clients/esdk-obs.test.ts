@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Agent, type IncomingHttpHeaders, request } from 'node:http'
+import { connect as connectTo } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -376,7 +377,7 @@ for (const SseKms of ['kms', undefined]) {
 }
 
 t.test('under the rules of Amazon a body tells its length, and parts have 5 MiB', async t => {
-  const { connect, folder } = await start(t, amzStyle, { profile: createProfile('s3', { region }) })
+  const { connect, folder, port } = await start(t, amzStyle, { profile: createProfile('s3', { region }) })
   const obs = await connect()
   await result(obs.createBucket({ Bucket }))
   const SourceFile = join(folder, 'cat.jpg')
@@ -384,6 +385,11 @@ t.test('under the rules of Amazon a body tells its length, and parts have 5 MiB'
   const untold = await obs.putObject({ Bucket, Key, SourceFile })
   t.match(untold, { CommonMsg: { Status: 411, Code: 'MissingContentLength' } })
   await result(obs.putObject({ Bucket, Key, SourceFile, ContentLength: body.length }))
+  const { SignedUrl } = obs.createSignedUrlSync({ Method: 'PUT', Bucket, Key, Expires: 60 })
+  const { pathname, search } = new URL(SignedUrl)
+  const socket = connectTo(port, '127.0.0.1')
+  socket.end(`PUT ${pathname}${search} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`)
+  t.match((await buffer(socket)).toString(), /^HTTP\/1\.1 411 /, 'nor may nothing at all be told')
   const parts = { Bucket, Key: 'parts', UploadFile: SourceFile, PartSize: 100 * KiB }
   t.match(await obs.uploadFile(parts).catch((error: unknown) => error), /^EntityTooSmall/)
   t.match(await obs.putObject({ Bucket, Key, Body: 'text', SseKms: 'kms' }), {
