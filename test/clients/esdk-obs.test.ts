@@ -388,7 +388,7 @@ t.test('under the rules of Amazon a body tells its length, and parts have 5 MiB'
   const { SignedUrl } = obs.createSignedUrlSync({ Method: 'PUT', Bucket, Key, Expires: 60 })
   const { pathname, search } = new URL(SignedUrl)
   const socket = connectTo(port, '127.0.0.1')
-  socket.end(`PUT ${pathname}${search} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`)
+  socket.write(`PUT ${pathname}${search} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`)
   t.match((await buffer(socket)).toString(), /^HTTP\/1\.1 411 /, 'nor may nothing at all be told')
   const parts = { Bucket, Key: 'parts', UploadFile: SourceFile, PartSize: 100 * KiB }
   t.match(await obs.uploadFile(parts).catch((error: unknown) => error), /^EntityTooSmall/)
