@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import {
   AbortMultipartUploadCommand,
+  type ChecksumAlgorithm,
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
   CreateBucketCommand,
@@ -135,6 +136,39 @@ t.test('put, get, ranges, copy, listing, delete', async t => {
   t.equal(deleted.Deleted?.length, 3)
   await s3.send(new DeleteObjectCommand({ Bucket, Key }))
   await s3.send(new DeleteBucketCommand({ Bucket }))
+})
+
+const algorithms = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const satisfies readonly ChecksumAlgorithm[]
+
+t.test('checksums of every algorithm, on objects and uploads, read back', async t => {
+  const { s3 } = await photos(t)
+  const large = randomBytes(5 * MiB + 77)
+  for (const ChecksumAlgorithm of algorithms) {
+    const sums: unknown[] = []
+    for (const stream of [false, true]) {
+      const Body = stream
+        ? Readable.from([body.subarray(0, 70_000), body.subarray(70_000)], { objectMode: false })
+        : body
+      const params = { Bucket, Key: 'small', Body, ContentLength: body.length, ChecksumAlgorithm, ...kms }
+      t.match(await s3.send(new PutObjectCommand(params)), kmsAnswer)
+      const { Checksum = {} } = await s3.send(
+        new GetObjectAttributesCommand({ Bucket, Key: 'small', ObjectAttributes: ['Checksum'] }),
+      )
+      t.equal(Checksum.ChecksumType, 'FULL_OBJECT')
+      sums.push(Checksum[`Checksum${ChecksumAlgorithm}`])
+      const answer = await get(s3, 'small', { ChecksumMode: 'ENABLED' })
+      t.equal(Buffer.compare(await bytesOf(answer), body), 0)
+    }
+    t.type(sums[0], 'string', ChecksumAlgorithm)
+    t.equal(sums[1], sums[0], 'in a trailer, the same')
+    const params = { Bucket, Key: 'large', Body: large, ChecksumAlgorithm, ...kms }
+    t.match(await new Upload({ client: s3, queueSize: 2, params }).done(), kmsAnswer)
+    const answer = await get(s3, 'large', { ChecksumMode: 'ENABLED' })
+    t.equal(Buffer.compare(await bytesOf(answer), large), 0)
+  }
+  const wrong = { Bucket, Key: 'small', Body: 'x', ChecksumSHA256: 'A'.repeat(43) + '=', ...kms }
+  await t.rejects(s3.send(new PutObjectCommand(wrong)), { name: 'BadDigest' })
+  t.equal(Buffer.compare(await bytesOf(await get(s3, 'small')), body), 0, 'the object before stays')
 })
 
 t.test('an upload by hand and by lib-storage: many parts at once, copied parts, abort', async t => {
