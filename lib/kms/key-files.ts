@@ -11,7 +11,7 @@ import { DataKey } from './data-key.ts'
 import { arnOf, isScopePart, isUuid, type KeyName } from './key-name.ts'
 import { encodeRecord, type KeyRecord, parseRecord } from './key-record.ts'
 import type { Keyring } from './keyring.ts'
-import { eraseFile, namesIn, onDisk, syncUp } from './keyring-file.ts'
+import { eraseFile, isThere, namesIn, onDisk, syncUp } from './keyring-file.ts'
 import { corrupt } from './sealed-json.ts'
 
 /** A master key as it was read. */
@@ -55,6 +55,8 @@ export class KeyFiles {
   /** The newest revision of a key; none where there is no such key. `KeyringCorrupt` where it is not authentic. */
   async load(name: KeyName): Promise<StoredKey | undefined> {
     const arn = arnOf(name)
+    const known = this.#held.get(arn)
+    if (known !== undefined && (await this.#isNewest(known.stored))) return this.#hold(known)
     for (;;) {
       const seen = this.#held.get(arn)?.stored.revision ?? 0
       const revision = await this.#newest(name)
@@ -138,6 +140,12 @@ export class KeyFiles {
 
   async #newest(name: KeyName): Promise<number> {
     return Math.max(0, ...(await namesIn(join(this.#keyring.directory, directoryOf(name)))).map(revisionOf))
+  }
+
+  /** Revisions follow one upon the other, and their files stay: so the newest is the one that has no next. */
+  #isNewest({ name, revision }: StoredKey): Promise<boolean> {
+    const there = (number: number): boolean => isThere(join(this.#keyring.directory, fileOf(name, number)))
+    return onDisk(async () => there(revision) && !there(revision + 1))
   }
 
   #keysOf(stored: StoredKey): Map<number, DataKey> | undefined {

@@ -2,6 +2,7 @@
  * Files of the embedded key store: written once and never half, seen by every process at once, mode 0600. There is no lock: whoever
  * creates a name first has won. What stands in the files is not this file's business.
  */
+import { statSync } from 'node:fs'
 import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hex } from '../bytes.ts'
@@ -42,7 +43,11 @@ export const readIfThere = (path: string): Promise<Uint8Array | undefined> =>
 
 /** The names in a directory, in no order; none where there is no such directory. */
 export const namesIn = (directory: string): Promise<readonly string[]> =>
-  onDisk(() => unless('ENOENT', readdir(directory), []))
+  // Most are asked for again and again and are not there (aliases): so much can be told without a trip to another thread.
+  onDisk(async () => (isThere(directory) ? unless('ENOENT', readdir(directory), []) : []))
+
+/** Whether there is such a file or directory, told at once: for names whose lookup the system answers from memory. */
+export const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined
 
 /** Makes a directory and what is missing above it, mode 0700, durably. */
 export const makeDirectory = (directory: string): Promise<void> =>
