@@ -1,33 +1,115 @@
-/**
- * `npm run bench`: `-- --full` for larger sizes and more rounds, `-- --only TEXT` for the cases whose name has it, `-- --json FILE` for
- * machines.
- */
+/** `npm run bench`: parses the command line, runs the cases, prints and keeps what they reached. `-- --help` says the rest. */
+import { mkdtemp, rm } from 'node:fs/promises'
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
-import { pipelineCases } from './cases/pipeline.ts'
-import { machine, type Row, runCase, table } from './harness.ts'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { cases } from './cases/index.ts'
+import { buildOf, paired } from './compare.ts'
+import { goals } from './goals.ts'
+import { type Bench, type BenchCase, type Group, type Row, runGroup } from './harness.ts'
+import { type Lib, loadLib } from './lib.ts'
+import { help, type Options, parseOptions } from './options.ts'
+import { goalsTable, machine, rowsTable } from './report.ts'
+import { type Results, save } from './results.ts'
 
-const { values } = parseArgs({
-  options: { full: { type: 'boolean' }, only: { type: 'string' }, json: { type: 'string' }, help: { type: 'boolean' } },
-})
-if (values.help === true) {
-  console.log('npm run bench [-- --full] [--only TEXT] [--json FILE]')
-  process.exit(0)
+const rounds = { tiny: 1, quick: 5, full: 9 } as const
+const budgets = { tiny: 0, quick: 8, full: Infinity } as const
+
+/** The one line of progress at the bottom of a terminal; elsewhere each case is a line. */
+const progress = {
+  show: (text: string) => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`)
+  },
+  clear: () => {
+    if (process.stderr.isTTY) process.stderr.write('\r\u001b[K')
+  },
+  line: (text: string) => {
+    progress.clear()
+    process.stderr.write(`${text}\n`)
+  },
 }
-const size = (values.full === true ? 512 : 64) * 1048576
-const rounds = values.full === true ? 9 : 5
-const progress = (text: string) => {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`)
+
+const noted = new Set<string>()
+const note = (line: string): void => {
+  if (!noted.has(line)) progress.line(line)
+  noted.add(line)
 }
-const rows: Row[] = []
-for (const one of await pipelineCases(size)) {
-  if (values.only !== undefined && !one.name.includes(values.only)) continue
-  rows.push(...(await runCase(one, rounds, progress)))
+
+/** Runs a case; with another revision, both in turn. */
+const runCase = async (
+  one: BenchCase,
+  { extent }: Options,
+  lib: Lib,
+  other: { readonly lib: Lib; readonly name: string } | undefined,
+): Promise<readonly Row[]> => {
+  const cleanups: (() => unknown)[] = []
+  const after = (clean: () => unknown) => {
+    cleanups.push(clean)
+  }
+  const bench = (lib: Lib): Bench => ({
+    lib,
+    pick: (tiny, quick, full) => ({ tiny, quick, full })[extent],
+    note,
+    directory: async () => {
+      const made = await mkdtemp(join(tmpdir(), 'sse-kms-bench-'))
+      after(() => rm(made, { recursive: true, force: true }))
+      return made
+    },
+    after,
+  })
+  const make = async (): Promise<readonly Group[]> => {
+    const groups = await one.make(bench(lib))
+    return other === undefined ? groups : paired(groups, await one.make(bench(other.lib)), other.name, note)
+  }
+  try {
+    const rows: Row[] = []
+    for (const group of await make()) {
+      const schedule = { rounds: rounds[extent], budget: budgets[extent], progress: progress.show, note }
+      rows.push(...(await runGroup(one.name, group, schedule)))
+    }
+    return rows
+  } finally {
+    for (const clean of cleanups.toReversed()) await clean()
+  }
 }
-progress('')
-const about = machine()
-console.log(
-  `${about.date}  ${about.cpu}, ${about.cores} cores  Node ${about.node}, OpenSSL ${about.openssl}\n${about.command}\n`,
-)
-console.log(table(rows))
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ machine: about, rows }, null, 2)}\n`)
+
+const main = async (): Promise<void> => {
+  const options = parseOptions(process.argv.slice(2))
+  if (options.help) return console.log(help)
+  if (options.list) return console.log(cases.map(({ name, about }) => `${name.padEnd(12)}${about}`).join('\n'))
+  const unknown = options.only.find(name => !cases.some(one => one.name === name))
+  if (unknown !== undefined) throw new TypeError(`there is no case ${unknown}: see --list`)
+  const old = options.compare === undefined ? undefined : await buildOf(options.compare, progress.line)
+  try {
+    const lib = await loadLib()
+    const other = old && { lib: await loadLib(old.dist), name: old.name }
+    const chosen = cases.filter(({ name }) => options.only.length === 0 || options.only.includes(name))
+    const rows: Row[] = []
+    for (const [i, one] of chosen.entries()) {
+      const [start, cpu] = [performance.now(), process.cpuUsage()]
+      if (!process.stderr.isTTY) progress.line(`${one.name} (${i + 1} of ${chosen.length})`)
+      rows.push(...(await runCase(one, options, lib, other)))
+      const { user, system } = process.cpuUsage(cpu)
+      const seconds = [(performance.now() - start) / 1000, (user + system) / 1e6].map(each => each.toFixed(1))
+      progress.line(`${one.name}: ${seconds[0]} s, ${seconds[1]} s of CPU in this process`)
+    }
+    progress.clear()
+    const about = machine(options.extent)
+    console.log(`${about.date}  ${about.cpu}, ${about.cores} cores  Node ${about.node}, OpenSSL ${about.openssl}`)
+    console.log(`${about.command}\n\n${rowsTable(rows)}`)
+    const results: Results = { machine: about, rows }
+    if (other === undefined) console.log(`\n${goalsTable(goals(rows))}`)
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`)
+    if (options.save) for (const path of await save(results)) progress.line(`written: ${path}`)
+  } finally {
+    await old?.remove()
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  if (!(error instanceof TypeError)) throw error
+  progress.line(`${error.message}\nSee npm run bench -- --help`)
+  process.exitCode = 2
+}

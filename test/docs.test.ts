@@ -159,12 +159,21 @@ const peersTable = (): string =>
     ],
   )
 
+/** Of the newest kept result; in a process of its own, as the benchmarks are not part of the package. */
+const benchTable = (): string => {
+  const code = "import { readmeTable } from './bench/results.ts'; process.stdout.write(readmeTable())"
+  const env = { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: '' }
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', code]
+  return execFileSync(process.execPath, args, { cwd: root, env, encoding: 'utf8' })
+}
+
 const tables: ReadonlyMap<string, () => string> = new Map([
   ['errors', errorsTable],
   ['config', configTable],
   ['exit', exitTable],
   ['actions', actionsTable],
   ['peers', peersTable],
+  ['bench', benchTable],
 ])
 
 /** A document with its tables and code blocks as they should be. */

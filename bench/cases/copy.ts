@@ -1,0 +1,80 @@
+/** Copies in the embedded store: rewrapping the data key, which leaves the body where it is, against encrypting anew. */
+import { pipeline } from 'node:stream/promises'
+import type { BenchCase, Contestant } from '../harness.ts'
+import { atOnce } from '../support/at-once.ts'
+import { bucket, contextOf, openService, openStore, owner, putObject } from '../support/service.ts'
+import { assertPlaintext, flow, plaintext } from '../support/streams.ts'
+
+const KiB = 1024
+const MiB = KiB * KiB
+
+/** The case. */
+export const copy: BenchCase = {
+  name: 'copy',
+  about: 'copies of 1 KiB to 1 GiB in the store: rewrap, whose time must not depend on the size, against re-encryption',
+  make: async bench => {
+    const { sse, directory } = await openService(bench)
+    const store = await openStore(bench, directory)
+    const sizes: readonly number[] = bench.pick([KiB, MiB], [KiB, MiB, 64 * MiB], [KiB, MiB, 64 * MiB, KiB * MiB])
+    const said = (size: number) => ({ size, headers: {}, attributes: {}, owner: owner.domainId, modified: Date.now() })
+    const from = (size: number) => `from-${size}`
+    const rewrap = async (size: number, to: string) => {
+      const record = await store.getObject(bucket, from(size))
+      if (record?.envelope === undefined) throw new Error('the source is not there')
+      const options = { context: contextOf(from(size)), to: { context: contextOf(to) } }
+      const envelope = await sse.rewrap(record.envelope, options)
+      const source = { bucket, key: from(size), version: record.version }
+      const made = { ...said(size), kind: 'sse-kms', etag: record.etag, envelope } as const
+      await store.copyObject(source, { bucket, key: to }, made)
+    }
+    const reencrypt = async (size: number, to: string) => {
+      const opened = await store.openObject(bucket, from(size))
+      if (opened?.record.envelope === undefined) throw new Error('the source is not there')
+      const options = { held: opened.body.size, context: contextOf(from(size)), to: { context: contextOf(to) } }
+      const again = await sse.reencrypt(opened.record.envelope, options)
+      const body = await store.createBody({ expectedSize: again.planned?.storedLength })
+      await pipeline(opened.body.read(again.from.stored), again.stream, body.writable)
+      await opened.body.close()
+      const { etag, envelope } = again.result()
+      await store.putObject(bucket, to, { ...said(size), kind: 'sse-kms', etag, envelope }, body)
+    }
+    const opens = async (size: number, key: string) => {
+      const opened = await store.openObject(bucket, key)
+      if (opened?.record.envelope === undefined) throw new Error('the copy is not there')
+      const options = { held: opened.body.size, context: contextOf(key) }
+      const get = await sse.decrypt(opened.record.envelope, options)
+      const stored: Uint8Array[] = await opened.body.read(get.stored).toArray()
+      await opened.body.close()
+      await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
+    }
+    let smallest: Contestant | undefined
+    const contestants: Contestant[] = []
+    for (const size of sizes) {
+      await putObject(store, from(size), plaintext(size), size, sse)
+      const labels = { size, direction: 'copy', suite: 1, engine: 'node', own: true }
+      const anew: Contestant = {
+        ...labels,
+        name: 're-encrypt',
+        run: () => atOnce(1, 1, () => reencrypt(size, `anew-${size}`)),
+        validate: async () => {
+          await reencrypt(size, 'checked')
+          await opens(size, 'checked')
+        },
+      }
+      const first = smallest === undefined ? [] : [smallest]
+      const rewrapped: Contestant = {
+        ...labels,
+        name: 'rewrap',
+        against: [...first, anew],
+        run: () => atOnce(bench.pick(1, 20, 50), 1, () => rewrap(size, `copy-${size}`)),
+        validate: async () => {
+          await rewrap(size, 'checked')
+          await opens(size, 'checked')
+        },
+      }
+      smallest ??= rewrapped
+      contestants.push(rewrapped, anew)
+    }
+    return [{ name: 'copy', unit: 'ms', contestants }]
+  },
+}

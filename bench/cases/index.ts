@@ -1,0 +1,26 @@
+/** All cases, in the order in which they run. */
+import type { BenchCase } from '../harness.ts'
+import { copy } from './copy.ts'
+import { gateway } from './gateway.ts'
+import { kms } from './kms.ts'
+import { listing } from './listing.ts'
+import { memory } from './memory.ts'
+import { multipart } from './multipart.ts'
+import { range } from './range.ts'
+import { rivals } from './rivals.ts'
+import { small } from './small.ts'
+import { streams } from './streams.ts'
+
+/** A case is added here, in bench/README.md, and where it has a goal in goals.ts. */
+export const cases: readonly BenchCase[] = [
+  streams,
+  rivals,
+  small,
+  kms,
+  range,
+  multipart,
+  copy,
+  gateway,
+  listing,
+  memory,
+]

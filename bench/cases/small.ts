@@ -1,0 +1,96 @@
+/** Small objects a second: through the façade alone, and through the embedded store with durable, grouped commits. */
+import { randomBytes } from 'node:crypto'
+import type { Bench, BenchCase, Contestant, Group } from '../harness.ts'
+import { wrappingsOf } from '../support/bucket-key.ts'
+import { atOnce } from '../support/at-once.ts'
+import { bytes } from '../support/bytes.ts'
+import { bucket, contextOf, openService, openStore, putObject, type Service } from '../support/service.ts'
+import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext } from '../support/streams.ts'
+
+const KiB = 1024
+
+/** Objects through `encrypt` and `decrypt`, one after the other. */
+const facade = async (bench: Bench, service: Service, size: number, count: number): Promise<readonly Contestant[]> => {
+  const contestants: Contestant[] = []
+  for (const { name, seal, read } of await wrappingsOf(bench, service)) {
+    const { sse } = service
+    const encrypt = () => sse.encrypt({ length: size, context: contextOf('key'), ...seal })
+    const put = await encrypt()
+    const stored = await gather(sink => flow('Transform', plaintext(size), put, sink))
+    const { envelope } = put.result()
+    const open = () => sse.decrypt(envelope, { held: stored.length, context: contextOf('key'), ...read })
+    const validate = () => assertPlaintext(size, async sink => flow('Transform', chunksOf(stored), await open(), sink))
+    const labels = { name: `Transform, ${name}`, size, suite: 1, engine: 'node', own: true, validate }
+    contestants.push(
+      {
+        ...labels,
+        direction: 'seal',
+        run: () => atOnce(count, 1, async () => flow('Transform', plaintext(size), await encrypt(), nowhere)),
+      },
+      {
+        ...labels,
+        direction: 'open',
+        run: () => atOnce(count, 1, async () => flow('Transform', chunksOf(stored), await open(), nowhere)),
+      },
+      {
+        // Without a stream around it: what the façade itself costs.
+        ...labels,
+        name: `driver, ${name}`,
+        direction: 'seal',
+        run: () =>
+          atOnce(count, 1, async () => {
+            const { driver, result } = await encrypt()
+            for (const chunk of plaintext(size)) await driver.write(chunk, nowhere)
+            await driver.end(nowhere)
+            driver.dispose()
+            return result()
+          }),
+      },
+    )
+  }
+  return contestants
+}
+
+/** The case. */
+export const small: BenchCase = {
+  name: 'small',
+  about: 'objects of 1 KiB and 64 KiB a second: through encrypt and decrypt, and into the store by 64 writers at once',
+  make: async bench => {
+    const service = await openService(bench)
+    const store = await openStore(bench, service.directory)
+    const groups: Group[] = []
+    for (const size of [KiB, 64 * KiB]) {
+      groups.push({
+        name: `encrypt and decrypt, ${bytes(size)}`,
+        unit: 'objects/s',
+        contestants: await facade(bench, service, size, bench.pick(20, 2000, 10_000)),
+      })
+      const count = bench.pick(20, 500, 5000)
+      let run = 0
+      const put = async (sse?: Service['sse']) => {
+        const prefix = `${size}/${run++ % 2}/`
+        return atOnce(count, 64, i => putObject(store, prefix + i, plaintext(size), size, sse))
+      }
+      const plain: Contestant = { name: 'not encrypted', direction: 'put', size, own: true, run: () => put() }
+      const sealed: Contestant = {
+        ...{ name: 'encrypted', direction: 'put', size, suite: 1, engine: 'node', own: true },
+        against: [plain],
+        run: () => put(service.sse),
+        validate: async () => {
+          const key = randomBytes(8).toString('hex')
+          await putObject(store, key, plaintext(size), size, service.sse)
+          const opened = await store.openObject(bucket, key)
+          if (opened === undefined) throw new Error('the object is not there')
+          const { body, record } = opened
+          const options = { held: body.size, context: contextOf(key) }
+          const get = await service.sse.decrypt(record.envelope ?? new Uint8Array(), options)
+          const stored: Uint8Array[] = await body.read(get.stored).toArray()
+          await body.close()
+          await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
+        },
+      }
+      groups.push({ name: `store, 64 writers, ${bytes(size)}`, unit: 'objects/s', contestants: [plain, sealed] })
+    }
+    return groups
+  },
+}

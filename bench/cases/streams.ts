@@ -1,0 +1,49 @@
+/** Seal and open, suite by suite, engine by engine, skin by skin: whole pipelines from memory to nowhere. */
+import type { BenchCase, Contestant } from '../harness.ts'
+import { enginesOf, type NamedEngine } from '../support/engines.ts'
+import { limits } from '../support/limit.ts'
+import { byHand } from '../support/one-tag.ts'
+import { ours, type Ours } from '../support/ours.ts'
+
+const MiB = 1_048_576
+
+/** Which of ours for a size: everything at 64 MiB; beside it the suite that is the default. */
+const entries = (engines: readonly NamedEngine[], size: number, times: number): readonly Ours[] =>
+  engines.flatMap(engine => {
+    const entry = (suite: Ours['suite'], skin: Ours['skin'] = 'Transform'): Ours => ({
+      ...{ engine, suite, skin, size },
+      times: engine.name === 'noble' ? 1 : times,
+    })
+    if (size > engine.upTo) return []
+    if (engine.name === 'noble') return [entry(1), entry(3)]
+    if (size !== 64 * MiB) return [entry(1)]
+    if (engine.name === 'webcrypto') return [entry(1), entry(5), entry(1, 'web')]
+    return [entry(1), entry(2), entry(3), entry(5), entry(1, 'stage'), entry(1, 'web')]
+  })
+
+/** The case. */
+export const streams: BenchCase = {
+  name: 'streams',
+  about: 'seal and open per suite, engine and skin, with openssl speed and createCipheriv in the same rounds',
+  make: async bench => {
+    const sizes: readonly number[] = bench.pick([MiB], [MiB, 64 * MiB], [MiB, 64 * MiB, 512 * MiB])
+    const engines = await enginesOf(bench.lib, bench.note)
+    const [limit, chacha] = limits(
+      bench,
+      bench.pick(['aes-256-gcm'], ['aes-256-gcm', 'chacha20-poly1305'], ['aes-256-gcm', 'chacha20-poly1305']),
+    )
+    const contestants: Contestant[] = [limit, chacha].filter(each => each !== undefined)
+    for (const size of sizes) {
+      const times = Math.max(1, (bench.pick(1, 16, 64) * MiB) / size)
+      const hand = await byHand(size, times)
+      contestants.push(...hand.seal, ...hand.open)
+      for (const entry of entries(engines, size, times)) {
+        const mine = entry.suite === 3 ? chacha : limit
+        const first = mine === undefined ? [] : [mine]
+        const against = { seal: [...first, ...hand.seal.slice(0, 1)], open: [...first, ...hand.open.slice(0, 1)] }
+        contestants.push(...(await ours(bench.lib, entry, against)))
+      }
+    }
+    return [{ name: 'seal and open', unit: 'MB/s', contestants }]
+  },
+}

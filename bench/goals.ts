@@ -1,0 +1,174 @@
+/** What is to be reached, and what a run reached: computed from its rows, never anything else. */
+import type { Row, Spread } from './harness.ts'
+
+/** A goal and what was reached. */
+export interface Reached {
+  readonly goal: string
+  readonly wanted: string
+  /** `undefined` where this run did not measure it. */
+  readonly reached: Spread | undefined
+  /** Follows the figure. */
+  readonly unit: string
+  readonly met: boolean | undefined
+}
+
+interface Goal {
+  readonly goal: string
+  readonly least?: number
+  readonly most?: number
+  readonly unit: string
+  readonly find: (rows: readonly Row[]) => Spread | undefined
+}
+
+type Wanted = Partial<Pick<Row, 'case' | 'contestant' | 'direction'>> & { readonly group?: RegExp }
+
+/** The row that is asked for; of several that of the largest body. */
+const rowOf = (rows: readonly Row[], { group, ...wanted }: Wanted): Row | undefined =>
+  rows
+    .filter(row => group === undefined || group.test(row.group))
+    .filter(row =>
+      Object.entries(wanted).every(([name, value]) => Object.entries(row).some(([n, v]) => n === name && v === value)),
+    )
+    .reduce<Row | undefined>(
+      (best, row) => (best !== undefined && (best.size ?? 0) >= (row.size ?? 0) ? best : row),
+      undefined,
+    )
+
+const ratio = (row: Row | undefined, to: RegExp): Spread | undefined => row?.ratios.find(each => to.test(each.to))
+
+const less = (row: Row | undefined, other: Row | undefined): Spread | undefined =>
+  row &&
+  other && {
+    median: row.median - other.median,
+    minimum: row.minimum - other.median,
+    maximum: row.maximum - other.median,
+  }
+
+/** Against the fastest of the rivals under Node that check each segment. */
+const fastestRival = (rows: readonly Row[], row: Row | undefined): Spread | undefined => {
+  const rivals = rows.filter(other => other.case === 'rivals' && other.segmented === true && other.suite === undefined)
+  const names = new Set(rivals.map(({ contestant }) => contestant).filter(name => !name.startsWith('minio/sio')))
+  return row?.ratios
+    .filter(({ to }) => names.has(to))
+    .reduce<Spread | undefined>(
+      (worst, each) => (worst !== undefined && worst.median <= each.median ? worst : each),
+      undefined,
+    )
+}
+
+const directions = ['seal', 'open'] as const
+
+const all: readonly Goal[] = [
+  ...directions.flatMap((direction): Goal[] => {
+    const mine = { case: 'streams', direction, contestant: 'suite 1, node, Transform' }
+    const of = `${direction}, 64 KiB segments, node:crypto, against`
+    return [
+      {
+        goal: `${of} one-tag GCM by hand`,
+        least: 1,
+        unit: ' x',
+        find: rows => ratio(rowOf(rows, mine), /GCM, one tag/),
+      },
+      { goal: `${of} openssl speed`, least: 0.7, unit: ' x', find: rows => ratio(rowOf(rows, mine), /^openssl speed/) },
+    ]
+  }),
+  ...directions.flatMap((direction): Goal[] => {
+    const mine = { direction, contestant: 'suite 1, ffi, Transform' }
+    const of = `${direction}, 64 KiB segments, ffi engine, against`
+    return [
+      {
+        goal: `${of} openssl speed`,
+        ...{ least: 0.9, unit: ' x' },
+        find: rows => ratio(rowOf(rows, { ...mine, case: 'streams' }), /^openssl speed/),
+      },
+      {
+        goal: `${of} minio/sio`,
+        ...{ least: 1, unit: ' x' },
+        find: rows => ratio(rowOf(rows, { ...mine, case: 'rivals' }), /^minio\/sio/),
+      },
+    ]
+  }),
+  ...directions.flatMap((direction): Goal[] => {
+    const mine = { case: 'rivals', direction, contestant: 'suite 1, node, Transform' }
+    return [
+      {
+        goal: `${direction}, against the fastest rival under Node that checks each segment`,
+        ...{ least: 1.5, unit: ' x' },
+        find: rows => fastestRival(rows, rowOf(rows, mine)),
+      },
+      {
+        goal: `${direction}, against the AWS Encryption SDK with 64 KiB frames`,
+        ...{ least: 4, unit: ' x' },
+        find: rows => ratio(rowOf(rows, mine), /^@aws-crypto.*64 KiB frames/),
+      },
+    ]
+  }),
+  ...['driver', 'Transform'].map((skin): Goal => ({
+    goal: `objects of 1 KiB sealed under a bucket key, one thread, ${skin}`,
+    ...{ least: 10_000, unit: ' objects/s' },
+    find: rows =>
+      rowOf(rows, { case: 'small', group: /, 1 KiB$/, contestant: `${skin}, bucket key`, direction: 'seal' }),
+  })),
+  ...['one part', '10,000 parts'].flatMap((title): Goal[] => [
+    {
+      goal: `range of 4 KiB, ${title}: segments read`,
+      ...{ most: 2, unit: '' },
+      find: rows => rowOf(rows, { case: 'range', group: new RegExp(`^read.*, ${title}$`) }),
+    },
+    ...['driver', 'Transform'].map((skin): Goal => ({
+      goal: `range of 4 KiB in 1 GiB, ${title}: beyond the raw read, ${skin}`,
+      ...{ most: 150, unit: ' µs' },
+      find: rows =>
+        rows.find(
+          row =>
+            row.case === 'range' &&
+            row.group.endsWith(`of 1 GiB, ${title}`) &&
+            row.contestant.startsWith(`${skin}, beyond`),
+        ),
+    })),
+  ]),
+  ...['PUT', 'GET'].map((method): Goal => ({
+    goal: `gateway, ${method} of 64 MiB, SSE-KMS against not encrypted`,
+    ...{ least: 0.9, unit: ' x' },
+    find: rows =>
+      ratio(rowOf(rows, { case: 'gateway', group: new RegExp(`^${method}$`), contestant: 'SSE-KMS' }), /not encrypted/),
+  })),
+  {
+    goal: 'rewrap of the largest object against that of 1 KiB (time)',
+    ...{ most: 1.2, unit: ' x' },
+    find: rows => ratio(rowOf(rows, { case: 'copy', contestant: 'rewrap' }), /^rewrap$/),
+  },
+  ...directions.flatMap((direction): Goal[] => {
+    const of = (contestant: string, group: RegExp): Wanted => ({
+      ...{ case: 'memory', contestant, group },
+      ...(contestant === 'Transform' && { direction }),
+    })
+    const held = /filled/
+    return [
+      {
+        goal: `memory of a stream beyond Node's own buffers, ${direction}`,
+        ...{ most: 256, unit: ' KiB' },
+        find: rows => less(rowOf(rows, of('Transform', held)), rowOf(rows, of('PassThrough', held))),
+      },
+      {
+        goal: `growth of a stream over time, ${direction}`,
+        ...{ most: 8, unit: ' KiB' },
+        find: rows => rowOf(rows, of('Transform', /^growth/)),
+      },
+      {
+        goal: `delay of the event loop under full load, p99, ${direction}`,
+        ...{ most: 5, unit: ' ms' },
+        find: rows => rowOf(rows, of('Transform', /p99$/)),
+      },
+    ]
+  }),
+]
+
+/** The goals with what these rows reached. */
+export const goals = (rows: readonly Row[]): readonly Reached[] =>
+  all.map(({ goal, least, most, unit, find }) => {
+    const reached = find(rows)
+    const wanted = least === undefined ? `<= ${most ?? 0}${unit}` : `>= ${least.toLocaleString('en')}${unit}`
+    const met = reached && (least === undefined ? reached.median <= (most ?? 0) : reached.median >= least)
+    return { goal, wanted, reached, unit, met }
+  })

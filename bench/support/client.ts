@@ -1,0 +1,89 @@
+/** A gateway in this process and its client in another one. */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import type { Bench } from '../harness.ts'
+import { openService, openStore, owner, region } from './service.ts'
+
+/** What the client does. */
+export interface Work {
+  readonly method: string
+  readonly port: number
+  readonly user: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly region: string }
+  /** Raw, with its query; `{i}` is the number of the request. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Bytes of a body. */
+  readonly size?: number | undefined
+  readonly count: number
+  readonly atOnce: number
+  /** Whether the answer's digest is wanted. */
+  readonly digest?: boolean | undefined
+  /** Whether it is a listing, to be gone through page by page. */
+  readonly pages?: boolean | undefined
+}
+
+/** What it did. */
+export interface WorkDone {
+  /** Bytes of answers. */
+  readonly bytes: number
+  /** SHA-256 of the last answer. */
+  readonly digest: string
+  /** Requests, or keys of a listing. */
+  readonly count: number
+}
+
+/** A gateway and its client. */
+export interface Service {
+  /** The store underneath. */
+  readonly store: Awaited<ReturnType<typeof openStore>>
+  /** Has the client send requests of one kind. */
+  send(work: Omit<Work, 'port' | 'user'>): Promise<WorkDone>
+}
+
+const user = {
+  ...owner,
+  name: 'bench',
+  roles: ['tenant_admin'],
+  accessKeyId: 'BENCH',
+  secretAccessKey: 'not a secret',
+}
+
+/** Starts both; they end with the case. */
+export const startGateway = async (bench: Bench): Promise<Service> => {
+  const { createGateway, createProfile } = bench.lib.gateway
+  const { directory, kms, sse } = await openService(bench)
+  const store = await openStore(bench, directory)
+  const profile = createProfile('s3', { region, baseEncryption: 'none' })
+  const handler = createGateway({ store, kms, sse, profile, tenants: [owner], users: [user] })
+  const server = createServer(handler).on('checkContinue', handler)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  bench.after(async () => {
+    server.closeAllConnections()
+    server.close()
+    await once(server, 'close')
+  })
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const client = fork(fileURLToPath(new URL('client-process.ts', import.meta.url)), {
+    execArgv: ['--import', 'tsx'],
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
+  bench.after(async () => {
+    client.disconnect()
+    if (client.exitCode === null) await once(client, 'exit')
+  })
+  const send: Service['send'] = async work => {
+    const answer = Promise.race([once(client, 'message'), once(client, 'exit')])
+    const { accessKeyId, secretAccessKey } = user
+    client.send({ ...work, port, user: { accessKeyId, secretAccessKey, region } })
+    const [done]: unknown[] = await answer
+    if (isDone(done)) return done
+    throw new Error(`the client: ${JSON.stringify(done)}`)
+  }
+  return { store, send }
+}
+
+const isDone = (value: unknown): value is WorkDone => typeof value === 'object' && value !== null && 'digest' in value

@@ -1,0 +1,70 @@
+/**
+ * What people write by hand: one `createCipheriv` over the whole body. GCM with one tag at the very end releases plaintext before it was
+ * verified when it decrypts; CTR verifies nothing.
+ */
+import {
+  type CipherGCMTypes,
+  createCipheriv,
+  createDecipheriv,
+  type DecipherGCM,
+  type Decipheriv,
+  randomBytes,
+} from 'node:crypto'
+import type { Contestant } from '../harness.ts'
+import { assertPlaintext, chunksOf, gather, nowhere, plaintext, through } from './streams.ts'
+
+const gcm: CipherGCMTypes = 'aes-256-gcm'
+
+/** Sealing and opening by hand. */
+export interface ByHand {
+  readonly seal: readonly Contestant[]
+  readonly open: readonly Contestant[]
+}
+
+/** By hand, with bodies of this size, one after the other. */
+export const byHand = async (size: number, times: number): Promise<ByHand> => {
+  const key = randomBytes(32)
+  const [nonce, counter] = [randomBytes(12), randomBytes(16)]
+  const repeat = async (once: () => Promise<void>) => {
+    for (let i = 0; i < times; i++) await once()
+    return times * size
+  }
+  const oneTag = createCipheriv(gcm, key, nonce)
+  const withTag = await gather(sink => through(plaintext(size), oneTag, sink))
+  const tag = oneTag.getAuthTag()
+  const withoutTag = await gather(sink => through(plaintext(size), createCipheriv('aes-256-ctr', key, counter), sink))
+  const make = (
+    cipher: string,
+    encrypt: () => ReturnType<typeof createCipheriv>,
+    stored: Uint8Array,
+    decrypt: () => Decipheriv | DecipherGCM,
+  ): readonly [Contestant, Contestant] => {
+    const validate = () => assertPlaintext(size, sink => through(chunksOf(stored), decrypt(), sink))
+    const labels = { size, engine: 'node:crypto', validate }
+    return [
+      {
+        ...labels,
+        name: `createCipheriv ${cipher}`,
+        direction: 'seal',
+        run: () => repeat(() => through(plaintext(size), encrypt(), nowhere)),
+      },
+      {
+        ...labels,
+        name: `createDecipheriv ${cipher}`,
+        direction: 'open',
+        run: () => repeat(() => through(chunksOf(stored), decrypt(), nowhere)),
+      },
+    ]
+  }
+  const decipher = () => createDecipheriv(gcm, key, nonce, { authTagLength: 16 }).setAuthTag(tag)
+  const both = [
+    make('GCM, one tag', () => createCipheriv(gcm, key, nonce), withTag, decipher),
+    make(
+      'CTR, no tag',
+      () => createCipheriv('aes-256-ctr', key, counter),
+      withoutTag,
+      () => createDecipheriv('aes-256-ctr', key, counter),
+    ),
+  ]
+  return { seal: both.map(([seal]) => seal), open: both.map(([, open]) => open) }
+}

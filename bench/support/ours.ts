@@ -1,0 +1,70 @@
+/** This package as contestants: a suite, an engine and a skin, sealing and opening. */
+import { randomBytes } from 'node:crypto'
+import type { Contestant } from '../harness.ts'
+import type { Lib } from '../lib.ts'
+import type { NamedEngine } from './engines.ts'
+import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, type SkinName } from './streams.ts'
+
+/** Which of ours. */
+export interface Ours {
+  readonly engine: NamedEngine
+  readonly suite: 1 | 2 | 3 | 5
+  readonly skin: SkinName
+  /** Bytes of a body. */
+  readonly size: number
+  /** Bodies one after the other. */
+  readonly times: number
+}
+
+/** Sealing and opening, compared with others that seal and open. */
+export const ours = async (
+  { core }: Lib,
+  { engine: { name: engine, engine: made }, suite, skin, size, times }: Ours,
+  against: { readonly seal: readonly Contestant[]; readonly open: readonly Contestant[] },
+): Promise<readonly Contestant[]> => {
+  const customerKey = new Uint8Array(randomBytes(32))
+  const kms = core.customerKey(core.nodeEngine, customerKey)
+  const sse = core.createSse({ kms, accept: [''], suite, engine: made })
+  const seal = () => sse.encrypt({ length: size })
+  const sealed = async () => {
+    const put = await seal()
+    const stored = await gather(sink => flow(skin, plaintext(size), put, sink))
+    return { stored, envelope: put.result().envelope }
+  }
+  const open = ({ envelope, stored }: Awaited<ReturnType<typeof sealed>>) =>
+    sse.decrypt(envelope, { held: stored.length })
+  let validated: Promise<void> | undefined
+  const validate = () => (validated ??= check())
+  const check = async () => {
+    const made = await sealed()
+    await assertPlaintext(size, async sink => flow(skin, chunksOf(made.stored), await open(made), sink))
+  }
+  const given = await sealed()
+  const repeat = async (once: () => Promise<void>) => {
+    for (let i = 0; i < times; i++) await once()
+    return times * size
+  }
+  const labels = {
+    name: `suite ${suite}, ${engine}, ${skin}`,
+    size,
+    engine,
+    suite,
+    own: true,
+    segmented: true,
+    validate,
+  }
+  return [
+    {
+      ...labels,
+      direction: 'seal',
+      against: against.seal,
+      run: () => repeat(async () => flow(skin, plaintext(size), await seal(), nowhere)),
+    },
+    {
+      ...labels,
+      direction: 'open',
+      against: against.open,
+      run: () => repeat(async () => flow(skin, chunksOf(given.stored), await open(given), nowhere)),
+    },
+  ]
+}
