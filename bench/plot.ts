@@ -27,8 +27,8 @@ export interface Plot {
   readonly entries: readonly Entry[]
 }
 
-const width = 860
-const labelWidth = 300
+const plotWidth = 450
+const digit = 7.6 // the widest that a letter is on average
 const barHeight = 13
 const gap = 12
 const top = 74
@@ -67,10 +67,12 @@ const style = `
 
 /** Draws it. */
 export const svg = ({ title, caption, unit, series, entries }: Plot): string => {
+  const labelWidth = Math.ceil(Math.max(200, ...entries.map(({ label }) => label.length * digit + 20)))
+  const width = labelWidth + plotWidth + 110
   const heights = entries.map(({ bars }) => bars.length * barHeight + gap)
   const bottom = top + heights.reduce((sum, height) => sum + height, 0)
   const maximum = Math.max(1, ...entries.flatMap(({ bars }) => bars.map(bar => bar.maximum)))
-  const scale = (width - labelWidth - 110) / maximum
+  const scale = plotWidth / maximum
   const x = (value: number) => (labelWidth + value * scale).toFixed(1)
   const parts = [
     `<rect class="back" x="0.5" y="0.5" width="${width - 1}" height="${bottom + 43}" rx="6"/>`,

@@ -32,8 +32,8 @@ const entriesOf = ({ rows }: Results): readonly (Entry & { readonly rows: readon
   }
   return [...found]
     .map(([name, members]) => ({
-      label: name,
-      ours: members.some(({ suite }) => suite !== undefined),
+      label: members[0]?.suite === undefined ? name : `sse-kms-streams, engine ${members[0].engine ?? ''}`,
+      ours: members[0]?.suite !== undefined,
       bars: members.map(row => ({ ...row, series: row.direction === 'open' ? 1 : 0 })),
       rows: members,
     }))

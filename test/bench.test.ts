@@ -65,8 +65,8 @@ t.test('a kept run: results, plot, goals, and what the README shows', async t =>
   const about = { date: '2026-01-02T03:04:05Z', cpu: 'CPU <1>', cores: 2, node: 'v1', openssl: '3', command: 'bench' }
   const rows = [
     row('openssl speed aes-256-gcm', 'seal', 2000, { ratios: [] }),
-    row('suite 1, node, Transform', 'seal', 1500, { suite: 1 }),
-    row('suite 1, node, Transform', 'open', 1400, { suite: 1 }),
+    row('suite 1, node, Transform', 'seal', 1500, { suite: 1, engine: 'node' }),
+    row('suite 1, node, Transform', 'open', 1400, { suite: 1, engine: 'node' }),
     row('other', 'seal', 100, { segmented: true }),
   ]
   const folder = t.testdir({ 'run.json': JSON.stringify({ machine: about, rows }), results: {} })
@@ -82,12 +82,12 @@ t.test('a kept run: results, plot, goals, and what the README shows', async t =>
   )
   const { stdout } = await tsx([script])
   t.match(stdout, 'No result is kept in this revision yet')
-  t.match(stdout, '| suite 1, node, Transform | 1500 MB/s, 0.75 (0.10..1.00) x openssl speed | 1400 MB/s, 0.70')
+  t.match(stdout, '| sse-kms-streams, engine node | 1500 MB/s, 0.75 (0.10..1.00) x openssl speed | 1400 MB/s, 0.70')
   t.match(stdout, '](bench/results/2026-01-02-CPU-1-v1.svg)')
   const files = readdirSync(join(folder, 'results')).toSorted()
   t.strictSame(files, ['2026-01-02-CPU-1-v1.json', '2026-01-02-CPU-1-v1.svg', 'README.md'])
   const svg = readFileSync(join(folder, 'results/2026-01-02-CPU-1-v1.svg'), 'utf8')
-  t.match(svg, /<text [^>]*>suite 1, node, Transform<\/text>/)
+  t.match(svg, /<text [^>]*>sse-kms-streams, engine node<\/text>/)
   t.match(svg, 'CPU &lt;1>')
   t.match(readFileSync(join(folder, 'results/README.md'), 'utf8'), '| not measured |')
 })
