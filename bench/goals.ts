@@ -20,7 +20,7 @@ interface Goal {
   readonly find: (rows: readonly Row[]) => Spread | undefined
 }
 
-type Wanted = Partial<Pick<Row, 'case' | 'contestant' | 'direction'>> & { readonly group?: RegExp }
+type Wanted = Partial<Pick<Row, 'case' | 'contestant' | 'direction' | 'size'>> & { readonly group?: RegExp }
 
 /** The row that is asked for; of several that of the largest body. */
 const rowOf = (rows: readonly Row[], { group, ...wanted }: Wanted): Row | undefined =>
@@ -111,9 +111,9 @@ const all: readonly Goal[] = [
   })),
   ...['one part', '10,000 parts'].flatMap((title): Goal[] => [
     {
-      goal: `range of 4 KiB, ${title}: segments read`,
+      goal: `range of 4 KiB in 1 GiB, ${title}: segments read`,
       ...{ most: 2, unit: '' },
-      find: rows => rowOf(rows, { case: 'range', group: new RegExp(`^read.*, ${title}$`) }),
+      find: rows => rowOf(rows, { case: 'range', group: new RegExp(`^read .* 1 GiB, ${title}$`) }),
     },
     ...['driver', 'Transform'].map((skin): Goal => ({
       goal: `range of 4 KiB in 1 GiB, ${title}: beyond the raw read, ${skin}`,
@@ -131,7 +131,10 @@ const all: readonly Goal[] = [
     goal: `gateway, ${method} of 64 MiB, SSE-KMS against not encrypted`,
     ...{ least: 0.9, unit: ' x' },
     find: rows =>
-      ratio(rowOf(rows, { case: 'gateway', group: new RegExp(`^${method}$`), contestant: 'SSE-KMS' }), /not encrypted/),
+      ratio(
+        rowOf(rows, { case: 'gateway', group: new RegExp(`^${method}$`), contestant: 'SSE-KMS', size: 64 << 20 }),
+        /not encrypted/,
+      ),
   })),
   {
     goal: 'rewrap of the largest object against that of 1 KiB (time)',
@@ -143,7 +146,7 @@ const all: readonly Goal[] = [
       ...{ case: 'memory', contestant, group },
       ...(contestant === 'Transform' && { direction }),
     })
-    const held = /filled/
+    const held = /^1,000 .*filled/
     return [
       {
         goal: `memory of a stream beyond Node's own buffers, ${direction}`,
@@ -153,12 +156,12 @@ const all: readonly Goal[] = [
       {
         goal: `growth of a stream over time, ${direction}`,
         ...{ most: 8, unit: ' KiB' },
-        find: rows => rowOf(rows, of('Transform', /^growth/)),
+        find: rows => rowOf(rows, of('Transform', /^1,000 .*twice/)),
       },
       {
         goal: `delay of the event loop under full load, p99, ${direction}`,
         ...{ most: 5, unit: ' ms' },
-        find: rows => rowOf(rows, of('Transform', /p99$/)),
+        find: rows => rowOf(rows, of('Transform', / 1,000 .*p99$/)),
       },
     ]
   }),

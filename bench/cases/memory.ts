@@ -131,7 +131,7 @@ export const memory: BenchCase = {
       memoryGroup(`${count.toLocaleString('en')} streams in the middle of a body`, way =>
         held(way, (stream, chunks) => pump(stream, chunks, size / 4)),
       ),
-      memoryGroup(`growth of each while twice the bytes flow`, way =>
+      memoryGroup(`${count.toLocaleString('en')} streams, growth of each while twice the bytes flow`, way =>
         held(
           way,
           (stream, chunks) => pump(stream, chunks, size / 4),

@@ -172,7 +172,7 @@ const contestantsOf = async (
       ],
     },
     {
-      name: `read for ${bytes(length)}, ${title}`,
+      name: `read for ${bytes(length)} of ${bytes(size)}, ${title}`,
       unit: 'segments',
       once: true,
       contestants: [

@@ -6,7 +6,7 @@ import type { Bench, Contestant } from '../harness.ts'
 const run = promisify(execFile)
 
 const speed = async (folder: string, direction: 'seal' | 'open'): Promise<number> => {
-  const name = direction === 'seal' ? 'BenchmarkEncryptReader_1M' : 'BenchmarkDecryptReader_1M'
+  const name = direction === 'seal' ? 'BenchmarkEncryptReader_1MB' : 'BenchmarkDecryptReader_1MB'
   const args = ['test', '-run', '^$', '-bench', `^${name}$`, '-benchtime', '1s', '-cpu', '1', '.']
   const { stdout } = await run('go', args, { cwd: folder })
   const [, figure] = /([\d.]+) MB\/s/.exec(stdout) ?? []
