@@ -13,7 +13,7 @@ import { goalsTable, machine, rowsTable } from './report.ts'
 import { type Results, save } from './results.ts'
 
 const rounds = { tiny: 1, quick: 5, full: 9 } as const
-const budgets = { tiny: 0, quick: 8, full: Infinity } as const
+const budgets = { tiny: 0, quick: 3, full: Infinity } as const
 
 /** The one line of progress at the bottom of a terminal; elsewhere each case is a line. */
 const progress = {

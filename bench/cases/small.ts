@@ -63,7 +63,7 @@ export const small: BenchCase = {
       groups.push({
         name: `encrypt and decrypt, ${bytes(size)}`,
         unit: 'objects/s',
-        contestants: await facade(bench, service, size, bench.pick(20, 2000, 10_000)),
+        contestants: await facade(bench, service, size, bench.pick(20, 500, 10_000)),
       })
       const count = bench.pick(20, 500, 5000)
       let run = 0

@@ -76,10 +76,13 @@ export const startGateway = async (bench: Bench): Promise<Service> => {
     if (client.exitCode === null) await once(client, 'exit')
   })
   const send: Service['send'] = async work => {
-    const answer = Promise.race([once(client, 'message'), once(client, 'exit')])
+    const settled = new AbortController()
+    const heard = (event: string) => once(client, event, { signal: settled.signal })
+    const answer = Promise.race([heard('message'), heard('exit')])
     const { accessKeyId, secretAccessKey } = user
     client.send({ ...work, port, user: { accessKeyId, secretAccessKey, region } })
     const [done]: unknown[] = await answer
+    settled.abort()
     if (isDone(done)) return done
     throw new Error(`the client: ${JSON.stringify(done)}`)
   }
