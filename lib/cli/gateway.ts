@@ -8,7 +8,7 @@ import { SseError } from '../errors.ts'
 import { serviceDomain } from '../gateway/encryption.ts'
 import { type AccessLogEntry, createGateway, type GatewayHandler } from '../gateway/gateway.ts'
 import { LocalKms } from '../kms/local.ts'
-import { createSse } from '../object/node.ts'
+import { chooseEngine, createSse } from '../object/node.ts'
 import { createProfile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file.ts'
 import type { Config } from './config.ts'
@@ -92,7 +92,7 @@ const started = async (
 }
 
 /**
- * Starts the gateway. `InvalidConfig`, `KeyringLocked`, `StoreFailed`; `FileFailed` or the system's own error where the address or a certificate
+ * Starts the gateway. `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `StoreFailed`; `FileFailed` or the system's own error where the address or a certificate
  * cannot be used.
  */
 export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
@@ -102,6 +102,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
       message: `tenants: the domain id ${serviceDomain} is the service's own. Use another.`,
     })
   }
+  const engine = await chooseEngine()
   const kms = await LocalKms.open(join(data, 'keys'), { root: config.rootKey })
   const store = await openFileStore(join(data, 'objects')).catch((error: unknown) => {
     kms.close()
@@ -111,7 +112,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     kms.destroyExpired().catch((error: unknown) => process.emitWarning(`keys past their date: ${String(error)}`))
   const daily = setInterval(expire, 86_400_000).unref()
   await expire()
-  const sse = createSse({ kms, accept: [], bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 } })
+  const sse = createSse({ kms, accept: [], engine, bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 } })
   const handler = createGateway({
     store,
     kms,

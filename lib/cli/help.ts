@@ -43,6 +43,7 @@ export const overview = (commands: readonly CommandEntry[]): string =>
     `Environment:\n${table([
       ['SSE_KMS_ROOT_KEY', 'root key of key stores: hex or base64 of 32 bytes'],
       ['SSE_KMS_PASSPHRASE', 'or a passphrase that it is derived from'],
+      ['SSE_KMS_ENGINE', 'ffi: call OpenSSL through node:ffi (Node 26.1 or later)'],
     ])}`,
     'See sse-kms help COMMAND for options and examples.\n',
   ].join('\n')

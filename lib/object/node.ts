@@ -46,11 +46,11 @@ export interface NodeSseOptions extends Omit<SseOptions, 'engine'> {
   readonly engine?: Engine | 'ffi' | undefined
 }
 
-/** The engine that was asked for by name: no other one takes its place. */
-const byName = async (name: string): Promise<Engine> => {
-  if (name !== 'ffi')
-    throw new SseError('EngineUnavailable', { message: `SSE_KMS_ENGINE is ${name}: set it to ffi, or leave it out.` })
-  return pickEngine([ffiEngine()])
+/** The engine that is named, or that `SSE_KMS_ENGINE` names, which no other one replaces; else the first that passes its self-test. */
+export const chooseEngine = async (named: string | undefined = process.env['SSE_KMS_ENGINE']): Promise<Engine> => {
+  if (named === undefined || named === '') return pickEngine([nodeEngine, webCryptoEngine, nobleEngine])
+  if (named === 'ffi') return pickEngine([ffiEngine()])
+  throw new SseError('EngineUnavailable', { message: `SSE_KMS_ENGINE is ${named}: set it to ffi, or leave it out.` })
 }
 
 /**
@@ -59,8 +59,5 @@ const byName = async (name: string): Promise<Engine> => {
  *
  * {@includeCode ../../test/examples/pipeline.test.ts#create}
  */
-export const createSse = ({ engine, ...options }: NodeSseOptions): Sse => {
-  const named = engine ?? (process.env['SSE_KMS_ENGINE'] || undefined)
-  if (typeof named === 'string') return sseOver(options, () => byName(named), skin)
-  return sseOver({ ...options, engine: named }, () => pickEngine([nodeEngine, webCryptoEngine, nobleEngine]), skin)
-}
+export const createSse = ({ engine, ...options }: NodeSseOptions): Sse =>
+  sseOver(options, async () => (typeof engine === 'object' ? engine : chooseEngine(engine)), skin)

@@ -213,13 +213,16 @@ const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
   typeof envelope === 'string' ? fromText(envelope) : envelope
 
 /** The façade over an engine that is chosen once, at the first call. */
-export const sseOver = <F>(options: SseOptions, pick: () => Promise<Engine>, skin: Skin<F>): SseOf<F> => {
+export const sseOver = <F>(
+  options: Omit<SseOptions, 'engine'>,
+  pick: () => Promise<Engine>,
+  skin: Skin<F>,
+): SseOf<F> => {
   const { kms } = options
   const bucketKeys = new BucketKeys(kms, options.bucketKeys)
   const suite = suiteOf(options.suite ?? 1)
   let picked: Promise<Engine> | undefined
-  const engineOf = (): Promise<Engine> =>
-    (picked ??= options.engine === undefined ? pick() : Promise.resolve(options.engine))
+  const engineOf = (): Promise<Engine> => (picked ??= pick())
 
   /** The provider and accepted keys of a call; `release` wipes the copy of a customer's key. */
   const unlockOf = async (

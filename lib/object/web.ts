@@ -28,5 +28,5 @@ const skin = <T extends Driven>(result: T): T & WebSkins => ({
  *
  * {@includeCode ../../test/examples/reference.test.ts#web-entry}
  */
-export const createSse = (options: SseOptions): WebSse =>
-  sseOver(options, () => pickEngine([webCryptoEngine, nobleEngine]), skin)
+export const createSse = ({ engine, ...options }: SseOptions): WebSse =>
+  sseOver(options, async () => engine ?? pickEngine([webCryptoEngine, nobleEngine]), skin)

@@ -164,6 +164,11 @@ t.test('what keeps it from starting, and that it leaves nothing open then', asyn
     message: /^tenants: the domain id sse-s3 is the service's own\./,
   })
   t.notOk(readdirSync(data).includes('third'), 'nothing was made')
+  process.env['SSE_KMS_ENGINE'] = 'fastest'
+  await t.rejects(startGateway(configOf(join(data, 'third'))), { code: 'EngineUnavailable' }).finally(() => {
+    delete process.env['SSE_KMS_ENGINE']
+  })
+  t.notOk(readdirSync(data).includes('third'), 'nor with an engine that there is not')
 
   const other = { rootKey: { key: new Uint8Array(32).fill(8) } }
   await t.rejects(startGateway(configOf(second, other)), { code: 'KeyringLocked' })
