@@ -30,7 +30,7 @@ export interface TenantKms extends KmsProvider {
 export interface AccessLogEntry {
   /** When it came, ISO 8601. */
   readonly time: string
-  /** What the answer says in `x-amz-request-id`. */
+  /** What the answer says in `x-amz-request-id`, or `x-obs-request-id` to OBS clients. */
   readonly requestId: string
   /** The client's address. */
   readonly remote: string
@@ -79,6 +79,24 @@ export type GatewayHandler = (req: IncomingMessage, res: ServerResponse) => void
 
 const hostId = 'sse-kms-streams'
 
+type Family = 'amz' | 'obs'
+
+/**
+ * Names the answer in these families' headers, and no other: s3cmd, which sends what it was answered back with a change of metadata, signs
+ * none of the family that it does not know.
+ */
+const identify = (res: ServerResponse, requestId: string, families: readonly Family[]): void => {
+  for (const family of ['amz', 'obs'] as const) {
+    for (const [name, value] of [
+      [`x-${family}-request-id`, requestId],
+      [`x-${family}-id-2`, hostId],
+    ] as const) {
+      if (families.includes(family)) res.setHeader(name, value)
+      else res.removeHeader(name)
+    }
+  }
+}
+
 /**
  * Makes the handler of an S3-compatible gateway.
  *
@@ -97,15 +115,13 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     const last: { context?: Context } = {}
     const onOpen = (context: Context) => {
       last.context = context
+      identify(res, requestId, [context.dialect === 'obs' ? 'obs' : 'amz'])
     }
     let error: SseError | undefined
     res.on('error', () => undefined)
     req.on('error', () => undefined)
     try {
-      for (const family of ['amz', 'obs']) {
-        res.setHeader(`x-${family}-request-id`, requestId)
-        res.setHeader(`x-${family}-id-2`, hostId)
-      }
+      identify(res, requestId, ['amz', 'obs']) // until it is known who asks
       const context = openContext(options, { req, res, clock, users, policyOf, onOpen })
       const action = actions.get(context.action)
       if (action === undefined) throw context.notBuilt()

@@ -550,6 +550,21 @@ t.test('a client may say whose bucket it expects', async t => {
   t.equal((await signedFetch(admin, 'GET', '/bucket', expect('domain2'))).code, 'AccessDenied')
 })
 
+t.test('every answer names itself, in the headers of its client alone', async t => {
+  const { signedFetch } = await withBucket(t)
+  const ids = ({ headers }: { readonly headers: object }) =>
+    Object.keys(headers).filter(name => /^x-\w+-(?:request-id|id-2)$/.test(name))
+  const s3Ids = ['x-amz-request-id', 'x-amz-id-2']
+  t.strictSame(ids(await signedFetch(admin, 'GET', '/bucket')), s3Ids)
+  t.strictSame(ids(await signedFetch(admin, 'GET', '/bucket/none')), s3Ids)
+  // s3cmd sends back what a HEAD answered; headers of the other family would make another client of it.
+  const obs = await signedFetch(admin, 'GET', '/bucket', { headers: { 'x-obs-storage-class': 'STANDARD' } })
+  t.strictSame(ids(obs), ['x-obs-request-id', 'x-obs-id-2'])
+  const unknown = await signedFetch({ ...admin, accessKeyId: 'nobody' }, 'GET', '/bucket')
+  t.equal(unknown.code, 'InvalidAccessKeyId')
+  t.strictSame(ids(unknown).sort(), [...s3Ids, ...ids(obs)].sort(), 'both, where it is not known who asks')
+})
+
 t.test('what is not built is refused by its name', async t => {
   const { signedFetch } = await withBucket(t)
   const reply = await signedFetch(admin, 'PUT', '/bucket?lifecycle', { body: '<LifecycleConfiguration/>' })
