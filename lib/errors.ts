@@ -142,6 +142,16 @@ const table = {
     'InvalidBucketName',
     'The bucket name is not valid. Use 3 to 63 of a-z, 0-9, dot and hyphen.',
   ],
+  InvalidLocationConstraint: [
+    400,
+    'InvalidLocationConstraint',
+    'The location constraint is not valid. Name the region that is served here, or leave it out.',
+  ],
+  InvalidStorageClass: [
+    400,
+    'InvalidStorageClass',
+    'The storage class is not valid. Use STANDARD, or leave the header out.',
+  ],
   InvalidURI: [400, 'InvalidURI', 'The request URI cannot be parsed. Percent-encode the key as UTF-8.'],
   KeyTooLongError: [400, 'KeyTooLongError', 'The key is too long. Use at most 1,024 bytes of UTF-8.'],
   InvalidDigest: [400, 'InvalidDigest', 'The Content-MD5 or checksum given is not valid. Send it base64-encoded.'],

@@ -99,7 +99,7 @@ t.test('buckets are made, found, listed in pages and deleted', async t => {
     `<CreateBucketConfiguration><${name}>${value}</${name}></CreateBucketConfiguration>`
   t.equal(
     (await signedFetch(admin, 'PUT', '/there', { body: body('LocationConstraint', 'mars') })).code,
-    'InvalidArgument',
+    'InvalidLocationConstraint',
   )
   t.equal((await signedFetch(admin, 'PUT', '/there', { body: body('LocationConstraint', region) })).status, 200)
   t.equal((await signedFetch(admin, 'PUT', '/obs', { body: body('Location', region) })).status, 200)
@@ -548,6 +548,16 @@ t.test('a client may say whose bucket it expects', async t => {
   const expect = (owner: string) => ({ headers: { 'x-amz-expected-bucket-owner': owner } })
   t.equal((await signedFetch(admin, 'GET', '/bucket', expect('domain1'))).status, 200)
   t.equal((await signedFetch(admin, 'GET', '/bucket', expect('domain2'))).code, 'AccessDenied')
+})
+
+t.test('a storage class is one of those of S3 or OBS; there is one', async t => {
+  const { signedFetch } = await withBucket(t)
+  const put = (headers: Readonly<Record<string, string>>) => signedFetch(admin, 'PUT', '/bucket/k', { headers })
+  t.equal((await put({ 'x-amz-storage-class': 'GOLD' })).code, 'InvalidStorageClass')
+  t.match((await put({ 'x-obs-storage-class': 'standard' })).text, /<StorageClassRequested>standard</)
+  for (const name of ['x-amz-storage-class', 'x-obs-storage-class'])
+    t.equal((await put({ [name]: 'COLD' })).status, 200)
+  t.match((await signedFetch(admin, 'GET', '/bucket')).text, /<StorageClass>STANDARD</)
 })
 
 t.test('every answer names itself, in the headers of its client alone', async t => {

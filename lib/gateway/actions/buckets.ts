@@ -50,9 +50,9 @@ export const createBucket = async (ctx: Context): Promise<void> => {
   const wanted = body === '' ? undefined : constraint(body)
   // SDKs name us-east-1 by leaving the constraint out; one that is named must be this region.
   if (wanted !== undefined && wanted !== '' && wanted !== profile.region) {
-    throw new SseError('InvalidArgument', {
+    throw new SseError('InvalidLocationConstraint', {
       message: `Buckets are made in region ${profile.region} here. Name it, or leave the constraint out.`,
-      details: { ArgumentName: 'LocationConstraint', ArgumentValue: wanted },
+      details: { LocationConstraint: wanted },
     })
   }
   await store.createBucket(bucket, { owner: caller.domainId, region: profile.region, created: ctx.now() })

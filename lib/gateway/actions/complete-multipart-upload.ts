@@ -11,6 +11,7 @@ import { answerEmpty, answerXml } from '../answer.ts'
 import { readBody } from '../body.ts'
 import type { Context } from '../context.ts'
 import { encryptionHeaders } from '../encryption.ts'
+import { locationOf } from '../location.ts'
 import { notePartSizes } from '../parts.ts'
 import { hasMd5Etag } from '../receive.ts'
 import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
@@ -127,7 +128,7 @@ export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
       ctx.res,
       'CompleteMultipartUploadResult',
       {
-        Location: `/${bucket.name}/${encodeURIComponent(key)}`,
+        Location: locationOf(ctx, key),
         Bucket: bucket.name,
         Key: key,
         ETag: `"${record.etag}"`,

@@ -55,7 +55,7 @@ export const listParts = async (ctx: Context): Promise<void> => {
     Owner: { ID: owner.domainId },
     StorageClass: 'STANDARD',
     PartNumberMarker: marker,
-    NextPartNumberMarker: truncated ? page.at(-1)?.number : undefined,
+    NextPartNumberMarker: page.at(-1)?.number ?? marker,
     MaxParts: limit,
     IsTruncated: truncated,
     Part: page.map(row => ({

@@ -11,6 +11,7 @@ import { askForBody } from '../body.ts'
 import type { Context } from '../context.ts'
 import { type FormFields, readForm, type UploadForm } from '../form.ts'
 import { asHeader, type RequestHeaders } from '../headers.ts'
+import { locationOf } from '../location.ts'
 import { objectHeaders } from '../metadata.ts'
 import { checkPostPolicy, type LengthRange, parsePostPolicy } from '../post-policy.ts'
 import { openBody } from '../request-body.ts'
@@ -76,13 +77,11 @@ const redirection = (fields: FormFields, stored: Readonly<Record<string, string>
 }
 
 const answer = (ctx: Context, fields: FormFields, key: string, etag: string, headers: AnswerHeaders): void => {
-  const { req, res } = ctx
+  const { res } = ctx
   const bucket = ctx.bucketName()
   const next = redirection(fields, { bucket, key, etag })
   if (next !== undefined) return answerEmpty(res, 303, { ...headers, location: next })
-  const host = `${ctx.tls ? 'https' : 'http'}://${req.headers.host ?? 'localhost'}`
-  const path = ctx.target.style === 'path' ? `/${bucket}` : ''
-  const location = `${host}${path}/${encodeURIComponent(key)}`
+  const location = locationOf(ctx, key)
   const status = fields.get('success_action_status')
   if (status !== '201') return answerEmpty(res, status === '200' ? 200 : 204, { ...headers, location })
   const content = { Location: location, Bucket: bucket, Key: key, ETag: etag }
