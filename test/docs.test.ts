@@ -17,6 +17,7 @@ import * as index from '../lib/index.ts'
 import * as store from '../lib/store.ts'
 import * as testing from '../lib/testing.ts'
 import * as web from '../lib/web.ts'
+import { obsOperations, s3Operations } from './support/operations.ts'
 import { main } from './support/server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -128,6 +129,19 @@ const actionsTable = (): string =>
     }),
   )
 
+const operations = [...(await s3Operations()), ...obsOperations()]
+
+/** What is refused by the name of its sub-resource; the test of the routing says that nothing else is missing. */
+const refusedTable = (): string => {
+  const subs = [...new Set(operations.flatMap(({ sub }) => sub ?? []))].sort((a, b) => a.localeCompare(b, 'en'))
+  const named = (sub: string, of: string): string =>
+    operations.flatMap(each => (each.sub === sub && each.of === of ? [each.operation] : [])).join(', ')
+  return table(
+    ['sub-resource', 'operations of S3', 'operations of OBS'],
+    subs.map(sub => [`\`?${sub}\``, named(sub, 'S3') || '–', named(sub, 'OBS') || '–']),
+  )
+}
+
 /** Adds the packages that a file of lib and what it imports need. */
 const collect = (file: string, packages: Set<string>, seen: Set<string>): void => {
   if (seen.has(file)) return
@@ -172,6 +186,7 @@ const tables: ReadonlyMap<string, () => string> = new Map([
   ['config', configTable],
   ['exit', exitTable],
   ['actions', actionsTable],
+  ['refused', refusedTable],
   ['peers', peersTable],
   ['bench', benchTable],
 ])

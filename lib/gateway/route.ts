@@ -62,11 +62,29 @@ const objectSubs: readonly Sub[] = [
 
 /** Sub-resources of S3 and OBS that are not built: refused by name rather than taken for something else. */
 const notBuilt = new Set([
-  ...['accelerate', 'analytics', 'cors', 'customdomain', 'intelligent-tiering', 'inventory', 'legal-hold', 'lifecycle'],
-  ...['logging', 'metrics', 'mirrorBackToSource', 'notification', 'object-lock', 'ownershipControls', 'policyStatus'],
-  ...['publicAccessBlock', 'quota', 'replication', 'requestPayment', 'restore', 'retention', 'select', 'storageClass'],
-  ...['storageinfo', 'storagePolicy', 'torrent', 'truncate', 'append', 'modify', 'rename', 'website'],
-  ...['x-image-process', 'directcoldaccess', 'deletebucket', 'encryptionkey'],
+  ...['abac', 'accelerate', 'analytics', 'annotation', 'append', 'bucketStatus', 'cors', 'customdomain'],
+  ...[
+    'deletebucket',
+    'directcoldaccess',
+    'encryptionkey',
+    'intelligent-tiering',
+    'inventory',
+    'legal-hold',
+    'lifecycle',
+  ],
+  ...['logging', 'metadata', 'metadataAnnotationTable', 'metadataConfiguration', 'metadataInventoryTable'],
+  ...[
+    'metadataJournalTable',
+    'metadataTable',
+    'metrics',
+    'mirrorBackToSource',
+    'modify',
+    'notification',
+    'object-lock',
+  ],
+  ...['obscompresspolicy', 'ownershipControls', 'policyStatus', 'publicAccessBlock', 'quota', 'rename', 'renameObject'],
+  ...['replication', 'requestPayment', 'restore', 'retention', 'select', 'session', 'storageClass', 'storageinfo'],
+  ...['storagePolicy', 'torrent', 'truncate', 'website', 'x-image-process'],
 ])
 
 const plain = {
@@ -81,10 +99,32 @@ const lookUp = (actions: Readonly<Record<string, string>>, method: string): stri
   return action
 }
 
+const namesOf = (subs: readonly Sub[]): readonly string[] => subs.map(([name]) => name)
+/** Sub-resources that a bucket has and an object has not, and the other way round. */
+const notOfObjects = new Set(namesOf(bucketSubs).filter(name => !namesOf(objectSubs).includes(name)))
+const notOfBuckets = new Set(namesOf(objectSubs).filter(name => !namesOf(bucketSubs).includes(name)))
+const known = new Set([...bucketSubs, ...objectSubs].map(([name]) => name))
+
+/**
+ * Refuses what a request must not be taken for the plain operation with: a PUT of a sub-resource that nobody here knows would replace the object.
+ * A parameter without a value is a sub-resource; reads may have others that are empty.
+ */
+const assertSubResources = ({ method, bucket, key, query }: RouteInput): void => {
+  const foreign = key === undefined ? notOfBuckets : notOfObjects
+  const writes = method !== 'GET' && method !== 'HEAD'
+  for (const [name, value] of query) {
+    const unknown = writes && value === '' && !known.has(name) && !/^x-(?:amz|obs)-/i.test(name)
+    if (!notBuilt.has(name) && !(bucket !== undefined && foreign.has(name)) && !unknown) continue
+    const message = `The sub-resource ${name} is not implemented here. Leave it out.`
+    throw new SseError('NotImplemented', { message })
+  }
+}
+
 const copies: Readonly<Record<string, string>> = { PutObject: 'CopyObject', UploadPart: 'UploadPartCopy' }
 
 /** The action of a request; `NotImplemented` for a sub-resource that is not built, `MethodNotAllowed` for another method. */
-export const route = ({ method, bucket, key, query, copySource }: RouteInput): string => {
+export const route = (input: RouteInput): string => {
+  const { method, bucket, key, query, copySource } = input
   const versionId = query.get('versionId') ?? 'null'
   if (versionId !== 'null') {
     throw new SseError('InvalidArgument', {
@@ -92,13 +132,7 @@ export const route = ({ method, bucket, key, query, copySource }: RouteInput): s
       details: { ArgumentName: 'versionId', ArgumentValue: versionId },
     })
   }
-  for (const name of query.keys()) {
-    if (notBuilt.has(name)) {
-      throw new SseError('NotImplemented', {
-        message: `The sub-resource ${name} is not implemented here. Leave it out.`,
-      })
-    }
-  }
+  assertSubResources(input)
   if (bucket === undefined) return lookUp(plain.service, method)
   if (key === undefined) {
     for (const [parameter, actions] of bucketSubs) if (query.has(parameter)) return lookUp(actions, method)
