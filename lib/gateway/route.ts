@@ -103,7 +103,7 @@ const namesOf = (subs: readonly Sub[]): readonly string[] => subs.map(([name]) =
 /** Sub-resources that a bucket has and an object has not, and the other way round. */
 const notOfObjects = new Set(namesOf(bucketSubs).filter(name => !namesOf(objectSubs).includes(name)))
 const notOfBuckets = new Set(namesOf(objectSubs).filter(name => !namesOf(bucketSubs).includes(name)))
-const known = new Set([...bucketSubs, ...objectSubs].map(([name]) => name))
+const known = new Set([...namesOf(bucketSubs), ...namesOf(objectSubs), 'partNumber'])
 
 /**
  * Refuses what a request must not be taken for the plain operation with: a PUT of a sub-resource that nobody here knows would replace the object.

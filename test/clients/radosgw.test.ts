@@ -83,14 +83,9 @@ const reasons: ReadonlyMap<string, readonly string[]> = new Map([
   ],
   [
     'the key is answered by its ARN; the ETag is no MD5; a context is answered where the client sent one',
-    [
-      'policy: put with aws:kms',
-      'SSE-KMS: put',
-      'SSE-KMS: put with a bucket key',
-      'SSE-KMS: put with a context',
-      'SSE-KMS: multipart: initiate',
-    ],
+    ['policy: put with aws:kms', 'SSE-KMS: put', 'SSE-KMS: put with a context', 'SSE-KMS: multipart: initiate'],
   ],
+  ['bucket keys are built, and answered', ['SSE-KMS: put with a bucket key']],
   [
     'the key is answered by its ARN; the ETag is no MD5',
     [
