@@ -95,6 +95,8 @@ t.test('parts in any order, one sent twice; the one that Complete names counts',
       t.match(page, { IsTruncated: true, NextPartNumberMarker: '1', Parts: [first] })
       const next = await s3.send(new ListPartsCommand({ ...upload, PartNumberMarker: '1', ...kind.repeat }))
       t.match(next, { IsTruncated: false, NextPartNumberMarker: '3', Parts: [third] })
+      const behind = await s3.send(new ListPartsCommand({ ...upload, PartNumberMarker: '3', ...kind.repeat }))
+      t.match(behind, { IsTruncated: false, NextPartNumberMarker: '3', Parts: undefined })
 
       const complete = (Parts: readonly object[]) =>
         s3.send(
