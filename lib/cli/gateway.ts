@@ -96,7 +96,8 @@ const started = async (
  * cannot be used.
  */
 export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
-  const { data, region, profile, customerKeys, baseEncryption, lenientParts, tenants, hosts, log } = config
+  const { data, region, profile, customerKeys, baseEncryption, defaultChecksum, lenientParts, tenants, hosts, log } =
+    config
   if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
     throw new SseError('InvalidConfig', {
       message: `tenants: the domain id ${serviceDomain} is the service's own. Use another.`,
@@ -119,6 +120,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     sse,
     profile: createProfile(profile, {
       region,
+      defaultChecksum,
       lenientParts,
       ...(customerKeys === undefined ? {} : { customerKeys }),
       ...(baseEncryption === undefined ? {} : { baseEncryption }),

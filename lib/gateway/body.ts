@@ -4,8 +4,8 @@ import { pipeline } from 'node:stream/promises'
 import { fromUtf8 } from '../bytes.ts'
 import { type ErrorCode, SseError } from '../errors.ts'
 import type { Context } from './context.ts'
-import { type DigestAlgorithm } from './digest.ts'
-import { openBody, type RequestBody } from './request-body.ts'
+import type { RequestHeaders } from './headers.ts'
+import { openBody, type RequestBody, type RequestBodyOptions } from './request-body.ts'
 
 /** A body that is about to be received. */
 export interface IncomingBody extends RequestBody {
@@ -21,10 +21,9 @@ export const askForBody = (ctx: Context): Readable => {
 
 /**
  * The body of a write. `MissingContentLength` where its length is not known, unless the profile takes a body that ends where HTTP's own chunks do.
- * `digests` are computed in any case.
  */
-export const incomingBody = (ctx: Context, digests: readonly DigestAlgorithm[] = []): IncomingBody => {
-  const body = openBody(ctx.authentication.body, ctx.headers, { always: digests })
+export const incomingBody = (ctx: Context, options: RequestBodyOptions): IncomingBody => {
+  const body = openBody(ctx.authentication.body, ctx.headers, options)
   const chunks = /^chunked$/i.test(ctx.req.headers['transfer-encoding'] ?? '')
   if (body.length === undefined && !(chunks && ctx.options.profile.unknownLength)) {
     throw new SseError('MissingContentLength')
@@ -32,9 +31,21 @@ export const incomingBody = (ctx: Context, digests: readonly DigestAlgorithm[] =
   return { ...body, start: () => askForBody(ctx) }
 }
 
-/** A small body as text, checked like any other; `EntityTooLarge` above `limit` bytes, `malformed` where it is not UTF-8. */
-export const readBody = async (ctx: Context, limit: number, malformed: ErrorCode = 'MalformedXML'): Promise<string> => {
-  const body = openBody(ctx.authentication.body, ctx.headers)
+/** How a small body is read. */
+export interface ReadBodyOptions {
+  /** What is answered where it is not UTF-8; `MalformedXML` by default. */
+  readonly malformed?: ErrorCode
+  /** The headers that speak of it; the request's by default. */
+  readonly headers?: RequestHeaders
+}
+
+/** A small body as text, checked like any other; `EntityTooLarge` above `limit` bytes. */
+export const readBody = async (
+  ctx: Context,
+  limit: number,
+  { malformed = 'MalformedXML', headers = ctx.headers }: ReadBodyOptions = {},
+): Promise<string> => {
+  const body = openBody(ctx.authentication.body, headers)
   if ((body.length ?? 0) > limit) throw new SseError('EntityTooLarge')
   const chunks: Uint8Array[] = []
   let size = 0

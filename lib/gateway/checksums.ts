@@ -6,6 +6,7 @@ import { Transform } from 'node:stream'
 import { base64, equal, fromBase64, hex } from '../bytes.ts'
 import { valueIds } from '../envelope/sealed-values.ts'
 import { SseError } from '../errors.ts'
+import type { HeaderGetter } from '../sse/names.ts'
 import { createDigest, type Digest, type DigestAlgorithm } from './digest.ts'
 import type { RequestHeaders } from './headers.ts'
 
@@ -17,6 +18,8 @@ export const checksumAlgorithms = ['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha2
 
 const prefix = 'x-amz-checksum-'
 
+const invalid = (message: string): SseError => new SseError('InvalidRequest', { message })
+
 /** The header of a checksum, which is also the name of its trailer. */
 export const checksumHeader = (algorithm: ChecksumAlgorithm): string => `${prefix}${algorithm}`
 
@@ -24,14 +27,21 @@ export const checksumHeader = (algorithm: ChecksumAlgorithm): string => `${prefi
 export const parseChecksumAlgorithm = (name: string): ChecksumAlgorithm | undefined =>
   checksumAlgorithms.find(each => each === name.toLowerCase())
 
+/** The algorithm that Initiate or a copy asks for; `undefined` without `x-amz-checksum-algorithm`. `InvalidRequest` for an unknown one. */
+export const requestedAlgorithm = (header: HeaderGetter): ChecksumAlgorithm | undefined => {
+  const name = header('x-amz-checksum-algorithm')
+  const algorithm = name === undefined ? undefined : parseChecksumAlgorithm(name)
+  if (name === undefined || algorithm !== undefined) return algorithm
+  const known = checksumAlgorithms.map(each => each.toUpperCase()).join(', ')
+  throw invalid(`Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${known}]`)
+}
+
 /** What a request says of its body. */
 export interface DeclaredChecksums {
   /** The one checksum; its value comes in the trailer where it is `undefined`. */
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly value: Uint8Array | undefined } | undefined
   readonly contentMd5?: Uint8Array | undefined
 }
-
-const invalid = (message: string): SseError => new SseError('InvalidRequest', { message })
 
 const valueOf = (algorithm: DigestAlgorithm, text: string): Uint8Array | undefined => {
   const bytes = fromBase64(text)

@@ -11,6 +11,8 @@ import { assertSourceConditions } from './conditions.ts'
 import type { Context, OwnedBucket } from './context.ts'
 import { createDigest, type DigestAlgorithm } from './digest.ts'
 import { decideRead, type ReadEncryption } from './encryption.ts'
+import type { RequestBodyOptions } from './request-body.ts'
+import { checksumsOf, notedChecksums, type StoredChecksum } from './stored-checksums.ts'
 
 const header = (ctx: Context, name: string): string | undefined =>
   ctx.header(`x-amz-${name}`) ?? ctx.header(`x-obs-${name}`)
@@ -84,41 +86,51 @@ export const sourceRange = (ctx: Context, size: number): ByteRange | undefined =
   return { start, end }
 }
 
-/** The plaintext of a source, or of a range of it, and how long it is; every check before its first byte. */
+/** A source's plaintext, or a range of it. */
+interface SourcePlaintext {
+  readonly length: number
+  readonly checksums: readonly StoredChecksum[]
+  start(): Readable
+}
+
+/** Opens the plaintext of a source: every check before its first byte. */
 const plaintext = async (
   ctx: Context,
   { record, read, body }: CopySource,
   range: ByteRange | undefined,
-): Promise<{ readonly length: number; readonly start: () => Readable }> => {
+): Promise<SourcePlaintext> => {
   if (record.kind === 'plain') {
     if (body.size !== record.size) throw new SseError('StoreFailed')
     const { start, end } = range ?? { start: 0, end: record.size - 1 }
     const length = end - start + 1
-    return { length, start: () => body.read(length === 0 ? {} : { start, end }) }
+    return { length, checksums: notedChecksums(record), start: () => body.read(length === 0 ? {} : { start, end }) }
   }
   if (record.envelope === undefined) throw new SseError('NotAuthentic')
   const opened = await ctx.options.sse.decrypt(record.envelope, {
     ...read.options,
     held: body.size,
     etag: record.kind === 'sse-s3' ? undefined : record.etag,
+    values: record.values,
     range: range === undefined ? undefined : resolveRange(range, record.size),
   })
   const start = () => {
     pipeline(body.read(opened.stored), opened.stream).catch(() => undefined) // reported by the stream itself
     return opened.stream
   }
-  return { length: opened.length, start }
+  return { length: opened.length, checksums: checksumsOf(opened.values), start }
 }
 
-/** The source as a body that is received like any other, with the digests that its target needs. */
+/** The source as a body that is received like any other. `digestsOf` says which digests its target needs, from the checksums that it has itself. */
 export const sourceBody = async (
   ctx: Context,
   source: CopySource,
-  digests: readonly DigestAlgorithm[],
+  digestsOf: (checksums: readonly StoredChecksum[]) => RequestBodyOptions,
   range?: ByteRange,
 ): Promise<IncomingBody> => {
-  const { length, start } = await plaintext(ctx, source, range)
-  const running = digests.map(name => [name, createDigest(name)] as const)
+  const { length, checksums, start } = await plaintext(ctx, source, range)
+  const { always = [], otherwise } = digestsOf(checksums)
+  const names = new Set(otherwise === undefined ? always : [...always, otherwise])
+  const running = Array.from(names, name => [name, createDigest(name)] as const)
   const done = new Map<DigestAlgorithm, Uint8Array>()
   const finish = async (): Promise<void> => {
     for (const [name, digest] of running) done.set(name, await digest.finish())
@@ -132,5 +144,5 @@ export const sourceBody = async (
       finish().then(() => callback(), callback)
     },
   })
-  return { length, start, stages: [stage], checksum: undefined, digests: () => done }
+  return { length, start, stages: [stage], checksum: otherwise, digests: () => done }
 }

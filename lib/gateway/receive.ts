@@ -8,8 +8,10 @@ import { valueIds, type Values } from '../envelope/sealed-values.ts'
 import type { BodyWriter } from '../store/store.ts'
 import type { IncomingBody } from './body.ts'
 import type { Context } from './context.ts'
-import type { DigestAlgorithm } from './digest.ts'
+import type { ChecksumAlgorithm } from './checksums.ts'
 import type { WriteEncryption } from './encryption.ts'
+import type { RequestBodyOptions } from './request-body.ts'
+import { noteChecksums, receivedChecksums, type StoredChecksum } from './stored-checksums.ts'
 
 /** A body in the store, belonging to nothing yet. */
 export interface ReceivedBody {
@@ -20,20 +22,35 @@ export interface ReceivedBody {
   readonly etag: string
   readonly envelope: Uint8Array | undefined
   readonly values: Uint8Array | undefined
+  /** What is answered of its checksum. */
+  readonly checksums: readonly StoredChecksum[]
+  /** What is noted of it. */
+  readonly notes: Readonly<Record<string, string>>
 }
 
 /** Whether clients expect the ETag of such an object to be the MD5 of its plaintext (semantics, section 4). */
 export const hasMd5Etag = (kind: WriteEncryption['kind']): boolean => kind === 'plain' || kind === 'sse-s3'
 
-/** Digests that a body of this kind needs in any case. */
-export const digestsFor = (kind: WriteEncryption['kind']): readonly DigestAlgorithm[] =>
-  hasMd5Etag(kind) ? ['md5'] : []
+/** The checksum that a body gets where its client sends none. */
+export const defaultChecksum = ({ options }: Context): ChecksumAlgorithm | undefined =>
+  options.profile.defaultChecksum === 'none' ? undefined : options.profile.defaultChecksum
 
-/** What is sealed beside a body: the checksum that the client sent, and the MD5 where it is the ETag. */
-export const valuesOf = (incoming: IncomingBody, kind: WriteEncryption['kind']): Values => {
+/** Digests that the body of an object of this kind needs: for its ETag, and `otherwise` for its checksum. */
+export const digestsFor = (
+  kind: WriteEncryption['kind'],
+  otherwise: ChecksumAlgorithm | undefined,
+): RequestBodyOptions => ({ always: hasMd5Etag(kind) ? ['md5'] : [], otherwise })
+
+/** What is sealed beside a body: its checksum, the one of its upload, and the MD5 where it is the ETag. */
+export const valuesOf = (
+  incoming: IncomingBody,
+  kind: WriteEncryption['kind'],
+  ofUpload?: ChecksumAlgorithm,
+): Values => {
   const values = new Map<number, Uint8Array>()
   for (const [name, digest] of incoming.digests()) {
-    if (name === incoming.checksum || (name === 'md5' && hasMd5Etag(kind))) values.set(valueIds[name].id, digest)
+    if (name === incoming.checksum || name === ofUpload || (name === 'md5' && hasMd5Etag(kind)))
+      values.set(valueIds[name].id, digest)
   }
   return values
 }
@@ -50,7 +67,9 @@ export const receiveObject = async (
   if (encryption.kind === 'plain') {
     const body = await store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
-    return { body, size: body.size, etag: md5(), envelope: undefined, values: undefined }
+    const checksums = receivedChecksums(incoming)
+    const sealed = { envelope: undefined, values: undefined }
+    return { body, size: body.size, etag: md5(), ...sealed, checksums, notes: noteChecksums(checksums) }
   }
   try {
     const values = () => valuesOf(incoming, kind)
@@ -59,7 +78,9 @@ export const receiveObject = async (
     await fill(body, incoming, put.stream)
     const sealed = put.result()
     const etag = hasMd5Etag(kind) ? md5() : sealed.etag
-    return { body, size: sealed.plaintextLength, etag, envelope: sealed.envelope, values: sealed.values }
+    const { envelope, plaintextLength: size } = sealed
+    const checksums = receivedChecksums(incoming)
+    return { body, size, etag, envelope, values: sealed.values, checksums, notes: {} }
   } finally {
     wipe(encryption.options.customerKey)
   }

@@ -14,6 +14,8 @@ import type { RequestHeaders } from './headers.ts'
 export interface RequestBodyOptions {
   /** Digests to compute in any case, such as `md5` for an ETag. */
   readonly always?: readonly DigestAlgorithm[] | undefined
+  /** The checksum to compute and keep where the client sends none. */
+  readonly otherwise?: ChecksumAlgorithm | undefined
 }
 
 /** A body that is about to be read. */
@@ -22,7 +24,7 @@ export interface RequestBody {
   readonly stages: readonly Transform[]
   /** Bytes of the decoded body; `undefined` where no header tells. Chunked bodies are held to it here, others by HTTP. */
   readonly length: number | undefined
-  /** The checksum that the client sent or will send, to be kept once the body has ended. */
+  /** The checksum that the client sent or will send, else the one to compute: to be kept once the body has ended. */
   readonly checksum: ChecksumAlgorithm | undefined
   /** Everything that was computed, raw; empty before the end of the body. */
   digests(): ReadonlyMap<DigestAlgorithm, Uint8Array>
@@ -62,7 +64,7 @@ const decoderOf = (
 export const openBody = (
   body: BodyAuthentication,
   headers: RequestHeaders,
-  { always }: RequestBodyOptions = {},
+  { always = [], otherwise }: RequestBodyOptions = {},
 ): RequestBody => {
   const chunked = body.kind === 'chunked-signed' || body.kind === 'chunked-unsigned-trailer'
   const header = chunked ? decodedLength : 'content-length'
@@ -73,7 +75,9 @@ export const openBody = (
     checksum !== undefined && checksum.value === undefined ? checksumHeader(checksum.algorithm) : undefined
   const decoder = decoderOf(body, length, trailer)
   const sha256 = body.kind === 'signed-hash' ? body.sha256 : undefined
-  const verifier = verifyChecksums({ declared, sha256, trailer: decoder?.trailer, always })
+  const kept = checksum?.algorithm ?? otherwise
+  const computed = kept === undefined ? always : [...always, kept]
+  const verifier = verifyChecksums({ declared, sha256, trailer: decoder?.trailer, always: computed })
   const stages = decoder === undefined ? [verifier.transform] : [decoder.transform, verifier.transform]
-  return { stages, length, checksum: checksum?.algorithm, digests: verifier.digests }
+  return { stages, length, checksum: kept, digests: verifier.digests }
 }

@@ -7,10 +7,11 @@ import type { AnswerHeaders } from './answer.ts'
 import { requestedAttributes } from './attributes.ts'
 import type { IncomingBody } from './body.ts'
 import type { Context, OwnedBucket } from './context.ts'
-import type { DigestAlgorithm } from './digest.ts'
 import { decideWrite, encryptionHeaders, noteEncryption } from './encryption.ts'
 import { objectHeaders } from './metadata.ts'
-import { digestsFor, receiveObject } from './receive.ts'
+import { defaultChecksum, digestsFor, receiveObject } from './receive.ts'
+import type { RequestBodyOptions } from './request-body.ts'
+import { checksumHeaders } from './stored-checksums.ts'
 
 /** How an object is written. */
 export interface ObjectWrite {
@@ -20,13 +21,13 @@ export interface ObjectWrite {
   /** Asked before the body is, and again in the step that makes the object. */
   readonly condition?: Condition | undefined
   /** The body, once it is known which digests it needs in any case. */
-  body(digests: readonly DigestAlgorithm[]): IncomingBody
+  body(digests: RequestBodyOptions): IncomingBody
 }
 
 /** An object that was written. */
 export interface WrittenObject {
   readonly record: ObjectRecord
-  /** What the answer says of it: its ETag and its encryption. */
+  /** What the answer says of it: its ETag, its checksum and its encryption. */
   readonly headers: AnswerHeaders
 }
 
@@ -47,9 +48,9 @@ export const writeObject = async (
   }
   try {
     if (condition !== undefined || !owned.own) change(await store.getObject(bucket.name, key))
-    const received = await receiveObject(ctx, encryption, body(digestsFor(kind)))
-    const { size, etag, envelope, values } = received
-    const attributes = { ...asked, ...noteEncryption(encryption) }
+    const received = await receiveObject(ctx, encryption, body(digestsFor(kind, defaultChecksum(ctx))))
+    const { size, etag, envelope, values, checksums, notes } = received
+    const attributes = { ...asked, ...notes, ...noteEncryption(encryption) }
     const record = await store.putObject(
       bucket.name,
       key,
@@ -58,7 +59,8 @@ export const writeObject = async (
       { condition: change },
     )
     const answer = encryption.kind === 'plain' ? encryption : encryption.answer
-    return { record, headers: { etag: `"${etag}"`, ...encryptionHeaders(ctx, operation, answer) } }
+    const told = { ...checksumHeaders(checksums), ...encryptionHeaders(ctx, operation, answer) }
+    return { record, headers: { etag: `"${etag}"`, ...told } }
   } finally {
     if (encryption.kind !== 'plain') wipe(encryption.options.customerKey)
   }

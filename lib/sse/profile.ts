@@ -18,6 +18,8 @@ export interface Profile {
   readonly customerKeys: boolean
   /** What an object gets that neither request nor bucket say anything about. */
   readonly baseEncryption: 'none' | 'sse-s3'
+  /** The checksum of a body that came without one. */
+  readonly defaultChecksum: 'none' | 'crc64nvme'
   /** Whether headers of encryption are ignored on parts and Complete instead of refused. */
   readonly lenientParts: boolean
   /** The role that SSE-KMS takes; nobody needs one where it is absent. */
@@ -44,6 +46,8 @@ export interface ProfileOptions {
   readonly customerKeys?: boolean
   /** Default: `none` in `obs`, `sse-s3` in `s3`. */
   readonly baseEncryption?: 'none' | 'sse-s3'
+  /** Default: `none` in `obs`, `crc64nvme` in `s3`. */
+  readonly defaultChecksum?: 'none' | 'crc64nvme'
   /** Default: false. */
   readonly lenientParts?: boolean
 }
@@ -52,6 +56,7 @@ const sets = {
   obs: {
     customerKeys: false,
     baseEncryption: 'none',
+    defaultChecksum: 'none',
     lenientParts: false,
     kmsRole: tenantAdmin,
     clientContext: false,
@@ -64,6 +69,7 @@ const sets = {
   s3: {
     customerKeys: true,
     baseEncryption: 'sse-s3',
+    defaultChecksum: 'crc64nvme',
     lenientParts: false,
     kmsRole: undefined,
     clientContext: true,
@@ -86,6 +92,7 @@ export const createProfile = (
     region,
     customerKeys = sets[name].customerKeys,
     baseEncryption = sets[name].baseEncryption,
+    defaultChecksum = sets[name].defaultChecksum,
     lenientParts = sets[name].lenientParts,
   }: ProfileOptions,
-): Profile => ({ ...sets[name], name, region, customerKeys, baseEncryption, lenientParts })
+): Profile => ({ ...sets[name], name, region, customerKeys, baseEncryption, defaultChecksum, lenientParts })

@@ -27,7 +27,7 @@ export interface ObjectSummary {
   readonly kind: ObjectKind
   /** `content-type`, `cache-control`, `x-amz-meta-…`: what is answered as it is. */
   readonly headers: Readonly<Record<string, string>>
-  /** The server's own notes: tags, checksum type, key id, number of parts, ACL. */
+  /** The server's own notes: tags, checksum of a plain object, key id, number of parts, ACL. */
   readonly attributes: Readonly<Record<string, string>>
   /** Domain id of the owner. */
   readonly owner: string
@@ -231,7 +231,7 @@ export interface NewPart {
   readonly size: number
   /** Without quotes. */
   readonly etag?: string | undefined
-  /** Opaque bytes of the part (format.md, section 7). */
+  /** Opaque bytes of the part: its receipt (format.md, section 7), or the checksum of a plain one. */
   readonly receipt?: Uint8Array | undefined
   /** Milliseconds since 1970. */
   readonly modified: number

@@ -30,7 +30,7 @@ export const getBucketPolicy = async (ctx: Context): Promise<void> => {
 /** Puts a policy that can be held to. */
 export const putBucketPolicy = async (ctx: Context): Promise<void> => {
   const { bucket } = await open(ctx, 's3:PutBucketPolicy')
-  const policy = await readBody(ctx, maxBody, 'MalformedPolicy')
+  const policy = await readBody(ctx, maxBody, { malformed: 'MalformedPolicy' })
   parsePolicy(policy, { bucket: bucket.name })
   await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'policy', policy))
   answerEmpty(ctx.res, 204)

@@ -1,6 +1,6 @@
 /** CompleteMultipartUpload and AbortMultipartUpload. Complete recomputes every ETag; what the store says of a part is never believed. */
 import { createHash } from 'node:crypto'
-import { fromHex, hex } from '../../bytes.ts'
+import { base64, fromHex, hex } from '../../bytes.ts'
 import { compositeFlag, valueIds } from '../../envelope/sealed-values.ts'
 import { SseError } from '../../errors.ts'
 import { assertPartOrder, type ListedPart, type NamedPart } from '../../object/multipart.ts'
@@ -9,23 +9,33 @@ import type { Completion, NewObject, Part } from '../../store/store.ts'
 import { refuseStranger } from '../access.ts'
 import { answerEmpty, answerXml } from '../answer.ts'
 import { readBody } from '../body.ts'
+import type { ChecksumAlgorithm } from '../checksums.ts'
 import type { Context } from '../context.ts'
 import { encryptionHeaders } from '../encryption.ts'
 import { locationOf } from '../location.ts'
+import type { RequestHeaders } from '../headers.ts'
 import { notePartSizes } from '../parts.ts'
 import { hasMd5Etag } from '../receive.ts'
+import { checksumXml, noteChecksums, type StoredChecksum } from '../stored-checksums.ts'
+import { assertWhole, sumUp, type SummedPart, uploadChecksum, type WholeChecksum } from '../upload-checksums.ts'
 import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
 import { fields, fromXml, textOf } from '../xml.ts'
 
 const maxBody = 4 * 1024 * 1024
 
-/** The parts that the client names; `MalformedXML`, `InvalidPart`. */
-const namedParts = (xml: string): readonly NamedPart[] =>
+/** A part as Complete names it, with the checksum of the upload's algorithm where it has one. */
+interface CheckedPart extends NamedPart {
+  readonly checksum: string | undefined
+}
+
+/** The parts that the client names; `MalformedXML`. */
+const namedParts = (xml: string, algorithm: ChecksumAlgorithm | undefined): readonly CheckedPart[] =>
   fields(fromXml(xml, 'CompleteMultipartUpload'), 'Part').map(content => {
     const number = textOf(content, 'PartNumber') ?? ''
     const etag = textOf(content, 'ETag')
     if (!/^\d{1,9}$/.test(number) || etag === undefined) throw new SseError('MalformedXML')
-    return { part: Number(number), etag: etag.replace(/^"(.*)"$/, '$1') }
+    const checksum = algorithm === undefined ? undefined : textOf(content, `Checksum${algorithm.toUpperCase()}`)
+    return { part: Number(number), etag: etag.replace(/^"(.*)"$/, '$1'), checksum }
   })
 
 /** `hex(MD5 of the parts' md5s)-n`. */
@@ -36,21 +46,48 @@ const md5OfMd5s = (md5s: readonly Uint8Array[]): { readonly digest: Uint8Array; 
   return { digest, etag: `${hex(digest)}-${md5s.length}` }
 }
 
+/** The checksum of the object out of its parts'; `InvalidPart`, `BadDigest` where the client says otherwise. */
+const wholeOf = async (
+  { headers }: Context,
+  { upload }: FoundUpload,
+  named: readonly CheckedPart[],
+  parts: readonly SummedPart[],
+): Promise<WholeChecksum | undefined> => {
+  const kept = uploadChecksum(upload)
+  const whole = kept === undefined ? undefined : await sumUp(kept, parts)
+  if (whole === undefined) return undefined
+  for (const [i, { part, etag, checksum }] of named.entries()) {
+    if (checksum === undefined || checksum === base64(parts[i]?.checksum ?? new Uint8Array(0))) continue
+    throw new SseError('InvalidPart', { details: { PartNumber: String(part), ETag: etag } })
+  }
+  assertWhole(headers, whole, parts.length)
+  return whole
+}
+
+/** A completion, and the checksum that it answers. */
+interface Completed {
+  readonly completion: Completion
+  readonly checksums: readonly StoredChecksum[]
+}
+
 type Common = Pick<NewObject, 'kind' | 'headers' | 'attributes' | 'owner' | 'modified'>
 
 const completeSealed = async (
   ctx: Context,
-  { upload, bucket, key }: FoundUpload,
+  found: FoundUpload,
   { stored, options }: UploadKeys,
-  named: readonly NamedPart[],
+  named: readonly CheckedPart[],
   common: Common,
-): Promise<Completion> => {
+): Promise<Completed> => {
+  const { upload, bucket, key } = found
   const { store, sse, profile } = ctx.options
   const listed = await store.listParts(bucket.name, key, upload.id, { completed: true })
   const receipts = listed.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]))
   const md5 = hasMd5Etag(upload.kind)
   const md5s = (parts: readonly ListedPart[]) =>
     md5OfMd5s(parts.map(part => part.values.get(valueIds.md5.id) ?? new Uint8Array(0)))
+  let whole: WholeChecksum | undefined
+  const id = valueIds[uploadChecksum(upload)?.algorithm ?? 'md5'].id
   const done = await sse.completeUpload(stored, named, receipts, {
     ...options,
     md5,
@@ -59,9 +96,16 @@ const completeSealed = async (
       const held = await store.peekPart(bucket.name, key, upload.id, part.attempt, 24, { completed: true })
       return held === undefined ? undefined : { length: held.size, salt: held.head }
     },
-    values: parts => new Map(md5 ? [[compositeFlag + valueIds.md5.id, md5s(parts).digest]] : []),
+    values: async parts => {
+      const summed = parts.map(({ length, values }) => ({ length, checksum: values.get(id) }))
+      whole = await wholeOf(ctx, found, named, summed)
+      const values = new Map<number, Uint8Array>()
+      if (md5) values.set(compositeFlag + valueIds.md5.id, md5s(parts).digest)
+      if (whole !== undefined) values.set(whole.id, whole.bytes)
+      return values
+    },
   })
-  return {
+  const completion = {
     token: done.token,
     attempts: done.parts.map(part => part.attempt),
     record: {
@@ -72,32 +116,44 @@ const completeSealed = async (
       values: done.values,
     },
   }
+  return { completion, checksums: whole === undefined ? [] : [whole] }
 }
 
 /** The same choice for a plain upload, whose parts have MD5s for ETags; of several attempts the last one acknowledged. */
 const completePlain = async (
   ctx: Context,
-  { upload, bucket, key }: FoundUpload,
-  named: readonly NamedPart[],
+  found: FoundUpload,
+  named: readonly CheckedPart[],
   common: Common,
-): Promise<Completion> => {
+): Promise<Completed> => {
+  const { upload, bucket, key } = found
   const { store, profile } = ctx.options
   const listed = await store.listParts(bucket.name, key, upload.id, { completed: true })
   const chosen: Part[] = []
   assertPartOrder(named)
   for (const [i, { part, etag }] of named.entries()) {
-    const found = listed.findLast(each => each.number === part && each.etag === etag)
+    const last = listed.findLast(each => each.number === part && each.etag === etag)
     const details = { PartNumber: String(part), ETag: etag }
-    if (found === undefined) throw new SseError('InvalidPart', { details })
-    if (i < named.length - 1 && found.size < profile.minimumPartSize) throw new SseError('EntityTooSmall', { details })
-    chosen.push(found)
+    if (last === undefined) throw new SseError('InvalidPart', { details })
+    if (i < named.length - 1 && last.size < profile.minimumPartSize) throw new SseError('EntityTooSmall', { details })
+    chosen.push(last)
   }
   const { etag } = md5OfMd5s(chosen.map(part => fromHex(part.etag ?? '') ?? new Uint8Array(0)))
   const attempts = chosen.map(part => part.attempt)
   const size = chosen.reduce((sum, part) => sum + part.size, 0)
-  const attributes = { ...common.attributes, partSizes: notePartSizes(chosen) }
-  return { token: attempts.join(' '), attempts, record: { ...common, attributes, size, etag } }
+  const summed = chosen.map(part => ({ length: part.size, checksum: part.receipt }))
+  const whole = await wholeOf(ctx, found, named, summed)
+  const checksums = whole === undefined ? [] : [whole]
+  const attributes = { ...common.attributes, partSizes: notePartSizes(chosen), ...noteChecksums(checksums) }
+  return {
+    completion: { token: attempts.join(' '), attempts, record: { ...common, attributes, size, etag } },
+    checksums,
+  }
 }
+
+/** The headers but for the checksums: those of Complete are the object's, not its body's. */
+const ofBody = (headers: RequestHeaders): RequestHeaders =>
+  new Map([...headers].filter(([name]) => !/^x-amz-(?:sdk-)?checksum-/.test(name)))
 
 /** Completes an upload: the parts that are named become the object, in one step. */
 export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
@@ -106,19 +162,23 @@ export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
   refuseOnOther('complete', ctx.header, ctx.options.profile)
   const { keys, answer, release } = await useUpload(ctx, found)
   try {
-    const named = namedParts(await readBody(ctx, maxBody))
+    const named = namedParts(
+      await readBody(ctx, maxBody, { headers: ofBody(ctx.headers) }),
+      uploadChecksum(upload)?.algorithm,
+    )
     if (named.length === 0) throw new SseError('MalformedXML', { message: 'Name at least one part.' })
     if (named.length > 10_000) throw new SseError('InvalidRequest', { message: 'Name at most 10,000 parts.' })
+    const { uploadChecksum: _checksum, ...attributes } = upload.attributes
     const common: Common = {
       kind: upload.kind,
       headers: upload.headers,
-      attributes: { ...upload.attributes, parts: String(named.length) },
+      attributes: { ...attributes, parts: String(named.length) },
       owner: owner.domainId,
       modified: ctx.now(),
     }
     const completing =
       keys === undefined ? completePlain(ctx, found, named, common) : completeSealed(ctx, found, keys, named, common)
-    const completion = await completing.catch((error: unknown) => {
+    const { completion, checksums } = await completing.catch((error: unknown) => {
       throw upload.completed === undefined ? error : new SseError('NoSuchUpload', { cause: error })
     })
     const record = await ctx.options.store.completeUpload(bucket.name, key, upload.id, completion, {
@@ -132,6 +192,7 @@ export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
         Bucket: bucket.name,
         Key: key,
         ETag: `"${record.etag}"`,
+        ...checksumXml(checksums, named.length),
       },
       encryptionHeaders(ctx, 'complete', answer),
     )

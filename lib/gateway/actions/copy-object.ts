@@ -7,17 +7,19 @@ import { SseError } from '../../errors.ts'
 import { assertSelfCopyLegal, planCopy } from '../../sse/copy.ts'
 import { managedNames, customerNames, obsNames, s3Names } from '../../sse/names.ts'
 import { sameTenant } from '../../sse/tenancy.ts'
-import type { NewObject } from '../../store/store.ts'
+import type { NewObject, ObjectRecord } from '../../store/store.ts'
 import { refuseStranger } from '../access.ts'
 import { answerXml } from '../answer.ts'
 import { requestedAttributes } from '../attributes.ts'
 import { bucketEncryption } from '../bucket-settings.ts'
+import { requestedAlgorithm } from '../checksums.ts'
 import { changeCondition } from '../conditions.ts'
 import type { Context, OwnedBucket } from '../context.ts'
 import { type CopySource, openSource, sourceBody } from '../copy-source.ts'
 import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../encryption.ts'
 import { objectHeaders } from '../metadata.ts'
-import { digestsFor, hasMd5Etag, receiveObject } from '../receive.ts'
+import { defaultChecksum, digestsFor, hasMd5Etag, receiveObject } from '../receive.ts'
+import { checksumsOf, checksumXml, notedChecksums, openStored, type StoredChecksum } from '../stored-checksums.ts'
 
 /** COPY or REPLACE. */
 const directive = (ctx: Context, name: string): 'COPY' | 'REPLACE' => {
@@ -50,15 +52,29 @@ const describeTarget = (ctx: Context, target: OwnedBucket, source: CopySource, e
   }
 }
 
-/** A new envelope over the source's bytes, and the ETag that the object has under it. */
+/** A new envelope over the source's bytes, the ETag that the object has under it, and its checksums, which stay. */
 const rewrapped = async (ctx: Context, source: CopySource, encryption: WriteEncryption) => {
-  const { envelope } = source.record
+  const { envelope, values } = source.record
   if (encryption.kind === 'plain' || envelope === undefined) throw new SseError('NotAuthentic')
   const { sse } = ctx.options
   const next = await sse.rewrap(envelope, { ...source.read.options, to: encryption.options })
-  const { etag, driver } = await sse.decrypt(next, { ...encryption.options, held: source.body.size })
-  driver.dispose()
-  return { envelope: next, etag: hasMd5Etag(encryption.kind) ? source.record.etag : etag }
+  const opened = await sse.decrypt(next, { ...encryption.options, held: source.body.size, values })
+  opened.driver.dispose()
+  const etag = hasMd5Etag(encryption.kind) ? source.record.etag : opened.etag
+  return { body: { envelope: next, values, etag }, checksums: checksumsOf(opened.values) }
+}
+
+/** Whether the target is to have a checksum that the source has not, so that its bytes are read. */
+const lacks = async (ctx: Context, source: CopySource): Promise<boolean> => {
+  const asked = requestedAlgorithm(ctx.header)
+  if (asked === undefined) return false
+  const { checksums } = await openStored(ctx, source.record, source.read)
+  return !checksums.some(({ algorithm }) => algorithm === asked)
+}
+
+interface Copied {
+  readonly record: ObjectRecord
+  readonly checksums: readonly StoredChecksum[]
 }
 
 type Described = ReturnType<typeof describeTarget> & Pick<NewObject, 'kind' | 'owner' | 'modified'>
@@ -69,14 +85,14 @@ const carryOut = async (
   source: CopySource,
   encryption: WriteEncryption,
   common: Described,
-) => {
+): Promise<Copied> => {
   const { store, profile } = ctx.options
   const { record } = source
   const key = ctx.key()
-  const asked = changeCondition(ctx.header)
-  const condition: NonNullable<typeof asked> = current => {
+  const matching = changeCondition(ctx.header)
+  const condition: NonNullable<typeof matching> = current => {
     refuseStranger(target, current)
-    asked?.(current)
+    matching?.(current)
   }
   const plan = planCopy({
     profile,
@@ -84,17 +100,31 @@ const carryOut = async (
     target: encryption.kind,
     sameTenant: sameTenant(source.owned.owner, target.owner),
   })
-  if (plan === 'copy' || plan === 'rewrap') {
-    const { size, values } = record
-    const body = plan === 'copy' ? { etag: record.etag } : { ...(await rewrapped(ctx, source, encryption)), values }
+  if ((plan === 'copy' || plan === 'rewrap') && !(await lacks(ctx, source))) {
+    const { body, checksums } =
+      plan === 'copy'
+        ? { body: { etag: record.etag }, checksums: notedChecksums(record) }
+        : await rewrapped(ctx, source, encryption)
+    const { checksum, partSizes } = record.attributes
+    const noted = {
+      ...(checksum === undefined ? {} : { checksum }),
+      ...(partSizes === undefined ? {} : { partSizes }),
+    }
+    const written = { ...common, attributes: { ...common.attributes, ...noted }, size: record.size, ...body }
     const from = { ...source.name, version: record.version }
-    return store.copyObject(from, { bucket: target.bucket.name, key }, { ...common, size, ...body }, { condition })
+    return {
+      record: await store.copyObject(from, { bucket: target.bucket.name, key }, written, { condition }),
+      checksums,
+    }
   }
-  const incoming = await sourceBody(ctx, source, digestsFor(encryption.kind))
-  const { size, etag, envelope, values, body } = await receiveObject(ctx, encryption, incoming)
+  const asked = requestedAlgorithm(ctx.header)
+  const incoming = await sourceBody(ctx, source, ([first]) =>
+    digestsFor(encryption.kind, asked ?? first?.algorithm ?? defaultChecksum(ctx)),
+  )
+  const { size, etag, envelope, values, body, checksums, notes } = await receiveObject(ctx, encryption, incoming)
   const { parts: _parts, ...attributes } = common.attributes
-  const written = { ...common, attributes, size, etag, envelope, values }
-  return store.putObject(target.bucket.name, key, written, body, { condition })
+  const written = { ...common, attributes: { ...attributes, ...notes }, size, etag, envelope, values }
+  return { record: await store.putObject(target.bucket.name, key, written, body, { condition }), checksums }
 }
 
 /** Copies an object. */
@@ -115,11 +145,16 @@ export const copyObject = async (ctx: Context): Promise<void> => {
       }
       const described = describeTarget(ctx, target, source, encryption)
       const common = { ...described, kind: encryption.kind, owner: target.owner.domainId, modified: ctx.now() }
-      const { etag, modified } = await carryOut(ctx, target, source, encryption, common)
+      const { record, checksums } = await carryOut(ctx, target, source, encryption, common)
+      const { etag, modified, attributes } = record
       answerXml(
         ctx.res,
         'CopyObjectResult',
-        { LastModified: new Date(modified).toISOString(), ETag: `"${etag}"` },
+        {
+          LastModified: new Date(modified).toISOString(),
+          ETag: `"${etag}"`,
+          ...checksumXml(checksums, Number(attributes['parts'] ?? 0)),
+        },
         encryptionHeaders(ctx, 'copy', encryption.kind === 'plain' ? encryption : encryption.answer),
       )
     } finally {

@@ -6,6 +6,7 @@ import { requestedAttributes } from '../attributes.ts'
 import type { Context } from '../context.ts'
 import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../encryption.ts'
 import { objectHeaders } from '../metadata.ts'
+import { askedChecksumHeaders, initiatedChecksum, noteUploadChecksum } from '../upload-checksums.ts'
 
 /** Session and id of an upload; a plain one has an id alone. */
 const sessionOf = async (ctx: Context, encryption: WriteEncryption) => {
@@ -23,6 +24,7 @@ export const createMultipartUpload = async (ctx: Context): Promise<void> => {
   const owned = await ctx.openBucket('s3:PutObject')
   const { bucket, owner } = owned
   const asked = requestedAttributes(ctx, owned, key)
+  const checksum = initiatedChecksum(ctx)
   const encryption = await decideWrite(ctx, owned, key)
   const headers = objectHeaders(ctx.headers)
   const { uploadId, session } = await sessionOf(ctx, encryption)
@@ -31,7 +33,7 @@ export const createMultipartUpload = async (ctx: Context): Promise<void> => {
     session,
     kind: encryption.kind,
     headers,
-    attributes: { ...asked, ...noteEncryption(encryption) },
+    attributes: { ...asked, ...noteUploadChecksum(checksum), ...noteEncryption(encryption) },
     owner: owner.domainId,
     initiated: ctx.now(),
   })
@@ -40,6 +42,6 @@ export const createMultipartUpload = async (ctx: Context): Promise<void> => {
     ctx.res,
     'InitiateMultipartUploadResult',
     { Bucket: bucket.name, Key: key, UploadId: uploadId },
-    encryptionHeaders(ctx, 'initiate', answer),
+    { ...askedChecksumHeaders(checksum), ...encryptionHeaders(ctx, 'initiate', answer) },
   )
 }

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { decideRead } from '../encryption.ts'
 import { integer } from '../listing.ts'
 import { type PartSize } from '../parts.ts'
-import { openStored, type StoredChecksum } from '../stored-checksums.ts'
+import { checksumXml, openStored } from '../stored-checksums.ts'
 import type { XmlContent } from '../xml.ts'
 
 const header = 'x-amz-object-attributes'
@@ -23,13 +23,6 @@ const wantedOf = (ctx: Context): ReadonlySet<string> => {
     })
   }
   return new Set(names)
-}
-
-const checksumXml = (checksums: readonly StoredChecksum[]): XmlContent => {
-  const [first] = checksums
-  if (first === undefined) return undefined
-  const values = checksums.map(({ algorithm, value }) => [`Checksum${algorithm.toUpperCase()}`, value])
-  return { ...Object.fromEntries(values), ChecksumType: first.type }
 }
 
 const numberIn = (ctx: Context, name: string, otherwise: number): number => {
@@ -74,7 +67,7 @@ export const getObjectAttributes = async (ctx: Context): Promise<void> => {
       'GetObjectAttributesResponse',
       {
         ETag: wanted.has('ETag') ? record.etag : undefined,
-        Checksum: wanted.has('Checksum') ? checksumXml(checksums) : undefined,
+        Checksum: wanted.has('Checksum') && checksums.length > 0 ? { ...checksumXml(checksums) } : undefined,
         ObjectParts: wanted.has('ObjectParts') ? partsXml(ctx, parts) : undefined,
         StorageClass: wanted.has('StorageClass') ? 'STANDARD' : undefined,
         ObjectSize: wanted.has('ObjectSize') ? record.size : undefined,

@@ -14,8 +14,9 @@ import type { Context } from '../context.ts'
 import { decideRead, describeStored, encryptionHeaders } from '../encryption.ts'
 import { answerMetadata } from '../metadata.ts'
 import { overriddenHeaders } from '../overrides.ts'
-import { partRange } from '../parts.ts'
+import { partRange, partsOf } from '../parts.ts'
 import { parseRange } from '../range.ts'
+import { checksumHeaders, checksumsOf, notedChecksums, openStored, wantsChecksums } from '../stored-checksums.ts'
 import { storedTags } from '../tags.ts'
 import { partNumberOf } from './upload-part.ts'
 
@@ -78,6 +79,7 @@ interface Answer {
   readonly range: ByteRange | undefined
   readonly total: number
   readonly encryption: ObjectEncryption
+  readonly checksums: AnswerHeaders
 }
 
 /** Waits until the first bytes were verified, or the end: until then an error can still be answered. */
@@ -121,10 +123,13 @@ const openAnswer = async (
   read: Awaited<ReturnType<typeof decideRead>>,
   request: RangeRequest | undefined,
 ): Promise<Answer> => {
+  // Of a range no checksum is known.
+  const wants = request === undefined && wantsChecksums(ctx)
   if (record.kind === 'plain') {
     if (body.size !== record.size) throw new SseError('StoreFailed')
     const range = request === undefined ? undefined : resolveRange(request, record.size)
-    return { body: body.read(range), range, total: record.size, encryption: read.answer }
+    const checksums = wants ? checksumHeaders(notedChecksums(record), partsOf(record).length) : {}
+    return { body: body.read(range), range, total: record.size, encryption: read.answer, checksums }
   }
   if (record.envelope === undefined) throw new SseError('NotAuthentic')
   const plain = await ctx.options.sse.decrypt(record.envelope, {
@@ -132,24 +137,27 @@ const openAnswer = async (
     held: body.size,
     etag: record.kind === 'sse-s3' ? undefined : record.etag,
     range: request,
+    values: wants ? record.values : undefined,
   })
   const stored = body.read(plain.stored)
   const { stream } = plain
   pipeline(stored, stream).catch(() => undefined) // reported by the stream itself
   const { keyId: keyArn, bucketKey } = plain
   const encryption = record.kind === 'sse-kms' ? ({ kind: 'sse-kms', keyArn, bucketKey } as const) : read.answer
-  return { body: stream, range: plain.range, total: plain.plaintextLength, encryption }
+  const checksums = checksumHeaders(checksumsOf(plain.values), plain.parts.length)
+  return { body: stream, range: plain.range, total: plain.plaintextLength, encryption, checksums }
 }
 
 const send = async (
   ctx: Context,
   headers: AnswerHeaders,
-  { body, range, total, encryption }: Answer,
+  { body, range, total, encryption, checksums }: Answer,
 ): Promise<void> => {
   await firstBytes(body)
   setHeaders(ctx.res, {
     ...headers,
     ...rangeHeaders(range, total),
+    ...checksums,
     ...encryptionHeaders(ctx, 'get', encryption),
   })
   ctx.res.statusCode = range === undefined ? 200 : 206
@@ -165,15 +173,21 @@ export const headObject = async (ctx: Context): Promise<void> => {
   const record = await ctx.options.store.getObject(bucket.name, key)
   if (record === undefined) throw noSuchKey(owned, key)
   const read = await decideRead(ctx, owned, key, record)
-  read.release()
-  const wish = wishOf(ctx, record)
-  if (isNotModified(ctx.header, record)) return answerNotModified(ctx, record)
-  const range = wish.range === undefined ? undefined : resolveRange(wish.range, record.size)
-  const answer = record.kind === 'sse-c' ? read.answer : describeStored(record)
-  answerEmpty(ctx.res, range === undefined ? 200 : 206, {
-    ...recordHeaders(ctx, record),
-    ...wish.headers,
-    ...rangeHeaders(range, record.size),
-    ...encryptionHeaders(ctx, 'head', answer),
-  })
+  try {
+    const wish = wishOf(ctx, record)
+    if (isNotModified(ctx.header, record)) return answerNotModified(ctx, record)
+    const range = wish.range === undefined ? undefined : resolveRange(wish.range, record.size)
+    const opens = range === undefined && wantsChecksums(ctx)
+    const { checksums, parts } = opens ? await openStored(ctx, record, read) : { checksums: [], parts: [] }
+    const answer = record.kind === 'sse-c' ? read.answer : describeStored(record)
+    answerEmpty(ctx.res, range === undefined ? 200 : 206, {
+      ...recordHeaders(ctx, record),
+      ...wish.headers,
+      ...rangeHeaders(range, record.size),
+      ...checksumHeaders(checksums, parts.length),
+      ...encryptionHeaders(ctx, 'head', answer),
+    })
+  } finally {
+    read.release()
+  }
 }

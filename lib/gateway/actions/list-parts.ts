@@ -1,44 +1,62 @@
 /** ListParts and ListMultipartUploads. ETags of sealed parts are recomputed from their receipts: one unwrap. */
-import { hex } from '../../bytes.ts'
+import { base64, hex } from '../../bytes.ts'
 import { valueIds } from '../../envelope/sealed-values.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { answerXml } from '../answer.ts'
 import type { Context } from '../context.ts'
 import { encoderOf, limitOf, markerOf } from '../listing.ts'
 import { hasMd5Etag } from '../receive.ts'
-import { findUpload, useUpload } from '../uploads.ts'
+import { uploadChecksum } from '../upload-checksums.ts'
+import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
 
 interface PartRow {
   readonly number: number
   readonly size: number
   readonly etag: string
   readonly modified: number
+  readonly checksum: Uint8Array | undefined
+}
+
+/** All attempts; one of a sealed upload that has no receipt was never acknowledged. */
+const rowsOf = async (
+  ctx: Context,
+  { upload, bucket, key }: FoundUpload,
+  keys: UploadKeys | undefined,
+): Promise<readonly PartRow[]> => {
+  const attempts = await ctx.options.store.listParts(bucket.name, key, upload.id)
+  if (keys === undefined) {
+    return attempts.map(({ number, size, etag = '', modified, receipt: checksum }) => {
+      return { number, size, etag, modified, checksum }
+    })
+  }
+  const { sse } = ctx.options
+  const kept = uploadChecksum(upload)
+  const rows: PartRow[] = []
+  const acknowledged = attempts.flatMap(({ receipt, modified }) =>
+    receipt === undefined ? [] : [{ receipt, modified }],
+  )
+  const receipts = acknowledged.map(({ receipt }) => receipt)
+  for (const [i, { part, length, etag, values }] of (
+    await sse.listParts(keys.stored, receipts, keys.options)
+  ).entries()) {
+    const md5 = hasMd5Etag(upload.kind) ? values.get(valueIds.md5.id) : undefined
+    const checksum = kept === undefined ? undefined : values.get(valueIds[kept.algorithm].id)
+    const modified = Number(acknowledged[i]?.modified) // listed in the order of the receipts
+    rows.push({ number: part, size: length, etag: md5 === undefined ? etag : hex(md5), modified, checksum })
+  }
+  return rows
 }
 
 /** The parts of an upload: of each number the attempt that was acknowledged last. */
 export const listParts = async (ctx: Context): Promise<void> => {
-  refuseOnOther('list', ctx.header)
   const found = await findUpload(ctx, 's3:ListMultipartUploadParts')
   const { bucket, key, upload, owner } = found
+  refuseOnOther('list', ctx.header)
   const { keys, release } = await useUpload(ctx, found)
+  const kept = uploadChecksum(upload)
   const rows = new Map<number, PartRow>()
   try {
-    const attempts = await ctx.options.store.listParts(bucket.name, key, upload.id)
-    const receipts = attempts.map(part => part.receipt ?? new Uint8Array(0))
-    const sealed = keys === undefined ? [] : await ctx.options.sse.listParts(keys.stored, receipts, keys.options)
-    for (const [i, attempt] of attempts.entries()) {
-      const part = sealed[i]
-      const md5 = part?.values.get(valueIds.md5.id)
-      const etag =
-        part === undefined ? (attempt.etag ?? '') : hasMd5Etag(upload.kind) && md5 !== undefined ? hex(md5) : part.etag
-      const row = {
-        number: part?.part ?? attempt.number,
-        size: part?.length ?? attempt.size,
-        etag,
-        modified: attempt.modified,
-      }
-      rows.set(row.number, row)
-    }
+    for (const row of await rowsOf(ctx, found, keys)) rows.set(row.number, row)
   } finally {
     release()
   }
@@ -58,19 +76,23 @@ export const listParts = async (ctx: Context): Promise<void> => {
     NextPartNumberMarker: page.at(-1)?.number ?? marker,
     MaxParts: limit,
     IsTruncated: truncated,
+    ...(kept?.asked === true ? { ChecksumAlgorithm: kept.algorithm.toUpperCase(), ChecksumType: kept.type } : {}),
     Part: page.map(row => ({
       PartNumber: row.number,
       LastModified: new Date(row.modified).toISOString(),
       ETag: `"${row.etag}"`,
       Size: row.size,
+      ...(kept === undefined || row.checksum === undefined
+        ? {}
+        : { [`Checksum${kept.algorithm.toUpperCase()}`]: base64(row.checksum) }),
     })),
   })
 }
 
 /** The open uploads of a bucket. */
 export const listMultipartUploads = async (ctx: Context): Promise<void> => {
-  refuseOnOther('list', ctx.header)
   const { bucket, owner } = await ctx.openBucket('s3:ListBucketMultipartUploads')
+  refuseOnOther('list', ctx.header)
   const encode = encoderOf(ctx)
   const limit = limitOf(ctx, 'max-uploads')
   const keyMarker = ctx.query.get('key-marker') ?? ''

@@ -102,7 +102,7 @@ const store = async (ctx: Context, { fields: sent, file }: UploadForm): Promise<
     owned,
     key,
     body: digests => {
-      const body = openBody(signer.body, form.headers, { always: digests })
+      const body = openBody(signer.body, form.headers, digests)
       const stages = length === undefined ? body.stages : [holdTo(length), ...body.stages]
       return { ...body, length: undefined, stages, start: () => file }
     },

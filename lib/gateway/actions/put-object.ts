@@ -10,7 +10,7 @@ export const putObject = async (ctx: Context): Promise<void> => {
   const key = ctx.key()
   const owned = await ctx.openBucket('s3:PutObject')
   const condition = changeCondition(ctx.header)
-  const body = (digests: Parameters<typeof incomingBody>[1]) => incomingBody(ctx, digests)
-  const { headers } = await writeObject(ctx, { operation: 'put', owned, key, condition, body })
+  const write = { operation: 'put', owned, key, condition } as const
+  const { headers } = await writeObject(ctx, { ...write, body: digests => incomingBody(ctx, digests) })
   answerEmpty(ctx.res, 200, headers)
 }

@@ -4,9 +4,9 @@ import { answerXml } from '../answer.ts'
 import type { Context } from '../context.ts'
 import { openSource, sourceBody, sourceRange } from '../copy-source.ts'
 import { encryptionHeaders } from '../encryption.ts'
-import { digestsFor } from '../receive.ts'
+import { partChecksumXml } from '../stored-checksums.ts'
 import { findUpload, useUpload } from '../uploads.ts'
-import { partNumberOf, receivePart } from './upload-part.ts'
+import { partDigests, partNumberOf, partTarget, receivePart } from './upload-part.ts'
 
 /** Copies an object, or a range of it, into a part. */
 export const uploadPartCopy = async (ctx: Context): Promise<void> => {
@@ -17,16 +17,16 @@ export const uploadPartCopy = async (ctx: Context): Promise<void> => {
   try {
     const source = await openSource(ctx)
     try {
-      const { kind } = found.upload
+      const target = partTarget(found, number, keys)
       const range = sourceRange(ctx, source.record.size)
-      const incoming = await sourceBody(ctx, source, digestsFor(kind), range)
-      const { body, part } = await receivePart(ctx, { number, kind, keys }, incoming)
+      const incoming = await sourceBody(ctx, source, () => partDigests(target), range)
+      const { body, part, checksums } = await receivePart(ctx, target, incoming)
       const { store } = ctx.options
       const { modified } = await store.putPart(found.bucket.name, found.key, found.upload.id, part, body)
       answerXml(
         ctx.res,
         'CopyPartResult',
-        { LastModified: new Date(modified).toISOString(), ETag: `"${part.etag}"` },
+        { LastModified: new Date(modified).toISOString(), ETag: `"${part.etag}"`, ...partChecksumXml(checksums) },
         encryptionHeaders(ctx, 'upload-part-copy', answer),
       )
     } finally {

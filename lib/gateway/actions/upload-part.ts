@@ -9,8 +9,11 @@ import { answerEmpty } from '../answer.ts'
 import { type IncomingBody, incomingBody } from '../body.ts'
 import type { Context } from '../context.ts'
 import { encryptionHeaders } from '../encryption.ts'
+import { assertPartChecksum, uploadChecksum, type UploadChecksum } from '../upload-checksums.ts'
+import { partChecksumHeaders, receivedChecksums, type StoredChecksum } from '../stored-checksums.ts'
 import { digestsFor, fill, hasMd5Etag, valuesOf } from '../receive.ts'
-import { findUpload, useUpload, type UploadKeys } from '../uploads.ts'
+import type { RequestBodyOptions } from '../request-body.ts'
+import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
 
 /** The part number of a request, 1 to 10,000. */
 export const partNumberOf = (ctx: Context): number => {
@@ -28,26 +31,54 @@ export interface PartTarget {
   readonly number: number
   readonly kind: 'plain' | 'sse-s3' | 'sse-kms' | 'sse-c'
   readonly keys: UploadKeys | undefined
+  /** What the parts of its upload are summed up with. */
+  readonly checksum: UploadChecksum | undefined
+}
+
+/** What a part of that upload is received with. */
+export const partTarget = ({ upload }: FoundUpload, number: number, keys: UploadKeys | undefined): PartTarget => ({
+  number,
+  kind: upload.kind,
+  keys,
+  checksum: uploadChecksum(upload),
+})
+
+/** Digests that a part needs: also its upload's, where the client sends another checksum or none. */
+export const partDigests = ({ kind, checksum }: PartTarget): RequestBodyOptions => {
+  const { always = [] } = digestsFor(kind, undefined)
+  return checksum === undefined
+    ? { always }
+    : { always: [...always, checksum.algorithm], otherwise: checksum.algorithm }
+}
+
+/** A part that was received. */
+export interface ReceivedPart {
+  readonly body: BodyWriter
+  readonly part: NewPart & { readonly etag: string }
+  readonly checksums: readonly StoredChecksum[]
 }
 
 /** Receives one attempt of a part into the store; it belongs to nothing yet. */
 export const receivePart = async (
   ctx: Context,
-  { number, kind, keys }: PartTarget,
+  { number, kind, keys, checksum }: PartTarget,
   incoming: IncomingBody,
-): Promise<{ readonly body: BodyWriter; readonly part: NewPart & { readonly etag: string } }> => {
+): Promise<ReceivedPart> => {
   const md5 = (): string => hex(incoming.digests().get('md5') ?? new Uint8Array(0))
   if (keys === undefined) {
     const body = await ctx.options.store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
     const attempt = randomBytes(24).toString('hex')
-    return { body, part: { number, attempt, size: body.size, etag: md5(), modified: ctx.now() } }
+    // A plain part has nothing sealed: its receipt is its checksum.
+    const receipt = checksum === undefined ? undefined : incoming.digests().get(checksum.algorithm)
+    const part = { number, attempt, size: body.size, etag: md5(), receipt, modified: ctx.now() }
+    return { body, part, checksums: receivedChecksums(incoming) }
   }
   const sealing = await ctx.options.sse
     .encryptPart(keys.stored, number, {
       ...keys.options,
       length: incoming.length,
-      values: () => valuesOf(incoming, kind),
+      values: () => valuesOf(incoming, kind, checksum?.algorithm),
     })
     .catch((error: unknown) => {
       throw error instanceof SseError && error.code === 'WrongCustomerKey' ? partKeyMismatch(error) : error
@@ -56,7 +87,8 @@ export const receivePart = async (
   await fill(body, incoming, sealing.stream)
   const { attempt, plaintextLength, receipt, etag } = sealing.result()
   const part = { number, attempt, size: plaintextLength, receipt, modified: ctx.now() }
-  return { body, part: { ...part, etag: hasMd5Etag(kind) ? md5() : etag } }
+  const checksums = receivedChecksums(incoming)
+  return { body, part: { ...part, etag: hasMd5Etag(kind) ? md5() : etag }, checksums }
 }
 
 /** Stores a part. */
@@ -66,11 +98,16 @@ export const uploadPart = async (ctx: Context): Promise<void> => {
   refuseOnOther('upload-part', ctx.header, ctx.options.profile)
   const { keys, answer, release } = await useUpload(ctx, found)
   try {
-    const { kind } = found.upload
-    const incoming = incomingBody(ctx, digestsFor(kind))
-    const { body, part } = await receivePart(ctx, { number, kind, keys }, incoming)
+    const target = partTarget(found, number, keys)
+    const incoming = incomingBody(ctx, partDigests(target))
+    assertPartChecksum(target.checksum, incoming.checksum)
+    const { body, part, checksums } = await receivePart(ctx, target, incoming)
     await ctx.options.store.putPart(found.bucket.name, found.key, found.upload.id, part, body)
-    answerEmpty(ctx.res, 200, { etag: `"${part.etag}"`, ...encryptionHeaders(ctx, 'upload-part', answer) })
+    answerEmpty(ctx.res, 200, {
+      etag: `"${part.etag}"`,
+      ...partChecksumHeaders(checksums),
+      ...encryptionHeaders(ctx, 'upload-part', answer),
+    })
   } finally {
     release()
   }
