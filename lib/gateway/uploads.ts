@@ -3,7 +3,7 @@ import { wipe } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 import type { KeyOptions, StoredUpload } from '../object/sse.ts'
 import { authorizeRead } from '../sse/authorize.ts'
-import { assertPartKeyFits, parseCustomerKey } from '../sse/customer-key.ts'
+import { assertPartKeyFits, parseCustomerKey, partKeyMismatch } from '../sse/customer-key.ts'
 import type { ObjectEncryption } from '../sse/response.ts'
 import type { Upload } from '../store/store.ts'
 import { uploadHeaders } from './access.ts'
@@ -42,6 +42,12 @@ export interface UsableUpload {
   /** Wipes what the request brought. */
   release(): void
 }
+
+/** What a customer's key that is not the upload's is answered: `InvalidRequest`. */
+export const underUploadKey = <T>(work: Promise<T>): Promise<T> =>
+  work.catch((error: unknown) => {
+    throw error instanceof SseError && error.code === 'WrongCustomerKey' ? partKeyMismatch(error) : error
+  })
 
 /** Role, tenant and customer's key of a request about an upload; the keys that its session may lie under. */
 export const useUpload = async (ctx: Context, found: FoundUpload): Promise<UsableUpload> => {

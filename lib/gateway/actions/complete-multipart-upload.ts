@@ -18,7 +18,7 @@ import { notePartSizes } from '../parts.ts'
 import { hasMd5Etag } from '../receive.ts'
 import { checksumXml, noteChecksums, type StoredChecksum } from '../stored-checksums.ts'
 import { assertWhole, sumUp, type SummedPart, uploadChecksum, type WholeChecksum } from '../upload-checksums.ts'
-import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
+import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
 import { fields, fromXml, textOf } from '../xml.ts'
 
 const maxBody = 4 * 1024 * 1024
@@ -178,7 +178,7 @@ export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
     }
     const completing =
       keys === undefined ? completePlain(ctx, found, named, common) : completeSealed(ctx, found, keys, named, common)
-    const { completion, checksums } = await completing.catch((error: unknown) => {
+    const { completion, checksums } = await underUploadKey(completing).catch((error: unknown) => {
       throw upload.completed === undefined ? error : new SseError('NoSuchUpload', { cause: error })
     })
     const record = await ctx.options.store.completeUpload(bucket.name, key, upload.id, completion, {

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { encoderOf, limitOf, markerOf } from '../listing.ts'
 import { hasMd5Etag } from '../receive.ts'
 import { uploadChecksum } from '../upload-checksums.ts'
-import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
+import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
 
 interface PartRow {
   readonly number: number
@@ -36,9 +36,8 @@ const rowsOf = async (
     receipt === undefined ? [] : [{ receipt, modified }],
   )
   const receipts = acknowledged.map(({ receipt }) => receipt)
-  for (const [i, { part, length, etag, values }] of (
-    await sse.listParts(keys.stored, receipts, keys.options)
-  ).entries()) {
+  const listed = await underUploadKey(sse.listParts(keys.stored, receipts, keys.options))
+  for (const [i, { part, length, etag, values }] of listed.entries()) {
     const md5 = hasMd5Etag(upload.kind) ? values.get(valueIds.md5.id) : undefined
     const checksum = kept === undefined ? undefined : values.get(valueIds[kept.algorithm].id)
     const modified = Number(acknowledged[i]?.modified) // listed in the order of the receipts

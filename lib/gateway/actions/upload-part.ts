@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { hex } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
-import { partKeyMismatch } from '../../sse/customer-key.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import type { BodyWriter, NewPart } from '../../store/store.ts'
 import { answerEmpty } from '../answer.ts'
@@ -13,7 +12,7 @@ import { assertPartChecksum, uploadChecksum, type UploadChecksum } from '../uplo
 import { partChecksumHeaders, receivedChecksums, type StoredChecksum } from '../stored-checksums.ts'
 import { digestsFor, fill, hasMd5Etag, valuesOf } from '../receive.ts'
 import type { RequestBodyOptions } from '../request-body.ts'
-import { findUpload, type FoundUpload, useUpload, type UploadKeys } from '../uploads.ts'
+import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
 
 /** The part number of a request, 1 to 10,000. */
 export const partNumberOf = (ctx: Context): number => {
@@ -74,15 +73,10 @@ export const receivePart = async (
     const part = { number, attempt, size: body.size, etag: md5(), receipt, modified: ctx.now() }
     return { body, part, checksums: receivedChecksums(incoming) }
   }
-  const sealing = await ctx.options.sse
-    .encryptPart(keys.stored, number, {
-      ...keys.options,
-      length: incoming.length,
-      values: () => valuesOf(incoming, kind, checksum?.algorithm),
-    })
-    .catch((error: unknown) => {
-      throw error instanceof SseError && error.code === 'WrongCustomerKey' ? partKeyMismatch(error) : error
-    })
+  const values = () => valuesOf(incoming, kind, checksum?.algorithm)
+  const sealing = await underUploadKey(
+    ctx.options.sse.encryptPart(keys.stored, number, { ...keys.options, length: incoming.length, values }),
+  )
   const body = await ctx.options.store.createBody({ expectedSize: incoming.length })
   await fill(body, incoming, sealing.stream)
   const { attempt, plaintextLength, receipt, etag } = sealing.result()
