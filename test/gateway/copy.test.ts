@@ -16,7 +16,8 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import t, { type Test } from 'tap'
-import { admin, ordinary, startGateway, stranger } from '../support/gateway.ts'
+import { createProfile } from '../../lib/sse/profile.ts'
+import { admin, ordinary, region, startGateway, stranger } from '../support/gateway.ts'
 
 const keyed = (key: Buffer, prefix = '') => {
   const md5 = createHash('md5').update(key).digest('base64')
@@ -44,8 +45,8 @@ const targets = [
 /** Where the bytes stay as they are: a reference more to the same body. */
 const shared = new Set(['plain plain', 'SSE-S3 SSE-S3', 'SSE-S3 SSE-KMS', 'SSE-KMS SSE-KMS', 'SSE-C SSE-C'])
 
-const photos = async (t: Test) => {
-  const gateway = await startGateway(t)
+const photos = async (t: Test, profile = createProfile('obs', { region })) => {
+  const gateway = await startGateway(t, { profile })
   const s3 = gateway.client()
   await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
   const files = () =>
@@ -60,8 +61,11 @@ const bodyOf = async (s3: S3Client, Key: string, more: object = {}): Promise<Buf
   return Buffer.from((await answer.Body?.transformToByteArray()) ?? [])
 }
 
-t.test('every kind of source to every kind of target', async t => {
-  const { s3, files } = await photos(t)
+/** Both, with a base that lets an object be plain. */
+const profiles = [createProfile('obs', { region }), createProfile('s3', { region, baseEncryption: 'none' })]
+
+const everyKind = async (t: Test, profile: (typeof profiles)[number]): Promise<void> => {
+  const { s3, files } = await photos(t, profile)
   const body = randomBytes(200_000)
   const md5 = `"${createHash('md5').update(body).digest('hex')}"`
   for (const source of sources) {
@@ -92,6 +96,75 @@ t.test('every kind of source to every kind of target', async t => {
         head.ServerSideEncryption,
         'ServerSideEncryption' in target.copy ? target.copy.ServerSideEncryption : undefined,
       )
+    }
+  }
+}
+
+t.test('every kind of source to every kind of target', async t => {
+  for (const profile of profiles) await t.test(profile.name, t => everyKind(t, profile))
+})
+
+t.test(
+  'the encryption of a copy is never its source’s: the request says it, else the bucket, else the profile',
+  async t => {
+    const s3Base = createProfile('s3', { region })
+    for (const [profile, base] of [
+      [createProfile('obs', { region }), undefined],
+      [s3Base, 'AES256'],
+    ] as const) {
+      const { gateway, s3 } = await photos(t, profile)
+      const own = await gateway.kms.defaultKey({ region, domainId: admin.domainId })
+      const other = await gateway.kms.createKey({ region, domainId: admin.domainId })
+      const source = { Bucket: 'photos', Key: 'kms', Body: 'x', ServerSideEncryption: 'aws:kms' } as const
+      await s3.send(new PutObjectCommand(profile === s3Base ? { ...source, SSEKMSKeyId: other.keyId } : source))
+      const copy = (more: object = {}) =>
+        s3.send(new CopyObjectCommand({ Bucket: 'photos', Key: 'copy', CopySource: 'photos/kms', ...more }))
+      t.equal((await copy()).ServerSideEncryption, base, profile.name)
+      t.match(
+        await copy({ ServerSideEncryption: 'aws:kms' }),
+        { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: own.keyId },
+        'without a key id the default key, also where the source had another',
+      )
+      const rule =
+        '<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>'
+      await gateway.signedFetch(admin, 'PUT', '/photos?encryption', {
+        body: `<ServerSideEncryptionConfiguration>${rule}</ServerSideEncryptionConfiguration>`,
+      })
+      t.match(await copy(), { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: own.keyId }, 'the default of the bucket')
+      t.equal((await copy({ ServerSideEncryption: 'AES256' })).ServerSideEncryption, 'AES256')
+      t.equal((await bodyOf(s3, 'copy')).toString(), 'x')
+    }
+  },
+)
+
+t.test('between tenants: in s3 all but SSE-KMS is encrypted anew, in obs nothing encrypted is copied', async t => {
+  const everything = { Effect: 'Allow', Principal: '*', Action: 's3:*', Resource: 'arn:aws:s3:::photos/*' }
+  const policy = JSON.stringify({ Version: '2012-10-17', Statement: [everything] })
+  const body = randomBytes(200_000)
+  for (const profile of profiles) {
+    const { gateway, s3, files } = await photos(t, profile)
+    await gateway.signedFetch(admin, 'PUT', '/photos?policy', { body: policy })
+    const theirs = gateway.client(stranger)
+    await theirs.send(new CreateBucketCommand({ Bucket: 'strange' }))
+    for (const source of sources) {
+      await s3.send(new PutObjectCommand({ Bucket: 'photos', Key: source.name, Body: body, ...source.put }))
+      for (const target of targets) {
+        const row = `${profile.name}: ${source.name} to ${target.name}`
+        const at = { Bucket: 'strange', Key: 'copy' }
+        const from = { CopySource: encodeURIComponent(`photos/${source.name}`), ...source.copy }
+        await gateway.signedFetch(stranger, 'DELETE', '/strange/copy')
+        const before = files()
+        const copied = theirs.send(new CopyObjectCommand({ ...at, ...from, ...target.copy }))
+        const plain = source.name === 'plain' && target.name === 'plain'
+        if (source.name === 'SSE-KMS' || (profile.name === 'obs' && !plain)) {
+          await t.rejects(copied, { name: 'AccessDenied' }, row)
+          continue
+        }
+        await copied
+        t.equal(files() - before, plain ? 0 : 1, `${row}: a body of its own`)
+        const answer = await theirs.send(new GetObjectCommand({ ...at, ...target.get }))
+        t.equal(Buffer.compare(body, (await answer.Body?.transformToByteArray()) ?? Buffer.alloc(0)), 0, row)
+      }
     }
   }
 })
@@ -157,7 +230,7 @@ t.test('directives, conditions and names', async t => {
 })
 
 t.test('onto itself only where that changes something', async t => {
-  const { s3, files } = await photos(t)
+  const { gateway, s3, files } = await photos(t)
   const body = randomBytes(70_000)
   await s3.send(new PutObjectCommand({ Bucket: 'photos', Key: 'a', Body: body }))
   const onto = (more: object) =>
@@ -168,6 +241,15 @@ t.test('onto itself only where that changes something', async t => {
   await onto({ ServerSideEncryption: 'aws:kms', MetadataDirective: 'REPLACE', Metadata: { a: 'b' } })
   t.equal(Buffer.compare(await bodyOf(s3, 'a'), body), 0)
   t.equal(files(), 1)
+  await t.resolves(onto({ StorageClass: 'STANDARD' }), 'a storage class is named')
+  await t.rejects(onto({ TaggingDirective: 'REPLACE' }), { name: 'InvalidRequest' })
+  const rule =
+    '<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>'
+  await gateway.signedFetch(admin, 'PUT', '/photos?encryption', {
+    body: `<ServerSideEncryptionConfiguration>${rule}</ServerSideEncryptionConfiguration>`,
+  })
+  t.equal((await onto({})).ServerSideEncryption, 'AES256', 'the bucket has an encryption configuration')
+  t.equal(Buffer.compare(await bodyOf(s3, 'a'), body), 0)
 })
 
 t.test('who may', async t => {
