@@ -66,10 +66,11 @@ const parse = (text: string): unknown => {
   }
 }
 
-/** The content of the root element `root`; `MalformedXML` where the text is not well-formed, too large, has a DOCTYPE or another root. */
+/** The content of the root element `root`; `MalformedXML` where the text is not well-formed, too large, has a DOCTYPE, another root or two. */
 export const fromXml = (text: string, root: string): unknown => {
   if (text.length > maxXml || text.includes('<!') || XMLValidator.validate(text) !== true) malformed()
-  return field(parse(text), root) ?? malformed()
+  const content = field(parse(text), root)
+  return content === undefined || Array.isArray(content) ? malformed() : content
 }
 
 /** A child of parsed content, or `undefined`. */
