@@ -129,10 +129,11 @@ const completePlain = async (
   const { upload, bucket, key } = found
   const { store, profile } = ctx.options
   const listed = await store.listParts(bucket.name, key, upload.id, { completed: true })
+  const byName = new Map(listed.map(each => [`${each.number} ${each.etag}`, each])) // the last one of each
   const chosen: Part[] = []
   assertPartOrder(named)
   for (const [i, { part, etag }] of named.entries()) {
-    const last = listed.findLast(each => each.number === part && each.etag === etag)
+    const last = byName.get(`${part} ${etag}`)
     const details = { PartNumber: String(part), ETag: etag }
     if (last === undefined) throw new SseError('InvalidPart', { details })
     if (i < named.length - 1 && last.size < profile.minimumPartSize) throw new SseError('EntityTooSmall', { details })
