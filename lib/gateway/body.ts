@@ -1,5 +1,5 @@
 /** Reads the body of a request: nothing of it before it is asked for, so that `Expect: 100-continue` is answered after the decision. */
-import type { Readable } from 'node:stream'
+import { type Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fromUtf8 } from '../bytes.ts'
 import { type ErrorCode, SseError } from '../errors.ts'
@@ -49,17 +49,15 @@ export const readBody = async (
   if ((body.length ?? 0) > limit) throw new SseError('EntityTooLarge')
   const chunks: Uint8Array[] = []
   let size = 0
-  await pipeline([
-    askForBody(ctx),
-    ...body.stages,
-    async (source: AsyncIterable<Uint8Array>) => {
-      for await (const chunk of source) {
-        size += chunk.length
-        if (size > limit) throw new SseError('EntityTooLarge')
-        chunks.push(chunk)
-      }
+  const taken = new Writable({
+    write: (chunk: Uint8Array, _encoding, done) => {
+      size += chunk.length
+      if (size > limit) return done(new SseError('EntityTooLarge'))
+      chunks.push(chunk)
+      done()
     },
-  ])
+  })
+  await pipeline([askForBody(ctx), ...body.stages, taken])
   try {
     return fromUtf8(Buffer.concat(chunks))
   } catch (cause) {

@@ -115,9 +115,9 @@ export interface Opening {
 /** Understands a request and verifies its signature; throws what is wrong with either. */
 export const openContext = (options: GatewayOptions, opening: Opening): Context => {
   const { req, res, clock, users, policyOf, form } = opening
-  const { path, query: rawQuery } = splitUrl(req.url ?? '/')
+  const { url = '/', method = '' } = req
+  const { path, query: rawQuery } = splitUrl(url)
   const target = parseTarget(req.headers.host, path, options.hosts ?? [])
-  const method = req.method ?? ''
   const query = parseQuery(rawQuery)
   const verification: VerifyOptions<GatewayUser> = {
     lookup: id => users.get(id),

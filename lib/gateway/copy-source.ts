@@ -21,8 +21,7 @@ const invalidSource = (text: string, message: string): SseError =>
   new SseError('InvalidArgument', { message, details: { ArgumentName: 'x-amz-copy-source', ArgumentValue: text } })
 
 /** Bucket and key of `x-amz-copy-source`: percent-encoded, with or without a slash in front. The only version there is is "null". */
-const sourceName = (ctx: Context): ObjectName => {
-  const text = header(ctx, 'copy-source') ?? ''
+const sourceName = (text = ''): ObjectName => {
   const [path = '', query] = text.split('?', 2)
   if (query !== undefined && query !== 'versionId=null') {
     throw invalidSource(text, 'Versions are not kept here. Name the source without a versionId.')
@@ -52,7 +51,7 @@ export interface CopySource {
 
 /** Opens the source: permission, existence, conditions, then role, tenant and keys. */
 export const openSource = async (ctx: Context): Promise<CopySource> => {
-  const name = sourceName(ctx)
+  const name = sourceName(header(ctx, 'copy-source'))
   const owned = await ctx.openBucket('s3:GetObject', { object: name })
   const opened = await ctx.options.store.openObject(name.bucket, name.key)
   if (opened === undefined) throw noSuchKey(owned, name.key)

@@ -11,6 +11,7 @@ import { actions } from './actions/index.ts'
 import { answerError, asSseError, type ErrorFacts } from './answer.ts'
 import { type Context, openContext } from './context.ts'
 import { createPolicyCache } from './policy-cache.ts'
+import { splitUrl } from './request-target.ts'
 
 /** A user that may sign requests. */
 export interface GatewayUser extends Caller {
@@ -110,7 +111,8 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     const started = clock()
     const remote = req.socket.remoteAddress ?? '' // a socket that is gone has none
     const requestId = randomBytes(8).toString('hex').toUpperCase()
-    const path = (req.url ?? '/').split('?', 1)[0] ?? '/'
+    const { url = '/', method = '' } = req
+    const { path } = splitUrl(url)
     const facts: ErrorFacts = { requestId, hostId, resource: path }
     const last: { context?: Context } = {}
     const onOpen = (context: Context) => {
@@ -136,7 +138,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
       requestId,
       remote,
       user: context?.requester.kind === 'signed' ? context.requester.caller.name : undefined,
-      method: req.method ?? '',
+      method,
       path,
       action: context?.action,
       status: res.statusCode,

@@ -5,6 +5,9 @@ import type { Context } from './context.ts'
 
 const most = 1000
 
+/** A parameter's text, empty where it is not given. */
+export const parameterOf = (ctx: Context, name: string): string => ctx.query.get(name) ?? ''
+
 /** A limit such as `max-keys`: 1,000 by default and at most. `InvalidArgument` where it is no number. */
 export const limitOf = (ctx: Context, name: string): number => {
   const text = ctx.query.get(name)
@@ -13,7 +16,7 @@ export const limitOf = (ctx: Context, name: string): number => {
 
 /** A marker that is a number; 0 where it is not given. */
 export const markerOf = (ctx: Context, name: string): number => {
-  const text = ctx.query.get(name) ?? ''
+  const text = parameterOf(ctx, name)
   return text === '' ? 0 : integer(name, text)
 }
 

@@ -31,6 +31,10 @@ export interface ReceivedBody {
 /** Whether clients expect the ETag of such an object to be the MD5 of its plaintext (semantics, section 4). */
 export const hasMd5Etag = (kind: WriteEncryption['kind']): boolean => kind === 'plain' || kind === 'sse-s3'
 
+/** The MD5 of a body that has ended, as an ETag. */
+export const md5Of = ({ digests }: IncomingBody): string =>
+  [...digests()].flatMap(([name, digest]) => (name === 'md5' ? [hex(digest)] : [])).join('')
+
 /** The checksum that a body gets where its client sends none. */
 export const defaultChecksum = ({ options }: Context): ChecksumAlgorithm | undefined =>
   options.profile.defaultChecksum === 'none' ? undefined : options.profile.defaultChecksum
@@ -63,13 +67,12 @@ export const receiveObject = async (
 ): Promise<ReceivedBody> => {
   const { store, sse } = ctx.options
   const { kind } = encryption
-  const md5 = (): string => hex(incoming.digests().get('md5') ?? new Uint8Array(0))
   if (encryption.kind === 'plain') {
     const body = await store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
     const checksums = receivedChecksums(incoming)
     const sealed = { envelope: undefined, values: undefined }
-    return { body, size: body.size, etag: md5(), ...sealed, checksums, notes: noteChecksums(checksums) }
+    return { body, size: body.size, etag: md5Of(incoming), ...sealed, checksums, notes: noteChecksums(checksums) }
   }
   try {
     const values = () => valuesOf(incoming, kind)
@@ -77,7 +80,7 @@ export const receiveObject = async (
     const body = await store.createBody({ expectedSize: put.planned?.storedLength })
     await fill(body, incoming, put.stream)
     const sealed = put.result()
-    const etag = hasMd5Etag(kind) ? md5() : sealed.etag
+    const etag = hasMd5Etag(kind) ? md5Of(incoming) : sealed.etag
     const { envelope, plaintextLength: size } = sealed
     const checksums = receivedChecksums(incoming)
     return { body, size, etag, envelope, values: sealed.values, checksums, notes: {} }

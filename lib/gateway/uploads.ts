@@ -8,6 +8,7 @@ import type { ObjectEncryption } from '../sse/response.ts'
 import type { Upload } from '../store/store.ts'
 import { uploadHeaders } from './access.ts'
 import type { Context, OwnedBucket } from './context.ts'
+import { parameterOf } from './listing.ts'
 import { describeStored, objectArn, openedWith } from './encryption.ts'
 
 /** A stored upload and the bucket it is in. */
@@ -19,7 +20,7 @@ export interface FoundUpload extends OwnedBucket {
 /** The upload that a request names by its whole id; `NoSuchUpload`. */
 export const findUpload = async (ctx: Context, permission: string, completed = false): Promise<FoundUpload> => {
   const key = ctx.key()
-  const id = ctx.query.get('uploadId') ?? ''
+  const id = parameterOf(ctx, 'uploadId')
   // Looked up first: what a bucket policy sees of a part is how its upload is encrypted.
   const upload = id === '' ? undefined : await ctx.options.store.getUpload(ctx.bucketName(), key, id, { completed })
   const owned = await ctx.openBucket(permission, { header: uploadHeaders(ctx.header, upload) })

@@ -51,7 +51,7 @@ export const slicer = (skip = 0, take = Infinity): ((plaintext: Uint8Array, emit
 /** A driver that opens over a synchronous engine. */
 export const openOver = (engine: SyncEngine, { suite, dek, spans, skip, take }: OpenParts): Driver => {
   const slice = slicer(skip, take)
-  let emit: Emit = () => undefined
+  let emit: Emit | undefined
   let current: SegmentOpener | undefined
   const reader = new SpanReader(suite, spans, (span, header) => {
     current?.dispose()
@@ -66,7 +66,7 @@ export const openOver = (engine: SyncEngine, { suite, dek, spans, skip, take }: 
       begin: index => opener.begin(nonce(index)),
       piece: bytes => opener.update(bytes),
       end: (_index, tag) => {
-        for (const plaintext of opener.final(tag)) slice(plaintext, emit)
+        for (const plaintext of opener.final(tag)) slice(plaintext, bytes => emit?.(bytes))
       },
     }
   })

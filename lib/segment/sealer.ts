@@ -24,21 +24,21 @@ export const sealOver = (engine: SyncEngine, { suite, keys, salt, length }: Seal
   const nonce = nonces(keys.baseNonce)
   const sealer = engine.sealer(suite.aead, keys.key)
   const guard = lengthGuard(suite, length)
-  let emit: Emit = () => undefined
+  let emit: Emit | undefined
   const framing = new Framing(suite.segmentSize, false, {
     begin: index => sealer.begin(nonce(index)),
     piece: bytes => {
       const sealed = sealer.update(bytes)
-      if (sealed !== undefined) emit(sealed)
+      if (sealed !== undefined) emit?.(sealed)
     },
     end: () => {
-      for (const sealed of sealer.final()) emit(sealed)
+      for (const sealed of sealer.final()) emit?.(sealed)
     },
   })
   let header: Uint8Array | undefined = concat(salt, keys.commitment)
   const start = (to: Emit) => {
     emit = to
-    if (header !== undefined) emit(header)
+    if (header !== undefined) to(header)
     header = undefined
   }
   return {

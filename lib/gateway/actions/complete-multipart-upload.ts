@@ -39,9 +39,11 @@ const namedParts = (xml: string, algorithm: ChecksumAlgorithm | undefined): read
   })
 
 /** `hex(MD5 of the parts' md5s)-n`. */
-const md5OfMd5s = (md5s: readonly Uint8Array[]): { readonly digest: Uint8Array; readonly etag: string } => {
+const md5OfMd5s = (
+  md5s: readonly (Uint8Array | undefined)[],
+): { readonly digest: Uint8Array; readonly etag: string } => {
   const hash = createHash('md5')
-  for (const md5 of md5s) hash.update(md5)
+  for (const md5 of md5s) if (md5 !== undefined) hash.update(md5)
   const digest = hash.digest()
   return { digest, etag: `${hex(digest)}-${md5s.length}` }
 }
@@ -84,8 +86,7 @@ const completeSealed = async (
   const listed = await store.listParts(bucket.name, key, upload.id, { completed: true })
   const receipts = listed.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]))
   const md5 = hasMd5Etag(upload.kind)
-  const md5s = (parts: readonly ListedPart[]) =>
-    md5OfMd5s(parts.map(part => part.values.get(valueIds.md5.id) ?? new Uint8Array(0)))
+  const md5s = (parts: readonly ListedPart[]) => md5OfMd5s(parts.map(part => part.values.get(valueIds.md5.id)))
   let whole: WholeChecksum | undefined
   const id = valueIds[uploadChecksum(upload)?.algorithm ?? 'md5'].id
   const done = await sse.completeUpload(stored, named, receipts, {
@@ -139,7 +140,7 @@ const completePlain = async (
     if (i < named.length - 1 && last.size < profile.minimumPartSize) throw new SseError('EntityTooSmall', { details })
     chosen.push(last)
   }
-  const { etag } = md5OfMd5s(chosen.map(part => fromHex(part.etag ?? '') ?? new Uint8Array(0)))
+  const { etag } = md5OfMd5s(named.map(part => fromHex(part.etag)))
   const attempts = chosen.map(part => part.attempt)
   const size = chosen.reduce((sum, part) => sum + part.size, 0)
   const summed = chosen.map(part => ({ length: part.size, checksum: part.receipt }))

@@ -1,6 +1,5 @@
 /** UploadPart: one attempt of a part, under a salt of its own; the same number may be sent again with other bytes. */
 import { randomBytes } from 'node:crypto'
-import { hex } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import type { BodyWriter, NewPart } from '../../store/store.ts'
@@ -10,13 +9,14 @@ import type { Context } from '../context.ts'
 import { encryptionHeaders } from '../encryption.ts'
 import { assertPartChecksum, uploadChecksum, type UploadChecksum } from '../upload-checksums.ts'
 import { partChecksumHeaders, receivedChecksums, type StoredChecksum } from '../stored-checksums.ts'
-import { digestsFor, fill, hasMd5Etag, valuesOf } from '../receive.ts'
+import { parameterOf } from '../listing.ts'
+import { digestsFor, fill, hasMd5Etag, md5Of, valuesOf } from '../receive.ts'
 import type { RequestBodyOptions } from '../request-body.ts'
 import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
 
 /** The part number of a request, 1 to 10,000. */
 export const partNumberOf = (ctx: Context): number => {
-  const text = ctx.query.get('partNumber') ?? ''
+  const text = parameterOf(ctx, 'partNumber')
   const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (number >= 1 && number <= 10_000) return number
   throw new SseError('InvalidArgument', {
@@ -63,14 +63,13 @@ export const receivePart = async (
   { number, kind, keys, checksum }: PartTarget,
   incoming: IncomingBody,
 ): Promise<ReceivedPart> => {
-  const md5 = (): string => hex(incoming.digests().get('md5') ?? new Uint8Array(0))
   if (keys === undefined) {
     const body = await ctx.options.store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
     const attempt = randomBytes(24).toString('hex')
     // A plain part has nothing sealed: its receipt is its checksum.
     const receipt = checksum === undefined ? undefined : incoming.digests().get(checksum.algorithm)
-    const part = { number, attempt, size: body.size, etag: md5(), receipt, modified: ctx.now() }
+    const part = { number, attempt, size: body.size, etag: md5Of(incoming), receipt, modified: ctx.now() }
     return { body, part, checksums: receivedChecksums(incoming) }
   }
   const values = () => valuesOf(incoming, kind, checksum?.algorithm)
@@ -82,7 +81,7 @@ export const receivePart = async (
   const { attempt, plaintextLength, receipt, etag } = sealing.result()
   const part = { number, attempt, size: plaintextLength, receipt, modified: ctx.now() }
   const checksums = receivedChecksums(incoming)
-  return { body, part: { ...part, etag: hasMd5Etag(kind) ? md5() : etag }, checksums }
+  return { body, part: { ...part, etag: hasMd5Etag(kind) ? md5Of(incoming) : etag }, checksums }
 }
 
 /** Stores a part. */
