@@ -139,31 +139,54 @@ t.test('put, get, ranges, copy, listing, delete', async t => {
 })
 
 const algorithms = ['CRC32', 'CRC32C', 'CRC64NVME', 'SHA1', 'SHA256'] as const satisfies readonly ChecksumAlgorithm[]
+type Algorithm = (typeof algorithms)[number]
+
+/** The checksum of an answer that has just this one. */
+const checksumOf = (
+  answer: Readonly<Record<`Checksum${Algorithm}`, unknown>> | object,
+  algorithm: Algorithm,
+): unknown => {
+  const found = new Map<string, unknown>(Object.entries(answer).filter(([name]) => /^Checksum[A-Z]+\d/.test(name)))
+  return found.size === 1 ? found.get(`Checksum${algorithm}`) : [...found.keys()]
+}
 
 t.test('checksums of every algorithm, on objects and uploads, read back', async t => {
   const { s3 } = await photos(t)
+  const mode = { ChecksumMode: 'ENABLED' } as const
   const large = randomBytes(5 * MiB + 77)
   for (const ChecksumAlgorithm of algorithms) {
-    const sums: unknown[] = []
     for (const stream of [false, true]) {
-      const Body = stream
-        ? Readable.from([body.subarray(0, 70_000), body.subarray(70_000)], { objectMode: false })
-        : body
-      const params = { Bucket, Key: 'small', Body, ContentLength: body.length, ChecksumAlgorithm, ...kms }
-      t.match(await s3.send(new PutObjectCommand(params)), kmsAnswer)
-      const { Checksum = {} } = await s3.send(
-        new GetObjectAttributesCommand({ Bucket, Key: 'small', ObjectAttributes: ['Checksum'] }),
+      const what = `${ChecksumAlgorithm} of ${stream ? 'a stream, in a trailer' : 'a buffer'}`
+      const put = await s3.send(
+        new PutObjectCommand({
+          Bucket,
+          Key: 'small',
+          Body: stream ? Readable.from([body.subarray(0, 70_000), body.subarray(70_000)], { objectMode: false }) : body,
+          ContentLength: body.length,
+          ChecksumAlgorithm,
+          ...kms,
+        }),
       )
-      t.equal(Checksum.ChecksumType, 'FULL_OBJECT')
-      sums.push(Checksum[`Checksum${ChecksumAlgorithm}`])
-      const answer = await get(s3, 'small', { ChecksumMode: 'ENABLED' })
-      t.equal(Buffer.compare(await bytesOf(answer), body), 0)
+      t.match(put, kmsAnswer)
+      const sum = checksumOf(put, ChecksumAlgorithm)
+      t.type(sum, 'string', what)
+      const answer = await get(s3, 'small', mode)
+      t.match(answer, { ...kmsAnswer, ChecksumType: 'FULL_OBJECT' })
+      t.equal(checksumOf(answer, ChecksumAlgorithm), sum, what)
+      t.equal(Buffer.compare(await bytesOf(answer), body), 0, 'which the SDK verifies')
+      t.equal(
+        checksumOf(await s3.send(new HeadObjectCommand({ Bucket, Key: 'small', ...mode })), ChecksumAlgorithm),
+        sum,
+      )
     }
-    t.type(sums[0], 'string', ChecksumAlgorithm)
-    t.equal(sums[1], sums[0], 'in a trailer, the same')
     const params = { Bucket, Key: 'large', Body: large, ChecksumAlgorithm, ...kms }
-    t.match(await new Upload({ client: s3, queueSize: 2, params }).done(), kmsAnswer)
-    const answer = await get(s3, 'large', { ChecksumMode: 'ENABLED' })
+    const done = await new Upload({ client: s3, queueSize: 2, params }).done()
+    t.match(done, kmsAnswer)
+    const answer = await get(s3, 'large', mode)
+    const type = ChecksumAlgorithm === 'CRC64NVME' ? 'FULL_OBJECT' : 'COMPOSITE'
+    t.match(answer, { ...kmsAnswer, ChecksumType: type, ETag: done.ETag }, ChecksumAlgorithm)
+    t.match(checksumOf(answer, ChecksumAlgorithm), type === 'COMPOSITE' ? /=-2$/ : /=$/)
+    t.equal(checksumOf(answer, ChecksumAlgorithm), checksumOf(done, ChecksumAlgorithm))
     t.equal(Buffer.compare(await bytesOf(answer), large), 0)
   }
   const wrong = { Bucket, Key: 'small', Body: 'x', ChecksumSHA256: 'A'.repeat(43) + '=', ...kms }
