@@ -11,9 +11,8 @@ const run = promisify(execFile)
 
 /** The benchmarks in a process of their own; their coverage is not this package's. */
 const tsx = (args: readonly string[]) =>
-  run(process.execPath, ['--import', 'tsx', ...args], {
+  run('env', ['-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath, '--import', 'tsx', ...args], {
     cwd: root,
-    env: { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: '' },
   })
 const bench = (...args: readonly string[]) => tsx(['bench/run.ts', ...args])
 

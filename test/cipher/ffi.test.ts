@@ -16,10 +16,10 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
 /** Runs a file on that Node, with the engine among those that it tests. */
 const on26 = async (file: string, ...flags: readonly string[]): Promise<string> => {
-  const env: NodeJS.ProcessEnv = { ...process.env, SSE_KMS_ENGINE: 'ffi', TAP: '1' }
-  delete env['NODE_OPTIONS'] // those of the test runner are for the Node that runs it
-  const options = { cwd: root, env, maxBuffer: 1 << 28 }
-  const { stdout } = await run(node26 ?? '', ['--no-warnings', ...flags, file], options)
+  // What the test runner adds to every process is for the Node that runs it.
+  const plain = ['-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', 'SSE_KMS_ENGINE=ffi', 'TAP=1', node26 ?? '']
+  const options = { cwd: root, maxBuffer: 1 << 28 }
+  const { stdout } = await run('env', [...plain, '--no-warnings', ...flags, file], options)
   return stdout
 }
 

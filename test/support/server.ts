@@ -38,10 +38,9 @@ const isStartInfo = (value: unknown): value is StartInfo =>
 /** Starts a server on this data folder with the demo tenant. */
 export const startServer = async (data: string, args: readonly string[] = []): Promise<RunningServer> => {
   const all = [main, 'serve', '--json', '--log', 'none', '--listen', '127.0.0.1:0', '--data', data, ...args]
-  const child = spawn(process.execPath, all, {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: '' },
-  })
+  // Without what tap adds to every process: its coverage would be that of the built code.
+  const plain = ['-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath]
+  const child = spawn('env', [...plain, ...all], { stdio: ['ignore', 'pipe', 'inherit'] })
   const lines = createInterface({ input: child.stdout })
   const [line]: unknown[] = await Promise.race([once(lines, 'line'), once(child, 'exit')])
   const info: unknown = JSON.parse(String(line))
