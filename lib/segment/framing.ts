@@ -23,6 +23,7 @@ export interface FrameSink {
 }
 
 const smallPiece = 4096
+const tinyPiece = 512
 const gatherSize = 16_384
 const none = new Uint8Array(0)
 
@@ -81,7 +82,9 @@ export class Framing {
   }
 
   #take(bytes: Uint8Array): void {
-    if (bytes.length < smallPiece) {
+    // A segment's first piece may well be all of it, as it is of a small object: it is worth a call of its own sooner.
+    const small = this.#count === 0 ? tinyPiece : smallPiece
+    if (bytes.length < small) {
       this.#hold(bytes)
       return
     }
@@ -93,7 +96,7 @@ export class Framing {
 
   #hold(bytes: Uint8Array): void {
     if (this.#heldSize + bytes.length > gatherSize) this.#release(this.#heldSize - this.#tagSize)
-    // The first piece of a stream may well be all of it: room for more is made when more comes.
+    // Room for many pieces is made when a second one comes.
     if (this.#held.length < this.#heldSize + bytes.length) this.#grow(this.#held === none ? bytes.length : gatherSize)
     this.#held.set(bytes, this.#heldSize)
     this.#heldSize += bytes.length
