@@ -92,7 +92,10 @@ export class VerifiedTables {
   /** Remembers a table that was verified. */
   set(tag: Uint8Array, index: PartIndex): PartIndex {
     if (index.rows.length < fewest) return index
-    this.#tables.set(hex(tag), index)
+    const name = hex(tag)
+    // Readers that came at the same moment verified it at the same moment: one of them counts.
+    if (this.#tables.has(name)) return index
+    this.#tables.set(name, index)
     this.#rows += index.rows.length
     for (const [oldest, { rows }] of this.#tables) {
       if (this.#rows <= most) break

@@ -48,7 +48,7 @@ t.test('tables in memory: large ones, bounded, the one used last stays', async t
   t.equal(tables.set(tag(0), small), small)
   t.equal(tables.get(tag(0), 3), undefined, 'a small one is not kept')
   const large = indexParts(suite, rowsOf(Array.from({ length: 10_000 }, () => 1)))
-  for (let n = 1; n <= 10; n++) tables.set(tag(n), large)
+  for (let n = 1; n <= 10; n++) for (let reader = 0; reader < 20; reader++) tables.set(tag(n), large)
   t.equal(tables.get(tag(1), 10_000), large, 'ten of them fit')
   tables.set(tag(11), large)
   t.equal(tables.get(tag(2), 10_000), undefined, 'the eleventh takes the place of the one used longest ago')
