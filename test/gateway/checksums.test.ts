@@ -353,11 +353,9 @@ t.test('CRCs of pieces add up to that of the whole', async t => {
   t.notOk(isCrc('sha1'))
   const part = Buffer.alloc(1000, 7)
   const row = { crc: await digestOf('crc64nvme', part), length: part.length }
-  const started = performance.now()
   const whole = combineCrcs(
     'crc64nvme',
     Array.from({ length: 10_000 }, () => row),
   )
-  t.ok(performance.now() - started < 10_000, 'ten thousand parts')
   t.strictSame(Buffer.from(whole), await digestOf('crc64nvme', ...Array.from({ length: 10_000 }, () => part)))
 })

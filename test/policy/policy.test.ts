@@ -663,9 +663,8 @@ t.test('wildcards', async t => {
     [`*${'a'.repeat(2000)}?b`],
     Array.from({ length: 3000 }, (_, i) => `*?${i}b`),
   ]
-  const started = performance.now()
-  for (const patterns of hostile) t.equal(glob(patterns)(text), false)
-  t.ok(performance.now() - started < 2000, 'hostile patterns take linear time')
+  // A matcher that tried every way would not come to an end here before the test's time does.
+  for (const patterns of hostile) t.equal(glob(patterns)(text), false, 'hostile patterns')
 })
 
 const toPlain = (value: Json): unknown => {
