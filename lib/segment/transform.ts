@@ -2,6 +2,7 @@
 import { Transform } from 'node:stream'
 import { isPromise, type MaybePromise } from '../bytes.ts'
 import type { Driver } from './driver.ts'
+import { inTurn } from './fair-share.ts'
 
 type Done = (error?: Error | null) => void
 
@@ -26,8 +27,8 @@ export const toTransform = (driver: Driver): Transform => {
     transform.push(bytes)
   }
   const transform = new Transform({
-    transform: (chunk: Uint8Array, _encoding, done) => settle(() => driver.write(chunk, emit), done),
-    flush: done => settle(() => driver.end(emit), done),
+    transform: (chunk: Uint8Array, _encoding, done) => inTurn(() => settle(() => driver.write(chunk, emit), done)),
+    flush: done => inTurn(() => settle(() => driver.end(emit), done)),
     destroy: (error, done) => {
       driver.dispose()
       done(error)

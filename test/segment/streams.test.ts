@@ -3,7 +3,7 @@
  * when, and that keys are wiped however a body ends.
  */
 import assert from 'node:assert/strict'
-import { type Duplex, Readable } from 'node:stream'
+import { type Duplex, Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
@@ -55,6 +55,8 @@ const sealer = (engine: Engine, suite: Suite, length?: number): Driver =>
   seal(engine, { suite, keys: deriveStreamSync(nodeEngine, suite, newDek(), salt, context), salt, length })
 
 const spanOf = (stored: number): Span => ({ salt, context, firstSegment: 0, stored, last: true })
+
+const nowhere = () => new Writable({ write: (_chunk, _encoding, done) => done() })
 
 const opener = (engine: Engine, suite: Suite, stored = Infinity, dek = newDek()): Driver =>
   open(engine, { suite, dek, spans: [spanOf(stored)] })
@@ -588,6 +590,34 @@ t.test('stages: two bodies in one chain, and a chain that is its own end', async
     sizes.reduce((a, b) => a + b, 0),
     length,
   )
+})
+
+t.test('streams share the event loop, whatever their sources do', async t => {
+  let turns = 0
+  let flowing = true
+  const turn = () => {
+    turns++
+    if (flowing) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const chunk = new Uint8Array(65_536)
+  const never = Readable.from(Array.from({ length: 1024 }, () => chunk)) // never waits for anything
+  await pipeline(never, toTransform(sealer(nodeEngine, suiteOf(1))), nowhere())
+  flowing = false
+  t.ok(turns > 4, `others had ${turns} turns while 64 MiB flowed`)
+
+  const errors: unknown[] = []
+  const emitted: Uint8Array[] = []
+  const streams = Array.from({ length: 500 }, () => {
+    const stream = toTransform(sealer(nodeEngine, suiteOf(1)))
+    stream.on('error', error => errors.push(error)).on('data', (bytes: Uint8Array) => emitted.push(bytes))
+    stream.write(chunk) // more than one turn takes, so that some wait
+    return stream
+  })
+  for (const stream of streams) stream.destroy()
+  for (let i = 0; i < 100; i++) await new Promise(resolve => void setImmediate(resolve))
+  t.same(errors, [], 'those that are destroyed while they wait say nothing')
+  t.ok(emitted.length < streams.length, 'and seal nothing')
 })
 
 t.test('a data key is never shown', async t => {

@@ -1,0 +1,37 @@
+/**
+ * The event loop, shared among all streams of a process: once the ciphers had their milliseconds of a turn, the chunks that still come wait
+ * for the next one, first come first served. So neither a thousand streams that are ready at once nor a source that never waits
+ * keeps timers, sockets and other requests waiting for long. A chunk is never cut: one that takes longer takes what it needs.
+ */
+
+/** Milliseconds of a turn. */
+const share = 0.5
+const waiting: (() => void)[] = []
+let used = 0
+let armed = false
+
+const arm = (): void => {
+  if (armed) return
+  armed = true
+  setImmediate(turn)
+}
+
+const run = (work: () => void): void => {
+  const start = performance.now()
+  work()
+  used += performance.now() - start
+}
+
+const turn = (): void => {
+  armed = false
+  used = 0
+  for (let next = waiting.shift(); next !== undefined; next = used < share ? waiting.shift() : undefined) run(next)
+  if (waiting.length > 0) arm()
+}
+
+/** Does the work at once while this turn's share lasts, in a later turn otherwise. `work` does not throw. */
+export const inTurn = (work: () => void): void => {
+  arm()
+  if (used < share && waiting.length === 0) run(work)
+  else waiting.push(work)
+}
