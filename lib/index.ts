@@ -19,4 +19,5 @@ export type {
   ScryptCost,
 } from './kms/root-key.ts'
 export { createSse, type NodeSkins, type NodeSseOptions, type Sse } from './object/node.ts'
+export { keepFreedMemory } from './segment/memory.ts'
 export { toTransform } from './segment/transform.ts'

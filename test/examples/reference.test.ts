@@ -15,6 +15,7 @@ import {
   DataKey,
   encryptionContext,
   errorTable,
+  keepFreedMemory,
   LocalKms,
   maxPlaintext,
   nobleEngine,
@@ -75,6 +76,13 @@ t.test('engines and suites', async t => {
   const stored = await through(plain, put.stream)
   const get = await chosen.decrypt(put.result().envelope)
   t.ok(plain.equals(await through(stored, get.stream)))
+})
+
+t.test('memory', async t => {
+  // #region memory
+  keepFreedMemory() // once, at the beginning of a program that streams much
+  // #endregion memory
+  t.ok(process.memoryUsage().external < 32 << 20, 'and what it took is gone')
 })
 
 t.test('sizes and ranges', async t => {
