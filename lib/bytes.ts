@@ -43,41 +43,32 @@ export const u32 = (n: number): Uint8Array => {
   return out
 }
 
-/** Unsigned big-endian 64 bits of a safe integer. */
-export const u64 = (n: number): Uint8Array => {
-  const out = new Uint8Array(8)
-  view(out).setBigUint64(0, BigInt(n))
-  return out
-}
-
 /** A DataView over exactly these bytes. */
 export const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Compares in time that depends on the lengths alone. */
 export const equal = (a: Uint8Array, b: Uint8Array): boolean => {
   if (a.length !== b.length) return false
-  const other = view(b)
   let difference = 0
-  for (const [i, byte] of a.entries()) difference |= byte ^ other.getUint8(i)
+  for (let i = 0; i < a.length; i++) difference |= (a[i] ?? 0) ^ (b[i] ?? 0)
   return difference === 0
 }
 
 /** Byte order, as listings and contexts need it: negative, 0 or positive. Not for secrets. */
 export const compare = (a: Uint8Array, b: Uint8Array): number => {
-  const other = view(b)
-  for (const [i, byte] of a.subarray(0, b.length).entries()) {
-    const difference = byte - other.getUint8(i)
+  for (let i = 0; i < a.length && i < b.length; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0)
     if (difference !== 0) return difference
   }
   return a.length - b.length
 }
 
-const digits = '0123456789abcdef'
+const pairs: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** Lower-case hex. */
 export const hex = (bytes: Uint8Array): string => {
   let out = ''
-  for (const byte of bytes) out += digits.charAt(byte >> 4) + digits.charAt(byte & 15)
+  for (const byte of bytes) out += pairs[byte] ?? ''
   return out
 }
 

@@ -4,7 +4,7 @@
  * colours; everything else is bytes.
  */
 import { concat, copy, u16, u32, utf8, wipe } from '../bytes.ts'
-import type { Primitives, SyncEngine } from './engine.ts'
+import type { Engine, SyncEngine } from './engine.ts'
 import { bodyIdSize, keySize, saltSize, type Suite } from './suite.ts'
 
 const zero = Uint8Array.of(0)
@@ -42,34 +42,72 @@ export const assertKey = (key: Uint8Array): void => {
 
 /** HKDF-Expand-SHA-512 of a 32-byte PRK, at most 128 bytes. The caller wipes; the PRK may be wiped while this is under way. */
 export const expand = async (
-  engine: Primitives,
+  engine: Engine,
   prk: Uint8Array,
-  info: Uint8Array,
+  info: readonly Uint8Array[],
   length: number,
 ): Promise<Uint8Array> => {
+  if (engine.synchronous) return expandSync(engine, prk, info, length)
   assertKey(prk)
   const key = copy(prk)
+  const message = new Uint8Array(messageSize(info))
   try {
-    const first = await engine.hmacSha512(key, info, Uint8Array.of(1))
-    const second = length > 64 ? await engine.hmacSha512(key, first, info, Uint8Array.of(2)) : zero
-    return take(first, second, length)
+    const first = await engine.hmacSha512(key, firstOf(message, info))
+    return take(first, length > block ? await engine.hmacSha512(key, secondOf(message, first)) : zero, length)
   } finally {
-    wipe(key)
+    wipe(key, message)
   }
 }
 
 /** {@link expand} over a synchronous engine. */
-export const expandSync = (engine: SyncEngine, prk: Uint8Array, info: Uint8Array, length: number): Uint8Array => {
+export const expandSync = (
+  engine: SyncEngine,
+  prk: Uint8Array,
+  info: readonly Uint8Array[],
+  length: number,
+): Uint8Array => {
   assertKey(prk)
-  const first = engine.hmacSha512(prk, info, Uint8Array.of(1))
-  const second = length > 64 ? engine.hmacSha512(prk, first, info, Uint8Array.of(2)) : zero
-  return take(first, second, length)
+  const size = messageSize(info)
+  const message = size <= scratch.length ? scratch.subarray(0, size) : new Uint8Array(size)
+  const first = engine.hmacSha512(prk, firstOf(message, info))
+  const out = take(first, length > block ? engine.hmacSha512(prk, secondOf(message, first)) : zero, length)
+  wipe(message)
+  return out
+}
+
+/** Bytes of HMAC-SHA-512. */
+const block = 64
+/** Where a synchronous engine, which keeps nothing, reads its messages. */
+const scratch = new Uint8Array(512)
+
+// Both steps hash one piece of memory: `info ‖ 1` from its 65th byte on, then `first ‖ info ‖ 2`.
+const messageSize = (info: readonly Uint8Array[]): number => {
+  let size = block + 1
+  for (const piece of info) size += piece.length
+  return size
+}
+
+const firstOf = (message: Uint8Array, info: readonly Uint8Array[]): Uint8Array => {
+  let at = block
+  for (const piece of info) {
+    message.set(piece, at)
+    at += piece.length
+  }
+  message[at] = 1
+  return message.subarray(block)
+}
+
+const secondOf = (message: Uint8Array, first: Uint8Array): Uint8Array => {
+  message.set(first)
+  message[message.length - 1] = 2
+  return message
 }
 
 const take = (first: Uint8Array, second: Uint8Array, length: number): Uint8Array => {
-  const all = concat(first, second)
-  const out = all.slice(0, length)
-  wipe(all, first, second)
+  const out = new Uint8Array(length)
+  out.set(first.subarray(0, length))
+  if (length > block) out.set(second.subarray(0, length - block), block)
+  wipe(first, second)
   return out
 }
 
@@ -79,9 +117,18 @@ export const streamContext = (bodyId: Uint8Array, part: number): Uint8Array => {
   return concat(Uint8Array.of(1), bodyId, u32(part))
 }
 
-const streamInfo = (suite: Suite, salt: Uint8Array, context: Uint8Array): Uint8Array => {
+const prefixes = new Map<Suite, Uint8Array>()
+
+/** What the information of a suite's streams begins with. */
+const prefixOf = (suite: Suite): Uint8Array => {
+  const made = prefixes.get(suite) ?? concat(utf8(suite.label), utf8(suite.aead), zero)
+  prefixes.set(suite, made)
+  return made
+}
+
+const streamInfo = (suite: Suite, salt: Uint8Array, context: Uint8Array): readonly Uint8Array[] => {
   if (salt.length !== saltSize) throw new RangeError(`a salt must have ${saltSize} bytes`)
-  return concat(utf8(suite.label), utf8(suite.aead), zero, salt, context)
+  return [prefixOf(suite), salt, context]
 }
 
 const cutStream = (out: Uint8Array): StreamKeys => {
@@ -92,7 +139,7 @@ const cutStream = (out: Uint8Array): StreamKeys => {
 
 /** K, N0 and C of a stream. The caller wipes `key`. */
 export const deriveStream = async (
-  engine: Primitives,
+  engine: Engine,
   suite: Suite,
   dek: Uint8Array,
   salt: Uint8Array,
@@ -109,8 +156,8 @@ export const deriveStreamSync = (
 ): StreamKeys => cutStream(expandSync(engine, dek, streamInfo(suite, salt, context), 76))
 
 /** K_desc, K_etag and K_aux of a body. The caller wipes all three. */
-export const deriveBody = async (engine: Primitives, dek: Uint8Array, bodyId: Uint8Array): Promise<BodyKeys> => {
-  const out = await expand(engine, dek, concat(labels.body, zero, bodyId), 96)
+export const deriveBody = async (engine: Engine, dek: Uint8Array, bodyId: Uint8Array): Promise<BodyKeys> => {
+  const out = await expand(engine, dek, [labels.body, zero, bodyId], 96)
   const keys = { descriptor: out.slice(0, 32), etag: out.slice(32, 64), aux: out.slice(64, 96) }
   wipe(out)
   return keys
@@ -121,7 +168,7 @@ export const deriveBody = async (engine: Primitives, dek: Uint8Array, bodyId: Ui
  * wipes; the key may be wiped while this is under way.
  */
 export const deriveKek = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   wrapAlg: number,
   wrapSalt: Uint8Array,
@@ -130,16 +177,16 @@ export const deriveKek = async (
   const prk = copy(key)
   try {
     const contextHash = await engine.sha256(canonicalContext)
-    return await expand(engine, prk, concat(labels.kek, zero, u16(wrapAlg), wrapSalt, contextHash), keySize)
+    return await expand(engine, prk, [labels.kek, zero, u16(wrapAlg), wrapSalt, contextHash], keySize)
   } finally {
     wipe(prk)
   }
 }
 
 /** The first 24 bytes of an upload's identity (format.md, section 8). */
-export const uploadIdentity = async (engine: Primitives, session: Uint8Array): Promise<Uint8Array> =>
+export const uploadIdentity = async (engine: Engine, session: Uint8Array): Promise<Uint8Array> =>
   (await engine.sha256(labels.upload, zero, session)).slice(0, 24)
 
 /** A key of the embedded key store from its root key: `purpose` is bound. The caller wipes. */
-export const deriveKeyring = (engine: Primitives, rootKey: Uint8Array, purpose: string): Promise<Uint8Array> =>
-  expand(engine, rootKey, concat(labels.keyring, zero, utf8(purpose)), keySize)
+export const deriveKeyring = (engine: Engine, rootKey: Uint8Array, purpose: string): Promise<Uint8Array> =>
+  expand(engine, rootKey, [labels.keyring, zero, utf8(purpose)], keySize)

@@ -1,6 +1,6 @@
 /** The engine over `node:crypto`: synchronous, incremental, the fastest that every Node has. */
 import { createCipheriv, createDecipheriv, createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
-import { concat, wipe } from '../bytes.ts'
+import { concat, copy, wipe } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 import type { SegmentOpener, SegmentSealer, SyncEngine } from './engine.ts'
 import { type Aead, keySize, tagSize } from './suite.ts'
@@ -8,12 +8,12 @@ import { type Aead, keySize, tagSize } from './suite.ts'
 const options = { authTagLength: tagSize } as const
 const wrapIv = new Uint8Array(8).fill(0xa6)
 
-const cipherOf = (aead: Aead, key: KeyObject, nonce: Uint8Array) =>
+const cipherOf = (aead: Aead, key: KeyObject | Uint8Array, nonce: Uint8Array) =>
   aead === 'AEAD_AES_256_GCM'
     ? createCipheriv('aes-256-gcm', key, nonce, options)
     : createCipheriv('chacha20-poly1305', key, nonce, options)
 
-const decipherOf = (aead: Aead, key: KeyObject, nonce: Uint8Array) =>
+const decipherOf = (aead: Aead, key: KeyObject | Uint8Array, nonce: Uint8Array) =>
   aead === 'AEAD_AES_256_GCM'
     ? createDecipheriv('aes-256-gcm', key, nonce, options)
     : createDecipheriv('chacha20-poly1305', key, nonce, options)
@@ -28,13 +28,32 @@ const hmac = (hash: string, key: Uint8Array, data: readonly Uint8Array[]): Uint8
   return mac.digest()
 }
 
+/** A key for many ciphers. The first takes the bytes themselves: a small object has no second, and a `KeyObject` costs half a cipher. */
+const keyOf = (key: Uint8Array) => {
+  const bytes = copy(key)
+  let used = false
+  let secret: KeyObject | undefined
+  return {
+    next: (): KeyObject | Uint8Array => {
+      if (!used) {
+        used = true
+        return bytes
+      }
+      secret ??= createSecretKey(bytes)
+      wipe(bytes)
+      return secret
+    },
+    dispose: () => wipe(bytes),
+  }
+}
+
 const sealer = (aead: Aead, key: Uint8Array): SegmentSealer => {
-  const secret = createSecretKey(key)
+  const secret = keyOf(key)
   let cipher: ReturnType<typeof cipherOf> | undefined
   const current = () => cipher ?? notBegun()
   return {
     begin: nonce => {
-      cipher = cipherOf(aead, secret, nonce)
+      cipher = cipherOf(aead, secret.next(), nonce)
     },
     update: piece => current().update(piece),
     final: () => {
@@ -45,23 +64,24 @@ const sealer = (aead: Aead, key: Uint8Array): SegmentSealer => {
     },
     dispose: () => {
       cipher = undefined
+      secret.dispose()
     },
   }
 }
 
 const opener = (aead: Aead, key: Uint8Array): SegmentOpener => {
-  const secret = createSecretKey(key)
+  const secret = keyOf(key)
   let decipher: ReturnType<typeof decipherOf> | undefined
   let held: Uint8Array[] = []
   const current = () => decipher ?? notBegun()
-  const dispose = () => {
+  const drop = () => {
     decipher = undefined
     wipe(...held)
     held = []
   }
   return {
     begin: nonce => {
-      decipher = decipherOf(aead, secret, nonce)
+      decipher = decipherOf(aead, secret.next(), nonce)
     },
     update: piece => {
       held.push(current().update(piece))
@@ -70,7 +90,7 @@ const opener = (aead: Aead, key: Uint8Array): SegmentOpener => {
       try {
         current().setAuthTag(tag).final()
       } catch (cause) {
-        dispose()
+        drop()
         return notAuthentic(cause)
       }
       const plaintext = held
@@ -78,7 +98,10 @@ const opener = (aead: Aead, key: Uint8Array): SegmentOpener => {
       held = []
       return plaintext
     },
-    dispose,
+    dispose: () => {
+      drop()
+      secret.dispose()
+    },
   }
 }
 
@@ -104,7 +127,9 @@ export const nodeEngine: SyncEngine = {
   },
   wrap: (kek, key) => {
     const cipher = createCipheriv('id-aes256-wrap', kek, wrapIv)
-    return concat(cipher.update(key), cipher.final())
+    const wrapped = cipher.update(key)
+    cipher.final() // nothing is left
+    return wrapped
   },
   unwrap: (kek, wrapped) => {
     // Node takes no bytes at all for a wrapped key of none.
@@ -123,13 +148,13 @@ export const nodeEngine: SyncEngine = {
     }
   },
   seal: (aead, key, nonce, plaintext, aad) => {
-    const cipher = cipherOf(aead, createSecretKey(key), nonce)
+    const cipher = cipherOf(aead, key, nonce)
     cipher.setAAD(aad, { plaintextLength: plaintext.length })
     return concat(cipher.update(plaintext), cipher.final(), cipher.getAuthTag())
   },
   open: (aead, key, nonce, sealed, aad) => {
     try {
-      const decipher = decipherOf(aead, createSecretKey(key), nonce)
+      const decipher = decipherOf(aead, key, nonce)
       decipher.setAAD(aad, { plaintextLength: sealed.length - tagSize })
       decipher.setAuthTag(sealed.subarray(sealed.length - tagSize))
       const held = decipher.update(sealed.subarray(0, sealed.length - tagSize))

@@ -7,8 +7,11 @@ export const malformed = (cause?: unknown): never => {
   throw new SseError('NotAuthentic', cause === undefined ? {} : { cause })
 }
 
-/** 2^64-1, which is no Number: the length that was unknown when a descriptor was written. */
-export const unknown64: Uint8Array = new Uint8Array(8).fill(255)
+/** Writes a length, unsigned with 64 bits: a safe integer, or `Infinity` as 2^64-1, which says that it was unknown. */
+export const setLength = (words: DataView, at: number, length: number): void => {
+  words.setUint32(at, length === Infinity ? 0xffff_ffff : Math.floor(length / 2 ** 32))
+  words.setUint32(at + 4, length === Infinity ? 0xffff_ffff : length % 2 ** 32)
+}
 
 /** Reads fields one after the other. What it hands out are copies. */
 export class Reader {
@@ -49,9 +52,10 @@ export class Reader {
 
   /** Unsigned, 64 bits, at most 2^53-1; or `Infinity` for 2^64-1. Anything between is malformed. */
   u64(): number {
-    const value = this.#view.getBigUint64(this.#skip(8))
-    if (value === 0xffff_ffff_ffff_ffffn) return Infinity
-    return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : malformed()
+    const high = this.u32()
+    const low = this.u32()
+    if (high === 0xffff_ffff && low === 0xffff_ffff) return Infinity
+    return high < 2 ** 21 ? high * 2 ** 32 + low : malformed()
   }
 
   /** The next bytes must be these. */

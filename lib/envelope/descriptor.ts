@@ -12,10 +12,10 @@
  *     44  32  SHA-256(part table)
  *     76  32  HMAC-SHA-256(K_desc, bytes 0..75)
  */
-import { concat, copy, equal, hex, u16, u32, u64, utf8 } from '../bytes.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import { copy, equal, hex, utf8, view } from '../bytes.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { bodyIdSize, type Suite, suites } from '../cipher/suite.ts'
-import { malformed, Reader, unknown64 } from './codec.ts'
+import { malformed, Reader, setLength } from './codec.ts'
 import { encodeRow, encodeTable, maxParts, parseTable, type PartRow, totals } from './part-table.ts'
 
 /** Bytes of a descriptor. */
@@ -45,29 +45,29 @@ export interface Descriptor {
   readonly bytes: Uint8Array
 }
 
-const length64 = (n: number): Uint8Array => (n === Infinity ? unknown64 : u64(n))
-
 /** Seals the descriptor of a body with the given rows; a row of length `Infinity` sets flag bit 0. */
 export const sealDescriptor = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   suite: Suite,
   bodyId: Uint8Array,
   rows: readonly PartRow[],
-): Promise<{ readonly descriptor: Uint8Array; readonly table: Uint8Array }> => {
+): Promise<{ readonly descriptor: Uint8Array; readonly table: Uint8Array } & Pick<Descriptor, 'tag' | 'parts'>> => {
   const table = encodeTable(rows)
   const { plaintext, stored } = totals(suite, rows)
-  const body = concat(
-    magic,
-    u16(suite.id),
-    Uint8Array.of(plaintext === Infinity ? 1 : 0, 0),
-    bodyId,
-    u32(rows.length),
-    length64(plaintext),
-    length64(stored),
-    await engine.sha256(table),
-  )
-  return { descriptor: concat(body, await engine.hmacSha256(key, body)), table }
+  const descriptor = new Uint8Array(descriptorSize)
+  const words = view(descriptor)
+  descriptor.set(magic)
+  words.setUint16(4, suite.id)
+  words.setUint8(6, plaintext === Infinity ? 1 : 0)
+  descriptor.set(bodyId, 8)
+  words.setUint32(24, rows.length)
+  setLength(words, 28, plaintext)
+  setLength(words, 36, stored)
+  descriptor.set(await engine.sha256(table), 44)
+  const tag = await engine.hmacSha256(key, descriptor.subarray(0, tagged))
+  descriptor.set(tag, tagged)
+  return { descriptor, table, tag, parts: rows.length }
 }
 
 /** Parses 108 bytes; `file` says that flag bit 0 is allowed. `NotAuthentic` where a field or an unknown suite breaks a limit. */
@@ -91,7 +91,7 @@ export const parseDescriptor = (bytes: Uint8Array, file: boolean): Descriptor =>
 }
 
 /** Compares the descriptor's tag with the one that the key makes; `NotAuthentic` where it differs. */
-export const verifyTag = async (engine: Primitives, key: Uint8Array, descriptor: Descriptor): Promise<void> => {
+export const verifyTag = async (engine: Engine, key: Uint8Array, descriptor: Descriptor): Promise<void> => {
   if (!equal(await engine.hmacSha256(key, descriptor.bytes.subarray(0, tagged)), descriptor.tag)) malformed()
 }
 
@@ -100,7 +100,7 @@ export const verifyTag = async (engine: Primitives, key: Uint8Array, descriptor:
  * which are authentic then; `NotAuthentic` otherwise.
  */
 export const verifyTable = async (
-  engine: Primitives,
+  engine: Engine,
   descriptor: Descriptor,
   table: Uint8Array,
 ): Promise<readonly PartRow[]> => {
@@ -119,7 +119,7 @@ export const verifyTable = async (
 
 /** Both: {@link verifyTag}, then {@link verifyTable}. */
 export const verifyDescriptor = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   descriptor: Descriptor,
   table: Uint8Array,
@@ -128,18 +128,16 @@ export const verifyDescriptor = async (
   return verifyTable(engine, descriptor, table)
 }
 
-const etag = async (
-  engine: Primitives,
-  key: Uint8Array,
-  kind: number,
-  data: Uint8Array,
-  suffix: number,
-): Promise<string> => `${hex((await engine.hmacSha256(key, Uint8Array.of(kind), data)).subarray(0, 16))}-${suffix}`
+const etag = async (engine: Engine, key: Uint8Array, kind: number, data: Uint8Array, suffix: number): Promise<string> =>
+  `${hex((await engine.hmacSha256(key, Uint8Array.of(kind), data)).subarray(0, 16))}-${suffix}`
 
 /** ETag of an acknowledged part (format.md, section 8): names the attempt, tells nothing of the plaintext. */
-export const partEtag = (engine: Primitives, etagKey: Uint8Array, row: PartRow): Promise<string> =>
+export const partEtag = (engine: Engine, etagKey: Uint8Array, row: PartRow): Promise<string> =>
   etag(engine, etagKey, 1, encodeRow(row), row.part)
 
 /** ETag of an object (format.md, section 8). */
-export const objectEtag = (engine: Primitives, etagKey: Uint8Array, descriptor: Descriptor): Promise<string> =>
-  etag(engine, etagKey, 2, descriptor.tag, descriptor.parts)
+export const objectEtag = (
+  engine: Engine,
+  etagKey: Uint8Array,
+  { tag, parts }: Pick<Descriptor, 'tag' | 'parts'>,
+): Promise<string> => etag(engine, etagKey, 2, tag, parts)

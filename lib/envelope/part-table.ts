@@ -5,10 +5,10 @@
  *     4   8  P, plaintext length of the stream
  *     12 24  salt of the stream
  */
-import { concat, u32, u64 } from '../bytes.ts'
+import { view } from '../bytes.ts'
 import { saltSize, type Suite } from '../cipher/suite.ts'
 import { maxPlaintext, storedLength } from '../segment/layout.ts'
-import { malformed, Reader, unknown64 } from './codec.ts'
+import { malformed, Reader, setLength } from './codec.ts'
 
 /** A row: one stream of the object. */
 export interface PartRow {
@@ -26,8 +26,7 @@ export const maxParts = 10_000
 export const rowSize = 36
 
 /** The 36 bytes of a row. */
-export const encodeRow = ({ part, length, salt }: PartRow): Uint8Array =>
-  concat(u32(part), length === Infinity ? unknown64 : u64(length), salt)
+export const encodeRow = (row: PartRow): Uint8Array => encodeTable([row])
 
 /** Reads a row, without judging it. */
 export const readRow = (reader: Reader): PartRow => ({
@@ -37,7 +36,16 @@ export const readRow = (reader: Reader): PartRow => ({
 })
 
 /** The bytes of a table. */
-export const encodeTable = (rows: readonly PartRow[]): Uint8Array => concat(...rows.map(encodeRow))
+export const encodeTable = (rows: readonly PartRow[]): Uint8Array => {
+  const table = new Uint8Array(rows.length * rowSize)
+  const words = view(table)
+  for (const [i, { part, length, salt }] of rows.entries()) {
+    words.setUint32(i * rowSize, part)
+    setLength(words, i * rowSize + 4, length)
+    table.set(salt, i * rowSize + 12)
+  }
+  return table
+}
 
 /** The rows of an authentic table; `NotAuthentic` where order, numbers or lengths break a limit of the suite. */
 export const parseTable = (table: Uint8Array, suite: Suite, unknownLength: boolean): readonly PartRow[] => {

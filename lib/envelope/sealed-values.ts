@@ -5,7 +5,7 @@
  *     AAD = descriptor[108] of an object, or "part" ‖ row[36]
  */
 import { concat, u16, utf8, wipe } from '../bytes.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { nonceSize, tagSize } from '../cipher/suite.ts'
 import { malformed, Reader } from './codec.ts'
@@ -61,7 +61,7 @@ export const partAad = (row: PartRow): Uint8Array => concat(utf8('part'), encode
 
 /** Seals values; none give no bytes. `RangeError` for a known id of another length, or a list that is too long. */
 export const sealValues = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   aad: Uint8Array,
   values: Values,
@@ -83,7 +83,7 @@ export const sealValues = async (
  * values.
  */
 export const openValues = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   aad: Uint8Array,
   sealed: Uint8Array,

@@ -47,7 +47,9 @@ export const encodeRecord = (wrapped: WrappedKey, context: Uint8Array): WrapReco
   const provider = utf8(wrapped.provider)
   const keyId = utf8(wrapped.keyId)
   check(wrapped, keyId.length)
-  const body = concat(
+  const size = 9 + provider.length + keyId.length + context.length + wrapped.blob.length
+  const bytes = concat(
+    u16(size),
     u16(wrapped.wrapAlg),
     Uint8Array.of(provider.length),
     provider,
@@ -58,7 +60,7 @@ export const encodeRecord = (wrapped: WrappedKey, context: Uint8Array): WrapReco
     u16(wrapped.blob.length),
     wrapped.blob,
   )
-  return { wrapped, context, bytes: concat(u16(body.length), body) }
+  return { wrapped, context, bytes }
 }
 
 /** Reads a record; `NotAuthentic` unless it is well-formed and its wrapAlg one of its provider's. */

@@ -3,7 +3,7 @@
  * of many objects, each under its own context. Kept in memory for a bounded time, number of uses and number of keys; wiped when they go.
  */
 import { concat, copy, hex, u16, u32, utf8 } from '../bytes.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { keySize } from '../cipher/suite.ts'
 import type { EncryptionContext } from './context.ts'
@@ -85,7 +85,7 @@ export class BucketKeys {
   }
 
   /** Makes and wraps data keys under the bucket's key (wrapAlg 3); the KMS is asked only where none is in memory. */
-  under(engine: Primitives, { bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
+  under(engine: Engine, { bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
     const wrapDataKey: KeyWrapper['wrapDataKey'] = async (key, { keyId, context }) => {
       // Exact, and cheaper than a hash: this is done for every object.
       const name = JSON.stringify([keyId, lowestVersion, ...bucketContext.entries])
@@ -110,7 +110,7 @@ export class BucketKeys {
 
   /** The data key of a record of wrapAlg 3, whose master key was found to be an accepted one. The caller disposes it. */
   async unwrapDataKey(
-    engine: Primitives,
+    engine: Engine,
     wrapped: WrappedKey,
     context: EncryptionContext,
     bucketContext: EncryptionContext,
@@ -227,7 +227,7 @@ const use = (held: Held): Held => {
 }
 
 /** What a bucket key that is read is kept under: blobs come from the store, so all that makes them is hashed. */
-const nameOf = async (engine: Primitives, inner: WrappedKey, { canonical }: EncryptionContext): Promise<string> => {
+const nameOf = async (engine: Engine, inner: WrappedKey, { canonical }: EncryptionContext): Promise<string> => {
   const { provider, keyId, wrapAlg, blob } = inner
   const pieces = [utf8(provider), utf8(keyId), u16(wrapAlg), blob, canonical]
   return hex(copy(await engine.sha256(concat(...pieces.flatMap(piece => [u32(piece.length), piece])))))

@@ -3,7 +3,7 @@
  * `aws:` or `sse-kms-streams:` are the system's: they are recomputed from the request and never stored; all others are the user's and
  * lie in the wrap record.
  */
-import { compare, concat, fromUtf8, isWellFormed, u16, utf8, view } from '../bytes.ts'
+import { compare, fromUtf8, isWellFormed, utf8, view } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 
 /** A context as callers give it. */
@@ -55,10 +55,18 @@ const encode = (rows: readonly Row[], limit: number): Uint8Array => {
   let size = 2
   for (const { name, value } of rows) size += 4 + name.length + value.length
   if (size > limit) return invalid(`The encryption context has ${size} bytes. Use at most ${limit}.`)
-  return concat(
-    u16(rows.length),
-    ...rows.flatMap(({ name, value }) => [u16(name.length), name, u16(value.length), value]),
-  )
+  const out = new Uint8Array(size)
+  const words = view(out)
+  words.setUint16(0, rows.length)
+  let at = 2
+  for (const { name, value } of rows) {
+    for (const text of [name, value]) {
+      words.setUint16(at, text.length)
+      out.set(text, at + 2)
+      at += 2 + text.length
+    }
+  }
+  return out
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The provider `sse-c`: a key that the caller holds, for one object or request. Nothing of it is stored but the wrap. */
 import { randomBytes } from '../cipher/random.ts'
 import { assertKey } from '../cipher/derive.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
 import { keySize } from '../cipher/suite.ts'
 import { copy, wipe } from '../bytes.ts'
@@ -20,7 +20,7 @@ export interface CustomerKey extends KmsProvider {
  *
  * {@includeCode ../../test/examples/reference.test.ts#customer-provider}
  */
-export const customerKey = (engine: Primitives, customer: Uint8Array): CustomerKey => {
+export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey => {
   assertKey(customer)
   const held = new DataKey(copy(customer))
   // A copy for every call: `dispose` meanwhile must not turn it into zeros.

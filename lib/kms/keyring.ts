@@ -16,7 +16,7 @@
 import { dirname, join, resolve } from 'node:path'
 import { copy, fromHex, hex, type MaybePromise, utf8, wipe } from '../bytes.ts'
 import { deriveKeyring } from '../cipher/derive.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { SseError } from '../errors.ts'
 import { DataKey } from './data-key.ts'
@@ -37,7 +37,7 @@ export interface KeyringOptions {
   /** Where the root key comes from. */
   readonly root: RootKeySource
   /** What computes. */
-  readonly engine: Primitives
+  readonly engine: Engine
   /** Whether to make a key store where there is none. */
   readonly create: boolean
   /** In ms since 1970: older leftovers of killed processes are deleted. */
@@ -70,12 +70,12 @@ const parseHeader = (body: string): Header => {
 export class Keyring {
   /** Full path of the directory. */
   readonly directory: string
-  readonly #engine: Primitives
+  readonly #engine: Engine
   readonly #id: string
   readonly #mac: DataKey
   readonly #kek: DataKey
 
-  private constructor(directory: string, engine: Primitives, id: string, mac: DataKey, kek: DataKey) {
+  private constructor(directory: string, engine: Engine, id: string, mac: DataKey, kek: DataKey) {
     this.directory = directory
     this.#engine = engine
     this.#id = id
@@ -98,7 +98,7 @@ export class Keyring {
     return made ?? Keyring.#unlock(top, await readExisting(path), source, options.engine)
   }
 
-  static async #unlock(top: string, bytes: Uint8Array, source: SettledSource, engine: Primitives): Promise<Keyring> {
+  static async #unlock(top: string, bytes: Uint8Array, source: SettledSource, engine: Engine): Promise<Keyring> {
     const { id, scrypt } = parseHeader(bodyOf(bytes))
     const keyring = await Keyring.#derive(top, engine, id, await rootKey(source, scrypt, false))
     if (await isSealed(engine, keyring.#mac.bytes, headerFile, bytes)) return keyring
@@ -125,7 +125,7 @@ export class Keyring {
   }
 
   /** Wipes the root key. */
-  static async #derive(top: string, engine: Primitives, id: string, root: Uint8Array): Promise<Keyring> {
+  static async #derive(top: string, engine: Engine, id: string, root: Uint8Array): Promise<Keyring> {
     try {
       const mac = new DataKey(await deriveKeyring(engine, root, `mac ${id}`))
       return new Keyring(top, engine, id, mac, new DataKey(await deriveKeyring(engine, root, `kek ${id}`)))

@@ -3,7 +3,7 @@
  * Several processes may use one directory at once. Who may use which key is not decided here.
  */
 import { compare, type MaybePromise, utf8, wipe } from '../bytes.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { nodeEngine } from '../cipher/node.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { keySize } from '../cipher/suite.ts'
@@ -45,7 +45,7 @@ export interface LocalKmsOptions {
   /** Where the root key comes from. */
   readonly root: RootKeySource
   /** What computes; `node:crypto` where left out. */
-  readonly engine?: Primitives | undefined
+  readonly engine?: Engine | undefined
   /** The time in ms since 1970; the system's where left out. */
   readonly clock?: (() => number) | undefined
   /** Whether to make a key store where there is none; yes where left out. */
@@ -78,12 +78,12 @@ export interface KeyFilter {
 export class LocalKms implements KmsProvider {
   /** What records hold. */
   readonly name = 'local'
-  readonly #engine: Primitives
+  readonly #engine: Engine
   readonly #clock: () => number
   readonly #directory: string
   #opened: { readonly keyring: Keyring; readonly files: KeyFiles } | undefined
 
-  private constructor(keyring: Keyring, engine: Primitives, clock: () => number, heldKeys: number) {
+  private constructor(keyring: Keyring, engine: Engine, clock: () => number, heldKeys: number) {
     this.#directory = keyring.directory
     this.#engine = engine
     this.#clock = clock

@@ -6,7 +6,7 @@
  * The identity says which file it is, so that no file passes for another one. Nothing here is secret: keys in it are wrapped.
  */
 import { equal, fromHex, fromUtf8, hex, utf8 } from '../bytes.ts'
-import type { Primitives } from '../cipher/engine.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
 
 const opening = ',"mac":"'
@@ -21,7 +21,7 @@ export const corrupt = (file?: string, cause?: unknown): never => {
 
 /** The bytes of a file: `body` is the text of a JSON object that is not empty; `identity` has no line break. */
 export const sealJson = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   identity: string,
   body: string,
@@ -42,7 +42,7 @@ export const bodyOf = (bytes: Uint8Array): string => {
 
 /** Whether a file is authentic: exactly the bytes that {@link sealJson} would make of its body. */
 export const isSealed = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   identity: string,
   bytes: Uint8Array,

@@ -7,8 +7,8 @@
  */
 import { concat, u16, u32, view, wipe } from '../bytes.ts'
 import { deriveKek } from '../cipher/derive.ts'
-import type { Primitives } from '../cipher/engine.ts'
-import { randomBytes } from '../cipher/random.ts'
+import type { Engine } from '../cipher/engine.ts'
+import { randomId } from '../cipher/random.ts'
 import { SseError } from '../errors.ts'
 import type { EncryptionContext } from './context.ts'
 import { DataKey } from './data-key.ts'
@@ -26,13 +26,13 @@ const malformed = (): never => {
 }
 
 const seal = async (
-  engine: Primitives,
+  engine: Engine,
   kekSource: Uint8Array,
   wrapAlg: WrapAlg,
   dek: DataKey,
   context: EncryptionContext,
 ): Promise<Uint8Array> => {
-  const salt = randomBytes(saltBytes)
+  const salt = randomId(saltBytes)
   const kek = await deriveKek(engine, kekSource, wrapAlg, salt, context.canonical)
   try {
     return concat(salt, await engine.wrap(kek, dek.bytes))
@@ -42,7 +42,7 @@ const seal = async (
 }
 
 const open = async (
-  engine: Primitives,
+  engine: Engine,
   kekSource: Uint8Array,
   wrapAlg: WrapAlg,
   sealed: Uint8Array,
@@ -62,7 +62,7 @@ export const localVersion = (blob: Uint8Array): number =>
 
 /** A wrapAlg 2 blob of a data key under a key of 32 bytes; version 0 for a customer's key, else from 1. */
 export const wrapLocal = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   version: number,
   dek: DataKey,
@@ -71,7 +71,7 @@ export const wrapLocal = async (
 
 /** The data key of a wrapAlg 2 blob; `NotAuthentic` under another key or context. */
 export const unwrapLocal = async (
-  engine: Primitives,
+  engine: Engine,
   key: Uint8Array,
   blob: Uint8Array,
   context: EncryptionContext,
@@ -95,7 +95,7 @@ export const splitNested = (wrapped: WrappedKey): { readonly inner: WrappedKey; 
  * Wraps a data key under a bucket key (wrapAlg 3) or an outer key (4), of which `inner` is the provider's own wrap.
  */
 export const wrapNested = async (
-  engine: Primitives,
+  engine: Engine,
   wrapAlg: 3 | 4,
   kekKey: DataKey,
   inner: WrappedKey,
@@ -109,7 +109,7 @@ export const wrapNested = async (
 
 /** The data key under a bucket key or outer key. */
 export const unwrapNested = async (
-  engine: Primitives,
+  engine: Engine,
   wrapped: WrappedKey,
   kekKey: DataKey,
   context: EncryptionContext,
@@ -120,7 +120,7 @@ export const unwrapNested = async (
  * must be an accepted one: check that before. The caller disposes the key.
  */
 export const unwrapKey = async (
-  engine: Primitives,
+  engine: Engine,
   provider: KmsProvider,
   wrapped: WrappedKey,
   context: EncryptionContext,

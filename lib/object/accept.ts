@@ -2,7 +2,7 @@
  * Accepted keys (format.md, section 6): the descriptor's tag does not say who chose the data key, so a reader is told which master keys
  * it may lie under, and refuses every other before any call to a KMS.
  */
-import { utf8, view, equal } from '../bytes.ts'
+import { view } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 import type { WrappedKey } from '../kms/provider.ts'
 import { splitNested } from '../kms/wrap.ts'
@@ -25,7 +25,7 @@ export const assertAccepted = (wrapped: WrappedKey, accept: readonly AcceptedKey
   const found = accept.some(
     ({ provider, keyId, lowestVersion = 0 }) =>
       provider === wrapped.provider &&
-      equal(utf8(keyId), utf8(wrapped.keyId)) &&
+      keyId === wrapped.keyId &&
       (provider !== 'local' || versionOf(wrapped) >= lowestVersion),
   )
   if (!found) throw new SseError('KeyNotAccepted')

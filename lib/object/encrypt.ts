@@ -7,7 +7,7 @@ import { deriveBody, deriveStream, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
-import { objectEtag, parseDescriptor, sealDescriptor } from '../envelope/descriptor.ts'
+import { objectEtag, sealDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, filePrefix } from '../envelope/envelope.ts'
 import { totals } from '../envelope/part-table.ts'
 import { sealValues, type Values } from '../envelope/sealed-values.ts'
@@ -86,10 +86,11 @@ export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
     const keys = await deriveBody(engine, key.bytes, bodyId)
     const describe = async (count: number) => {
       const rows = [{ part: 0, length: count, salt }]
-      const { descriptor, table } = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
+      const sealed = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
+      const { descriptor, table } = sealed
       const object: PlannedObject = {
         envelope: encodeEnvelope(record, descriptor, table),
-        etag: await objectEtag(engine, keys.etag, parseDescriptor(descriptor, true)),
+        etag: await objectEtag(engine, keys.etag, sealed),
         plaintextLength: count,
         storedLength: totals(suite, rows).stored,
       }
@@ -116,8 +117,8 @@ export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
         start(emit)
         await stream.end(emit)
         const { descriptor, object } = planned ?? (await describe(count))
-        const list = (await parts.values?.()) ?? new Map<number, Uint8Array>()
-        const values = await sealValues(engine, keys.aux, descriptor, list)
+        const list = await parts.values?.()
+        const values = list === undefined ? new Uint8Array(0) : await sealValues(engine, keys.aux, descriptor, list)
         if (!disposed) result = { ...object, values } // else under keys that were wiped meanwhile
       },
       dispose: () => {

@@ -7,7 +7,7 @@ import { type BodyKeys, deriveBody, deriveStream, streamContext, uploadIdentity 
 import type { Engine } from '../cipher/engine.ts'
 import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
-import { objectEtag, parseDescriptor, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
+import { objectEtag, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
 import {
   encodeEnvelope,
   encodeReceipt,
@@ -288,11 +288,12 @@ export const completeUpload = async (
     chosen.push(found)
   }
   const rows = chosen.map(({ part, length, salt }) => ({ part, length, salt }))
-  const { descriptor, table } = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
+  const sealed = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
+  const { descriptor, table } = sealed
   const sums = totals(suite, rows)
   return {
     envelope: encodeEnvelope(record, descriptor, table),
-    etag: await objectEtag(engine, keys.etag, parseDescriptor(descriptor, false)),
+    etag: await objectEtag(engine, keys.etag, sealed),
     plaintextLength: sums.plaintext,
     storedLength: sums.stored,
     parts: chosen,

@@ -25,16 +25,17 @@ export interface NodeSkins {
 /** The façade in Node. */
 export type Sse = SseOf<NodeSkins>
 
+// `assign`, because a spread in front of a getter takes several times as long: this is done for every small object.
 const skin = <T extends Driven>(result: T): T & NodeSkins => {
   let stream: Transform | undefined
-  return {
-    ...result,
+  const skins: NodeSkins = {
     get stream() {
       return (stream ??= toTransform(result.driver))
     },
     stage: () => toStage(result.driver),
     web: () => toWeb(result.driver),
   }
+  return Object.assign(skins, result)
 }
 
 /** What {@link Sse} is made of in Node. */

@@ -221,6 +221,9 @@ export const sseOver = <F>(
   const { kms } = options
   const bucketKeys = new BucketKeys(kms, options.bucketKeys)
   const suite = suiteOf(options.suite ?? 1)
+  const acceptedOf = (keys: readonly (string | AcceptedKey)[]): readonly AcceptedKey[] =>
+    keys.map(key => (typeof key === 'string' ? { provider: kms.name, keyId: key } : key))
+  const accepted = acceptedOf(options.accept)
   let picked: Promise<Engine> | undefined
   const engineOf = (): Promise<Engine> => (picked ??= pick())
 
@@ -231,9 +234,7 @@ export const sseOver = <F>(
     const engine = await engineOf()
     const { context, bucketContext } = call
     if (call.customerKey === undefined) {
-      const accept = (call.accept ?? options.accept).map(key =>
-        typeof key === 'string' ? { provider: kms.name, keyId: key } : key,
-      )
+      const accept = call.accept === undefined ? accepted : acceptedOf(call.accept)
       const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys }
       return { unlock, release: () => undefined }
     }
@@ -256,8 +257,7 @@ export const sseOver = <F>(
     { engine, provider, accept, bucketContext, bucketKeys: held }: UnlockParts,
     { keyId, bucketKey = false }: TargetOptions,
   ): { readonly keyId: string; readonly wrapper: KeyWrapper } => {
-    const mine = accept.filter(key => key.provider === provider.name)
-    const chosen = mine.find(key => keyId === undefined || key.keyId === keyId)
+    const chosen = accept.find(key => key.provider === provider.name && (keyId === undefined || key.keyId === keyId))
     if (chosen === undefined) throw new SseError('KeyNotAccepted')
     if (!bucketKey) return { keyId: chosen.keyId, wrapper: provider }
     if (bucketContext === undefined || held === undefined) {
@@ -271,7 +271,8 @@ export const sseOver = <F>(
     within(call, unlock => {
       const { keyId, wrapper } = targetKey(unlock, call)
       const context = encryptionContext(call.context)
-      return encryptBody({ ...call, engine: unlock.engine, suite, provider: wrapper, keyId, context })
+      const { length, values, file } = call
+      return encryptBody({ engine: unlock.engine, suite, provider: wrapper, keyId, context, length, values, file })
     })
 
   const withUpload = <T>(upload: StoredUpload, call: KeyOptions, run: (open: OpenUpload) => Promise<T>): Promise<T> =>

@@ -19,13 +19,12 @@ import {
   isWellFormed,
   u16,
   u32,
-  u64,
   utf8,
   wipe,
 } from '../../lib/bytes.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { type SuiteId, suiteOf, suites } from '../../lib/cipher/suite.ts'
-import { fromText, Reader } from '../../lib/envelope/codec.ts'
+import { fromText, Reader, setLength } from '../../lib/envelope/codec.ts'
 import { descriptorSize, parseDescriptor, sealDescriptor, verifyDescriptor } from '../../lib/envelope/descriptor.ts'
 import {
   encodeEnvelope,
@@ -634,9 +633,23 @@ t.test('bytes', async t => {
     }),
   )
   fc.assert(fc.property(fc.array(bytes), list => Buffer.concat(list).equals(concat(...list))))
+  const u64 = (n: bigint) => {
+    const words = new DataView(new ArrayBuffer(8))
+    words.setBigUint64(0, n)
+    return new Uint8Array(words.buffer)
+  }
+  const written = (length: number) => {
+    const words = new DataView(new ArrayBuffer(8))
+    setLength(words, 0, length)
+    return new Uint8Array(words.buffer)
+  }
+  t.strictSame(written(Infinity), u64(2n ** 64n - 1n))
+  t.equal(new Reader(u64(2n ** 64n - 1n)).u64(), Infinity)
+  for (const n of [2n ** 53n, 2n ** 63n, 2n ** 64n - 2n]) t.throws(() => new Reader(u64(n)).u64(), SseError)
   fc.assert(
     fc.property(fc.maxSafeNat(), n => {
-      const reader = new Reader(concat(Uint8Array.of(n % 256), u16(n % 65_536), u32(n % 2 ** 32), u64(n)))
+      assert.deepEqual(written(n), u64(BigInt(n)))
+      const reader = new Reader(concat(Uint8Array.of(n % 256), u16(n % 65_536), u32(n % 2 ** 32), u64(BigInt(n))))
       const read = [reader.u8(), reader.u16(), reader.u32(), reader.u64()]
       reader.end()
       assert.deepEqual(read, [n % 256, n % 65_536, n % 2 ** 32, n])
