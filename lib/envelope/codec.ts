@@ -1,5 +1,5 @@
 /** A strict reader of bytes: big-endian, limits checked before anything is copied, and `NotAuthentic` for whatever does not fit. */
-import { copy, fromBase64url, view } from '../bytes.ts'
+import { copy, fromBase64url } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 
 /** What every parser of the format throws: one message, whatever is wrong. */
@@ -16,13 +16,11 @@ export const setLength = (words: DataView, at: number, length: number): void => 
 /** Reads fields one after the other. What it hands out are copies. */
 export class Reader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #at = 0
 
   /** Reads from the front of `bytes`. */
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = view(bytes)
   }
 
   /** Bytes read so far. */
@@ -37,17 +35,17 @@ export class Reader {
 
   /** Unsigned, 8 bits. */
   u8(): number {
-    return this.#view.getUint8(this.#skip(1))
+    return this.#bytes[this.#skip(1)] ?? 0
   }
 
   /** Unsigned, 16 bits. */
   u16(): number {
-    return this.#view.getUint16(this.#skip(2))
+    return this.u8() * 2 ** 8 + this.u8()
   }
 
   /** Unsigned, 32 bits. */
   u32(): number {
-    return this.#view.getUint32(this.#skip(4))
+    return this.u16() * 2 ** 16 + this.u16()
   }
 
   /** Unsigned, 64 bits, at most 2^53-1; or `Infinity` for 2^64-1. Anything between is malformed. */

@@ -12,7 +12,7 @@
  *     44  32  SHA-256(part table)
  *     76  32  HMAC-SHA-256(K_desc, bytes 0..75)
  */
-import { copy, equal, hex, utf8, view } from '../bytes.ts'
+import { equal, hex, utf8, view } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { bodyIdSize, type Suite, suites } from '../cipher/suite.ts'
 import { malformed, Reader, setLength } from './codec.ts'
@@ -70,7 +70,7 @@ export const sealDescriptor = async (
   return { descriptor, table, tag, parts: rows.length }
 }
 
-/** Parses 108 bytes; `file` says that flag bit 0 is allowed. `NotAuthentic` where a field or an unknown suite breaks a limit. */
+/** Parses 108 bytes, which it keeps; `file` says that flag bit 0 is allowed. `NotAuthentic` where a field or an unknown suite breaks a limit. */
 export const parseDescriptor = (bytes: Uint8Array, file: boolean): Descriptor => {
   const reader = new Reader(bytes)
   reader.expect(magic)
@@ -87,7 +87,7 @@ export const parseDescriptor = (bytes: Uint8Array, file: boolean): Descriptor =>
   const unknownLength = flags === 1
   if (parts < 1 || parts > (unknownLength ? 1 : maxParts)) malformed()
   if ((plaintextLength === Infinity) !== unknownLength || (storedLength === Infinity) !== unknownLength) malformed()
-  return { suite, unknownLength, bodyId, parts, plaintextLength, storedLength, tableHash, tag, bytes: copy(bytes) }
+  return { suite, unknownLength, bodyId, parts, plaintextLength, storedLength, tableHash, tag, bytes }
 }
 
 /** Compares the descriptor's tag with the one that the key makes; `NotAuthentic` where it differs. */

@@ -2,7 +2,7 @@
  * Bucket keys (wrapAlg 3; format.md, section 6): one call to the KMS makes a key under the bucket's context, which then wraps the data keys
  * of many objects, each under its own context. Kept in memory for a bounded time, number of uses and number of keys; wiped when they go.
  */
-import { concat, copy, hex, u16, u32, utf8 } from '../bytes.ts'
+import { hex } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { keySize } from '../cipher/suite.ts'
@@ -116,7 +116,7 @@ export class BucketKeys {
     bucketContext: EncryptionContext,
   ): Promise<DataKey> {
     const { inner } = splitNested(wrapped)
-    const name = await nameOf(engine, inner, bucketContext)
+    const name = nameOf(inner, bucketContext)
     const held = this.#ready(name) ?? (await this.#take(name, () => this.#unwrap(inner, bucketContext)))
     try {
       return await unwrapNested(engine, wrapped, held.key, context)
@@ -226,9 +226,6 @@ const use = (held: Held): Held => {
   return held
 }
 
-/** What a bucket key that is read is kept under: blobs come from the store, so all that makes them is hashed. */
-const nameOf = async (engine: Engine, inner: WrappedKey, { canonical }: EncryptionContext): Promise<string> => {
-  const { provider, keyId, wrapAlg, blob } = inner
-  const pieces = [utf8(provider), utf8(keyId), u16(wrapAlg), blob, canonical]
-  return hex(copy(await engine.sha256(concat(...pieces.flatMap(piece => [u32(piece.length), piece])))))
-}
+/** What a bucket key that is read is kept under: all that makes it, since blobs come from the store. */
+const nameOf = ({ provider, keyId, wrapAlg, blob }: WrappedKey, { entries }: EncryptionContext): string =>
+  JSON.stringify([provider, keyId, wrapAlg, hex(blob), ...entries])

@@ -212,6 +212,12 @@ export interface SseOf<F> {
 const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
   typeof envelope === 'string' ? fromText(envelope) : envelope
 
+const opened = (
+  envelope: Uint8Array,
+  unlock: UnlockParts,
+  { range, held, etag, values }: DecryptOptions,
+): Promise<Decryption> => decryptBody({ ...unlock, envelope, range, held, etag, values })
+
 /** The façade over an engine that is chosen once, at the first call. */
 export const sseOver = <F>(
   options: Omit<SseOptions, 'engine'>,
@@ -299,7 +305,7 @@ export const sseOver = <F>(
   return {
     encrypt: async (call = {}) => skin(await begin(call)),
     decrypt: async (envelope, call = {}) =>
-      skin(await within(call, unlock => decryptBody({ ...call, ...unlock, envelope: bytesOf(envelope) }))),
+      skin(await within(call, unlock => opened(bytesOf(envelope), unlock, call))),
     decryptFile: async (file, call = {}) =>
       skin(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range }))),
     decryptPipe: async (call = {}) => {
@@ -333,7 +339,7 @@ export const sseOver = <F>(
     },
     reencrypt: async (envelope, call) => {
       const bytes = bytesOf(envelope)
-      const from = await within(call, unlock => decryptBody({ ...call, ...unlock, envelope: bytes }))
+      const from = await within(call, unlock => opened(bytes, unlock, call))
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries
         const into = await begin({ ...call.to, context, length: from.length })
