@@ -304,8 +304,7 @@ export const sseOver = <F>(
 
   return {
     encrypt: async (call = {}) => skin(await begin(call)),
-    decrypt: async (envelope, call = {}) =>
-      skin(await within(call, unlock => opened(bytesOf(envelope), unlock, call))),
+    decrypt: async (envelope, call = {}) => skin(await within(call, unlock => opened(bytesOf(envelope), unlock, call))),
     decryptFile: async (file, call = {}) =>
       skin(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range }))),
     decryptPipe: async (call = {}) => {
