@@ -11,7 +11,6 @@ export {
   type GatewayHandler,
   type GatewayOptions,
   type GatewayUser,
-  type TenantKms,
 } from './gateway/gateway.ts'
 
 export {

@@ -122,3 +122,12 @@ export const parseReceipt = (bytes: Uint8Array): Receipt => {
   if (row.part < 1 || row.part > maxParts || row.length === Infinity || values.length > maxSealed) malformed()
   return { row, values }
 }
+
+/** The id of the master key that an envelope or a session says it lies under: a claim, to be judged. `NotAuthentic` where it is neither. */
+export const claimedKeyId = (bytes: Uint8Array): string => {
+  const reader = new Reader(bytes)
+  const isSession = bytes[2] === sessionMagic[2]
+  reader.expect(isSession ? sessionMagic : envelopeMagic)
+  if (isSession) reader.bytes(4 + bodyIdSize)
+  return readRecord(reader).wrapped.keyId
+}

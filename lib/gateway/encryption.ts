@@ -3,12 +3,13 @@
  * it. Decisions are those of `sse/`; keys come from configuration and the authenticated request, never from the store.
  */
 import { wipe } from '../bytes.ts'
+import { claimedKeyId } from '../envelope/envelope.ts'
 import { SseError } from '../errors.ts'
 import type { AcceptedKey } from '../object/accept.ts'
 import type { KeyOptions, TargetOptions } from '../object/sse.ts'
 import { authorizeRead, authorizeWrite, type KmsDecision } from '../sse/authorize.ts'
 import { assertReadKeyFits, parseReadHeaders } from '../sse/customer-key.ts'
-import { keyQuery } from '../sse/key-id.ts'
+import { formatArn, keyQuery } from '../sse/key-id.ts'
 import type { EncryptionKind } from '../sse/names.ts'
 import { parseWriteHeaders } from '../sse/request.ts'
 import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from '../sse/response.ts'
@@ -89,25 +90,51 @@ export const decideWrite = async (
   }
 }
 
-/** The keys that an object of this tenant may lie under, by the kind that it is read as. */
-const acceptedKeys = async (ctx: Context, kind: EncryptionKind, owner: Tenant): Promise<readonly AcceptedKey[]> => {
-  const { kms, profile } = ctx.options
-  const keys = await kms.listKeys(scopeOf(ctx, kind === 'sse-s3' ? serviceDomain : owner.domainId))
-  return keys
-    .filter(({ origin }) => kind === 'sse-s3' || profile.customerKeys || origin === 'service')
-    .map(({ keyId }) => ({ provider: kms.name, keyId }))
-}
-
-/** What an object or upload of this kind is opened with, where no customer's key came: its context, and the keys that it may lie under. */
-export const openedWith = async (
+/**
+ * The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. Whether it is, its ARN
+ * tells, so that a read asks the KMS no more than once.
+ */
+const acceptedKeys = async (
   ctx: Context,
   kind: EncryptionKind,
+  owner: Tenant,
+  sealed: Uint8Array,
+): Promise<readonly AcceptedKey[]> => {
+  const { kms, profile } = ctx.options
+  const { region, domainId } = scopeOf(ctx, kind === 'sse-s3' ? serviceDomain : owner.domainId)
+  try {
+    const keyId = claimedKeyId(sealed)
+    if (!keyId.startsWith(formatArn(region, domainId, ''))) return []
+    const any = kind === 'sse-s3' || profile.customerKeys
+    if (!any && (await kms.describeKey({ keyId })).origin !== 'service') return []
+    return [{ provider: kms.name, keyId }]
+  } catch (error) {
+    // HEAD answers what the record says; whoever opens it learns that it cannot be.
+    if (error instanceof SseError && (error.code === 'NotAuthentic' || error.code === 'KeyNotFound')) return []
+    throw error
+  }
+}
+
+/** An object or upload as it is stored. */
+export interface Sealed {
+  readonly kind: EncryptionKind
+  /** An object's. */
+  readonly envelope?: Uint8Array | undefined
+  /** An upload's. */
+  readonly session?: Uint8Array | undefined
+}
+
+/** What an object or upload is opened with, where no customer's key came: its context, and the keys that it may lie under. */
+export const openedWith = async (
+  ctx: Context,
+  { kind, envelope, session }: Sealed,
   { bucket, owner }: Pick<OwnedBucket, 'bucket' | 'owner'>,
   key: string,
 ): Promise<KeyOptions> => {
   const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
-  if (kind === 'plain') return { context, accept: [] }
-  const accept = await acceptedKeys(ctx, kind, owner)
+  const sealed = envelope ?? session
+  if (kind === 'plain' || sealed === undefined) return { context, accept: [] }
+  const accept = await acceptedKeys(ctx, kind, owner, sealed)
   return kind === 'sse-kms' ? { context, accept, bucketContext: bucketContextOf(bucket.name) } : { context, accept }
 }
 
@@ -120,8 +147,7 @@ export interface ReadEncryption {
 }
 
 /** What is known of a stored object without its key. */
-export interface StoredKind {
-  readonly kind: EncryptionKind
+export interface StoredKind extends Sealed {
   readonly attributes: Readonly<Record<string, string>>
   /** Of an object, not of an upload. */
   readonly version?: string | undefined
@@ -150,7 +176,7 @@ export const decideRead = async (
       const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
       return { options: { context, customerKey: request.key }, answer, release }
     }
-    return { options: await openedWith(ctx, object.kind, owned, key), answer: describeStored(object), release }
+    return { options: await openedWith(ctx, object, owned, key), answer: describeStored(object), release }
   } catch (error) {
     release()
     throw error

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SseError } from '../errors.ts'
-import type { KeyDescription, KeyScope, KmsProvider } from '../kms/provider.ts'
+import type { KmsProvider } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import type { Profile } from '../sse/profile.ts'
 import type { Caller, Tenant } from '../sse/tenancy.ts'
@@ -19,12 +19,6 @@ export interface GatewayUser extends Caller {
   readonly accessKeyId: string
   /** Signs; never leaves the process. */
   readonly secretAccessKey: string
-}
-
-/** A KMS that also tells which keys a tenant has in a region: those are the ones that its objects may lie under. */
-export interface TenantKms extends KmsProvider {
-  /** The keys of a tenant in a region. */
-  listKeys(scope: KeyScope): Promise<readonly KeyDescription[]>
 }
 
 /** A request that was answered, for a log: never a secret, a signature or a body. */
@@ -56,7 +50,7 @@ export interface GatewayOptions {
   /** Where objects live. */
   readonly store: ObjectStore
   /** Where master keys live. */
-  readonly kms: TenantKms
+  readonly kms: KmsProvider
   /** Encrypts and decrypts; its own accepted keys are replaced at every call by the owner's. */
   readonly sse: Sse
   /** The rules of the service. */

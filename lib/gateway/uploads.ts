@@ -66,7 +66,7 @@ export const useUpload = async (ctx: Context, found: FoundUpload): Promise<Usabl
       const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
       return { keys: { stored, options: { context, customerKey: request.key } }, answer, release }
     }
-    const options = await openedWith(ctx, upload.kind, found, key)
+    const options = await openedWith(ctx, upload, found, key)
     return { keys: { stored, options }, answer: describeStored(upload), release }
   } catch (error) {
     release()
