@@ -82,7 +82,7 @@ const main = async (): Promise<void> => {
   const old = options.compare === undefined ? undefined : await buildOf(options.compare, progress.line)
   try {
     const lib = await loadLib()
-    lib.core.keepFreedMemory() // for all contestants alike, as a server would
+    lib.core.tuneMemory() // for all contestants alike, as a server would
     const other = old && { lib: await loadLib(old.dist), name: old.name }
     const chosen = cases.filter(({ name }) => options.only.length === 0 || options.only.includes(name))
     const rows: Row[] = []

@@ -19,5 +19,5 @@ export type {
   ScryptCost,
 } from './kms/root-key.ts'
 export { createSse, type NodeSkins, type NodeSseOptions, type Sse } from './object/node.ts'
-export { keepFreedMemory } from './segment/memory.ts'
+export { tuneMemory } from './segment/memory.ts'
 export { toTransform } from './segment/transform.ts'

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /** The program `sse-kms`: one run of the process's own arguments, streams and signals. */
-import { keepFreedMemory } from '../segment/memory.ts'
+import { tuneMemory } from '../segment/memory.ts'
 import { run } from './run.ts'
 import { interruptSignal } from './signals.ts'
 
-keepFreedMemory()
+tuneMemory()
 const { stdin, stdout, stderr, env } = process
 const signal = interruptSignal(process)
 // Whoever writes learns of an error through its callback; without a listener the process would end in a stack trace.

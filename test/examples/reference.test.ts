@@ -15,7 +15,7 @@ import {
   DataKey,
   encryptionContext,
   errorTable,
-  keepFreedMemory,
+  tuneMemory,
   LocalKms,
   maxPlaintext,
   nobleEngine,
@@ -80,7 +80,7 @@ t.test('engines and suites', async t => {
 
 t.test('memory', async t => {
   // #region memory
-  keepFreedMemory() // once, at the beginning of a program that streams much
+  tuneMemory() // once, at the beginning of a program that streams much
   // #endregion memory
   t.ok(process.memoryUsage().external < 32 << 20, 'and what it took is gone')
 })

@@ -6,8 +6,8 @@ const module = new URL('../../lib/segment/memory.ts', import.meta.url).href
 // Two rounds of 64 buffers of a segment's size, written and let go again and again; the faults of the second.
 const script = `
   import { setImmediate } from 'node:timers/promises'
-  const { keepFreedMemory } = await import(${JSON.stringify(module)})
-  if (process.env.KEEP === 'yes') keepFreedMemory()
+  const { tuneMemory } = await import(${JSON.stringify(module)})
+  if (process.env.KEEP === 'yes') tuneMemory()
   const flow = async () => {
     for (let i = 0; i < 4096; i++) {
       Buffer.allocUnsafeSlow(65_536).fill(1)
