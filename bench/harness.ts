@@ -54,6 +54,13 @@ export interface Group {
   readonly contestants: readonly Contestant[]
   /** One round without a warm-up: for counts, which do not vary. */
   readonly once?: boolean | undefined
+  /**
+   * `before each`: a run that is not counted precedes every one that is. V8 throws compiled code away with the garbage, which a program that
+   * runs on never sees; what takes long and computes little is warmed up once, and what is no matter of speed not at all.
+   */
+  readonly warm?: 'before each' | 'never' | undefined
+  /** Rounds at the most: for what takes long and varies little. */
+  readonly rounds?: number | undefined
 }
 
 /** How large everything is: to see that it runs, for a look, for the record. */
@@ -78,6 +85,8 @@ export interface BenchCase {
   /** A line for `--list`. */
   readonly about: string
   readonly make: (bench: Bench) => Promise<readonly Group[]>
+  /** The command of a Node to run it with where this one cannot. */
+  readonly elsewhere?: (bench: Bench) => Promise<string | undefined>
 }
 
 /** A median with the smallest and the largest. */
@@ -149,8 +158,12 @@ const validated = async (
   return fit
 }
 
-const measure = async (contestant: Contestant, unit: Unit): Promise<number> => {
+/** Whether it runs in this process; what others measure (openssl, go) is warm. */
+const isInside = ({ own, reports }: Contestant): boolean => own === true || reports !== true
+
+const measure = async (contestant: Contestant, { unit, warm }: Group): Promise<number> => {
   collectGarbage()
+  if (warm === 'before each' && isInside(contestant)) await contestant.run()
   const start = performance.now()
   const count = await contestant.run()
   const seconds = (performance.now() - start) / 1000
@@ -160,12 +173,11 @@ const measure = async (contestant: Contestant, unit: Unit): Promise<number> => {
 /** Validates, warms up and measures the contestants of a group. */
 export const runGroup = async (caseName: string, group: Group, schedule: Schedule): Promise<readonly Row[]> => {
   const { progress, budget } = schedule
-  const rounds = group.once === true ? 1 : schedule.rounds
+  const rounds = group.once === true ? 1 : Math.min(group.rounds ?? Infinity, schedule.rounds)
   const contestants = await validated(group, schedule)
   const figures = new Map<Contestant, number[]>(contestants.map(contestant => [contestant, []]))
-  // What others measure (openssl, go) was warmed up when it was validated.
-  const cold = contestants.filter(({ own, reports }) => own === true || reports !== true)
-  for (const contestant of group.once === true ? [] : cold) {
+  const cold = group.once === true || group.warm !== undefined ? [] : contestants.filter(isInside)
+  for (const contestant of cold) {
     progress(`${group.name}: warming up ${titleOf(contestant)}`)
     await contestant.run()
   }
@@ -174,7 +186,7 @@ export const runGroup = async (caseName: string, group: Group, schedule: Schedul
   while (done < rounds && (done < 3 || performance.now() - start < budget * 1000)) {
     for (const contestant of done % 2 === 0 ? contestants : contestants.toReversed()) {
       progress(`${group.name}: round ${done + 1} of ${rounds}, ${titleOf(contestant)}`)
-      figures.get(contestant)?.push(await measure(contestant, group.unit))
+      figures.get(contestant)?.push(await measure(contestant, group))
     }
     done++
   }

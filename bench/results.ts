@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { goals } from './goals.ts'
 import type { Row } from './harness.ts'
 import { type Entry, svg } from './plot.ts'
-import { figure, goalsMarkdown, type Machine, withSpread } from './report.ts'
+import { figure, goalsMarkdown, type Machine, rowsTable, withSpread } from './report.ts'
 import { bytes } from './support/bytes.ts'
 
 /** A run. */
@@ -67,6 +67,15 @@ export const save = async (results: Results, into = folder): Promise<readonly st
   ])
   for (const [file, text] of files) writeFileSync(join(into, file), text)
   return [...files.keys()].map(file => join(into, file))
+}
+
+/** Writes a comparison with another revision; the name of the file. */
+export const saveComparison = ({ machine, rows }: Results, revision: string, into = folder): string => {
+  mkdirSync(into, { recursive: true })
+  const path = join(into, `compare-${revision}.md`)
+  const about = `${machineLine(machine)}. Ratios of new to old: more is better for rates, less for times.`
+  writeFileSync(path, `# Compared with ${revision}\n\n${about}\n\n\`\`\`text\n${rowsTable(rows)}\n\`\`\`\n`)
+  return path
 }
 
 const resultsReadme = (results: Results, name: string): string => `# Goals and what was reached

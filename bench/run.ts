@@ -1,19 +1,23 @@
 /** `npm run bench`: parses the command line, runs the cases, prints and keeps what they reached. `-- --help` says the rest. */
 import { mkdtemp, rm } from 'node:fs/promises'
-import { writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { cases } from './cases/index.ts'
 import { buildOf, paired } from './compare.ts'
+import { flames } from './flame.ts'
 import { goals } from './goals.ts'
 import { type Bench, type BenchCase, type Group, type Row, runGroup } from './harness.ts'
 import { type Lib, loadLib } from './lib.ts'
 import { help, type Options, parseOptions } from './options.ts'
 import { goalsTable, machine, rowsTable } from './report.ts'
-import { type Results, save } from './results.ts'
+import { folder, type Results, save, saveComparison } from './results.ts'
 
 const rounds = { tiny: 1, quick: 5, full: 9 } as const
-const budgets = { tiny: 0, quick: 3, full: Infinity } as const
+const budgets = { tiny: 0, quick: 2, full: Infinity } as const
 
 /** The one line of progress at the bottom of a terminal; elsewhere each case is a line. */
 const progress = {
@@ -33,6 +37,33 @@ const noted = new Set<string>()
 const note = (line: string): void => {
   if (!noted.has(line)) progress.line(line)
   noted.add(line)
+}
+
+const execute = promisify(execFile)
+
+/** Runs a case in another Node; its rows. */
+const rowsOf = async (command: string, name: string, extent: Options['extent']): Promise<readonly Row[]> => {
+  const folder = await mkdtemp(join(tmpdir(), 'sse-kms-bench-'))
+  try {
+    const json = join(folder, 'rows.json')
+    const size = extent === 'quick' ? [] : [`--${extent}`]
+    const args = [
+      '--no-warnings',
+      '--import',
+      'tsx',
+      fileURLToPath(import.meta.url),
+      ...size,
+      '--only',
+      name,
+      '--json',
+      json,
+    ]
+    await execute(command, args, { env: { ...process.env, NODE_OPTIONS: '' } })
+    const { rows }: Results = JSON.parse(readFileSync(json, 'utf8'))
+    return rows
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 }
 
 /** Runs a case; with another revision, both in turn. */
@@ -57,6 +88,13 @@ const runCase = async (
     },
     after,
   })
+  const elsewhere = await one.elsewhere?.(bench(lib))
+  if (elsewhere !== undefined) {
+    progress.show(`${one.name}: in another Node`)
+    if (other === undefined) return rowsOf(elsewhere, one.name, extent)
+    note(`left out: ${one.name}: --compare needs a Node that can run it here`)
+    return []
+  }
   const make = async (): Promise<readonly Group[]> => {
     const groups = await one.make(bench(lib))
     return other === undefined ? groups : paired(groups, await one.make(bench(other.lib)), other.name, note)
@@ -82,7 +120,13 @@ const main = async (): Promise<void> => {
   const old = options.compare === undefined ? undefined : await buildOf(options.compare, progress.line)
   try {
     const lib = await loadLib()
-    lib.core.tuneMemory() // for all contestants alike, as a server would
+    if (!options.untuned) lib.core.tuneMemory() // for all contestants alike, as a server would
+    if (options.flame) {
+      const { date, cpu, node } = machine(options.extent)
+      const caption = `${date.slice(0, 10)}, ${cpu}, Node ${node}: npm run bench -- --flame`
+      for (const path of await flames(lib, caption, folder)) progress.line(`written: ${path}`)
+      return
+    }
     const other = old && { lib: await loadLib(old.dist), name: old.name }
     const chosen = cases.filter(({ name }) => options.only.length === 0 || options.only.includes(name))
     const rows: Row[] = []
@@ -101,7 +145,9 @@ const main = async (): Promise<void> => {
     const results: Results = { machine: about, rows }
     if (other === undefined) console.log(`\n${goalsTable(goals(rows))}`)
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`)
-    if (options.save) for (const path of await save(results)) progress.line(`written: ${path}`)
+    if (!options.save) return
+    const written = other === undefined ? await save(results) : [saveComparison(results, other.name)]
+    for (const path of written) progress.line(`written: ${path}`)
   } finally {
     await old?.remove()
   }

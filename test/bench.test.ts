@@ -93,7 +93,8 @@ t.test('a kept run: results, plot, goals, and what the README shows', async t =>
 
 t.test('the command line', async t => {
   const { stdout: help } = await bench('--help')
-  for (const option of ['full', 'tiny', 'only', 'list', 'json', 'save', 'compare']) t.match(help, `  --${option} `)
+  for (const option of ['full', 'tiny', 'only', 'list', 'json', 'save', 'untuned', 'flame', 'compare'])
+    t.match(help, `  --${option} `)
   const { stdout: list } = await bench('--list')
   const names = list
     .trim()

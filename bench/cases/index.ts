@@ -1,6 +1,8 @@
 /** All cases, in the order in which they run. */
 import type { BenchCase } from '../harness.ts'
 import { copy } from './copy.ts'
+import { ffi } from './ffi.ts'
+import { floor } from './floor.ts'
 import { gateway } from './gateway.ts'
 import { kms } from './kms.ts'
 import { listing } from './listing.ts'
@@ -13,8 +15,10 @@ import { streams } from './streams.ts'
 
 /** A case is added here, in bench/README.md, and where it has a goal in goals.ts. */
 export const cases: readonly BenchCase[] = [
+  floor,
   streams,
   rivals,
+  ffi,
   small,
   kms,
   range,

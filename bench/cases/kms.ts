@@ -4,7 +4,7 @@ import type { Lib } from '../lib.ts'
 import { wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
 import { contextOf, openService } from '../support/service.ts'
-import { flow, nowhere, plaintext } from '../support/streams.ts'
+import { nowhere, plaintext } from '../support/streams.ts'
 
 type Provider = Parameters<Lib['core']['createSse']>[0]['kms']
 
@@ -46,7 +46,10 @@ export const kms: BenchCase = {
         const { kms, calls } = counting(service.kms)
         const sse = bench.lib.core.createSse({ kms, accept: [service.keyId] })
         await atOnce(objects, 1, async i => {
-          await flow('Transform', plaintext(16), await sse.encrypt({ context: contextOf(String(i)), ...seal }), nowhere)
+          const { driver } = await sse.encrypt({ context: contextOf(String(i)), ...seal })
+          for (const chunk of plaintext(16)) await driver.write(chunk, nowhere)
+          await driver.end(nowhere)
+          driver.dispose()
         })
         return calls()
       },

@@ -12,20 +12,20 @@ const MiB = 1_048_576
 /** The case. */
 export const rivals: BenchCase = {
   name: 'rivals',
-  about: 'seal and open against age-encryption, the AWS Encryption SDK, openpgp, sodium-native and minio/sio',
+  about: 'seal and open against age-encryption, the AWS Encryption SDK, openpgp, sodium-native and sio in Go',
   make: async bench => {
     const size: number = bench.pick(MiB, 16 * MiB, 64 * MiB)
-    const times = bench.pick(1, 4, 4)
+    const times = bench.pick(1, 1, 4)
     const hand = await byHand(size, times)
-    const others = [...limits(bench, ['aes-256-gcm']), ...(await thirdParties(bench, size)), ...sio(bench)]
+    const others = [...limits(bench, ['aes-256-gcm']), ...(await thirdParties(bench, size)), ...(await sio(bench))]
     const contestants: Contestant[] = [...others, ...hand.seal, ...hand.open]
     const of = (direction: string) =>
       others.filter(other => other.direction === direction || other.engine === 'openssl')
     const against = { seal: [...of('seal'), ...hand.seal], open: [...of('open'), ...hand.open] }
     for (const engine of await enginesOf(bench.lib, bench.note)) {
-      if (engine.name !== 'node' && engine.name !== 'ffi') continue
+      if (engine.name !== 'node') continue
       contestants.push(...(await ours(bench.lib, { engine, suite: 1, skin: 'Transform', size, times }, against)))
     }
-    return [{ name: 'seal and open', unit: 'MB/s', contestants }]
+    return [{ name: 'seal and open', unit: 'MB/s', contestants, warm: 'before each' }]
   },
 }

@@ -63,9 +63,11 @@ export const small: BenchCase = {
       groups.push({
         name: `encrypt and decrypt, ${bytes(size)}`,
         unit: 'objects/s',
-        contestants: await facade(bench, service, size, bench.pick(20, 500, 10_000)),
+        contestants: await facade(bench, service, size, bench.pick(20, size === KiB ? 1000 : 200, 10_000)),
+        rounds: bench.pick(1, 3, 9),
+        warm: 'before each',
       })
-      const count = bench.pick(20, 500, 5000)
+      const count = bench.pick(20, 300, 5000)
       let run = 0
       const put = async (sse?: Service['sse']) => {
         const prefix = `${size}/${run++ % 2}/`
@@ -89,7 +91,12 @@ export const small: BenchCase = {
           await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
         },
       }
-      groups.push({ name: `store, 64 writers, ${bytes(size)}`, unit: 'objects/s', contestants: [plain, sealed] })
+      groups.push({
+        name: `store, 64 writers, ${bytes(size)}`,
+        unit: 'objects/s',
+        contestants: [plain, sealed],
+        rounds: bench.pick(1, 3, 9),
+      })
     }
     return groups
   },

@@ -20,7 +20,8 @@ type Rival = {
   | { readonly kind: 'web'; readonly seal: (from: Web) => Promise<Web>; readonly open: (from: Web) => Promise<Web> }
 )
 
-const install = (bench: Bench): void => {
+/** Installs them the first time that they are asked for. */
+export const installRivals = (bench: Bench): void => {
   if (existsSync(new URL('node_modules', folder))) return
   bench.note('installing the rivals: npm ci --prefix bench/thirdparty')
   const args = ['ci', '--prefix', fileURLToPath(folder), '--no-audit', '--no-fund', '--loglevel', 'error']
@@ -72,7 +73,7 @@ const contestantsOf = async (rival: Rival, size: number): Promise<readonly Conte
 
 /** All rivals that are there; one line for each that is not. */
 export const thirdParties = async (bench: Bench, size: number): Promise<readonly Contestant[]> => {
-  install(bench)
+  installRivals(bench)
   const found: Contestant[] = []
   for (const file of ['age', 'aws', 'openpgp', 'sodium']) {
     try {
