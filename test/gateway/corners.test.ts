@@ -5,9 +5,12 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { createOnce } from '../../lib/cli/output.ts'
+import { SseError } from '../../lib/errors.ts'
+import { serviceDomain } from '../../lib/gateway/encryption.ts'
+import { createSse } from '../../lib/object/node.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import type { NewObject, ObjectStore } from '../../lib/store/store.ts'
-import { admin, ordinary, region, type Reply, startGateway, type TestGateway } from '../support/gateway.ts'
+import { admin, ordinary, region, type Reply, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 
 type Headers = Readonly<Record<string, string>>
 
@@ -23,7 +26,12 @@ const open = async (t: Test, options: Parameters<typeof startGateway>[1] = {}) =
 }
 
 /** Puts an object of which the record says this. */
-const claim = async ({ store }: TestGateway, key: string, bytes: string, record: Partial<NewObject>): Promise<void> => {
+const claim = async (
+  { store }: TestGateway,
+  key: string,
+  bytes: string | Uint8Array,
+  record: Partial<NewObject>,
+): Promise<void> => {
   const body = await store.createBody()
   body.writable.end(bytes)
   await once(body.writable, 'finish')
@@ -44,6 +52,53 @@ t.test('what a store claims and does not hold is an error, and no copy', async t
   }
   t.equal((await send('HEAD', '/bucket/nameless')).headers['x-amz-server-side-encryption'], 'aws:kms')
   t.equal((await send('GET', '/bucket/copy')).code, 'NoSuchKey')
+})
+
+t.test('a master key that is not the owner’s is refused before any KMS is asked', async t => {
+  for (const profile of [createProfile('obs', { region }), createProfile('s3', { region })]) {
+    const gateway = await open(t, { profile })
+    const { kms, calls, send } = gateway
+    const { domainId } = admin
+    const keys = {
+      own: await kms.defaultKey({ region, domainId }),
+      made: await kms.createKey({ region, domainId }),
+      stranger: await kms.defaultKey({ region, domainId: stranger.domainId }),
+      elsewhere: await kms.defaultKey({ region: 'elsewhere', domainId }),
+      service: await kms.defaultKey({ region, domainId: serviceDomain }),
+    }
+    const sse = createSse({ kms, accept: Object.values(keys).map(({ keyId }) => keyId) })
+    const sealed = async (name: string, keyId: string, kind: 'sse-kms' | 'sse-s3') => {
+      const put = await sse.encrypt({ keyId, context: { 'aws:s3:arn': `arn:aws:s3:::bucket/${name}` } })
+      put.stream.end('hello')
+      const bytes = await buffer(put.stream)
+      const { envelope, etag } = put.result()
+      await claim(gateway, name, bytes, { kind, envelope, etag, size: 5 })
+      const before = calls.unwrap
+      const { status, text } = await send('GET', `/bucket/${name}`)
+      return { status, text: status === 200 ? text : '', asked: calls.unwrap - before }
+    }
+    const opened = { status: 200, text: 'hello', asked: 1 }
+    const refused = { status: 500, text: '', asked: 0 }
+    const { own, made, stranger: theirs, elsewhere, service } = keys
+    t.match(await sealed('own', own.keyId, 'sse-kms'), opened)
+    t.match(await sealed('service', service.keyId, 'sse-s3'), opened)
+    t.match(await sealed('made', made.keyId, 'sse-kms'), profile.customerKeys ? opened : refused, 'made by a customer')
+    t.match(await sealed('stranger', theirs.keyId, 'sse-kms'), refused, 'another tenant')
+    t.match(await sealed('elsewhere', elsewhere.keyId, 'sse-kms'), refused, 'another region')
+    t.match(await sealed('service-as-kms', service.keyId, 'sse-kms'), refused, 'the service for SSE-KMS')
+    t.match(await sealed('own-as-s3', own.keyId, 'sse-s3'), refused, 'the tenant for SSE-S3')
+  }
+})
+
+t.test('a KMS that cannot say whose key it is makes the read fail, not the key accepted', async t => {
+  const gateway = await open(t, { profile: createProfile('s3', { region }) })
+  t.equal((await gateway.send('PUT', '/bucket/a', kms, 'hello')).status, 200)
+  const failing = Object.assign(Object.create(gateway.kms), {
+    describeKey: () => Promise.reject(new SseError('KmsUnavailable')),
+  })
+  const { store } = gateway
+  const other = await startGateway(t, { store, kms: failing, profile: createProfile('obs', { region }) })
+  t.match(await other.signedFetch(admin, 'GET', '/bucket/a'), { status: 503 })
 })
 
 t.test('a store that fails in a way of its own is an internal error, its cause for the log alone', async t => {
