@@ -69,10 +69,11 @@ export const save = async (results: Results, into = folder): Promise<readonly st
   return [...files.keys()].map(file => join(into, file))
 }
 
-/** Writes a comparison with another revision; the name of the file. */
+/** Writes a comparison with another revision; the name of the file, which says what was compared. */
 export const saveComparison = ({ machine, rows }: Results, revision: string, into = folder): string => {
   mkdirSync(into, { recursive: true })
-  const path = join(into, `compare-${revision}.md`)
+  const cases = [...new Set(rows.map(row => row.case))]
+  const path = join(into, `compare-${revision}-${cases.join('-')}.md`)
   const about = `${machineLine(machine)}. Ratios of new to old: more is better for rates, less for times.`
   writeFileSync(path, `# Compared with ${revision}\n\n${about}\n\n\`\`\`text\n${rowsTable(rows)}\n\`\`\`\n`)
   return path

@@ -1,11 +1,14 @@
 /**
  * The event loop, shared among all streams of a process: once the ciphers had their milliseconds of a turn, the chunks that still come wait
- * for the next one, first come first served. So neither a thousand streams that are ready at once nor a source that never waits
- * keeps timers, sockets and other requests waiting for long. A chunk is never cut: one that takes longer takes what it needs.
+ * for the next one, first come first served; and while some wait, turns are short. So neither a thousand streams that are ready at once nor a
+ * source that never waits keeps timers, sockets and other requests waiting for long, and a stream alone hardly notices. A chunk is never
+ * cut: one that takes longer takes what it needs.
  */
 
-/** Milliseconds of a turn. */
-const share = 0.5
+/** Milliseconds of a turn while nobody waits. */
+const share = 2
+/** Milliseconds of a turn while some do. */
+const crowdedShare = 0.5
 const waiting: (() => void)[] = []
 let used = 0
 let armed = false
@@ -25,7 +28,8 @@ const run = (work: () => void): void => {
 const turn = (): void => {
   armed = false
   used = 0
-  for (let next = waiting.shift(); next !== undefined; next = used < share ? waiting.shift() : undefined) run(next)
+  for (let next = waiting.shift(); next !== undefined; next = used < crowdedShare ? waiting.shift() : undefined)
+    run(next)
   if (waiting.length > 0) arm()
 }
 
