@@ -63,7 +63,7 @@ export const small: BenchCase = {
       groups.push({
         name: `encrypt and decrypt, ${bytes(size)}`,
         unit: 'objects/s',
-        contestants: await facade(bench, service, size, bench.pick(20, size === KiB ? 1000 : 200, 10_000)),
+        contestants: await facade(bench, service, size, bench.pick(20, size === KiB ? 1000 : 100, 10_000)),
         rounds: bench.pick(1, 3, 9),
         warm: 'before each',
       })

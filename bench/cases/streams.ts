@@ -8,16 +8,16 @@ import { ours, type Ours } from '../support/ours.ts'
 const MiB = 1_048_576
 
 /** Which of ours for a size: everything at 64 MiB; beside it the suite that is the default. */
-const entries = (engines: readonly NamedEngine[], size: number, times: number): readonly Ours[] =>
+const entries = (engines: readonly NamedEngine[], size: number, times: number, all: boolean): readonly Ours[] =>
   engines.flatMap(engine => {
     const entry = (suite: Ours['suite'], skin: Ours['skin'] = 'Transform'): Ours => ({
       ...{ engine, suite, skin, size },
       times: engine.name === 'noble' ? 1 : times,
     })
     if (size > engine.upTo) return []
-    if (engine.name === 'noble') return [entry(1), entry(3)]
+    if (engine.name === 'noble') return all ? [entry(1), entry(3)] : [entry(3)]
     if (size !== 64 * MiB) return [entry(1)]
-    if (engine.name === 'webcrypto') return [entry(1), entry(5)]
+    if (engine.name === 'webcrypto') return all ? [entry(1), entry(5), entry(1, 'web')] : [entry(1), entry(5)]
     return [entry(1), entry(2), entry(3), entry(5), entry(1, 'stage'), entry(1, 'web')]
   })
 
@@ -37,7 +37,7 @@ export const streams: BenchCase = {
       const times = Math.max(1, (bench.pick(1, 64, 512) * MiB) / size)
       const hand = await byHand(size, times)
       contestants.push(...hand.seal, ...hand.open)
-      for (const entry of entries(engines, size, times)) {
+      for (const entry of entries(engines, size, times, bench.pick(true, false, true))) {
         const mine = entry.suite === 3 ? chacha : limit
         const first = mine === undefined ? [] : [mine]
         const against = { seal: [...first, ...hand.seal.slice(0, 1)], open: [...first, ...hand.open.slice(0, 1)] }
