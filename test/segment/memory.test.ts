@@ -31,6 +31,7 @@ const glibc = JSON.stringify(report).includes('"glibcVersionRuntime"')
 t.test('freed memory is kept', { skip: !glibc && 'only glibc hands memory back this way' }, async t => {
   const pages = (4096 * 65_536) / 4096
   const kept = faults('yes')
-  t.ok(kept < pages / 50, `${kept} faults while ${pages} pages were written`)
+  // Some are there in any case, for the heap itself; where memory is handed back, nearly each page is one.
+  t.ok(kept < pages / 4, `${kept} faults while ${pages} pages were written`)
   t.comment(`${faults('no')} where it is not asked for, which depends on what else lies on the heap`)
 })
