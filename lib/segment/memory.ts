@@ -22,6 +22,6 @@ export const tuneMemory = (): void => {
   const { port1, port2 } = new MessageChannel()
   port2.close()
   const { buffer } = Buffer.allocUnsafeSlow(lesson)
-  port1.postMessage(buffer, [buffer]) // to nobody: it is freed now, not whenever garbage is collected
+  port1.postMessage(buffer, [buffer]) // to nobody: it is freed with the port, not whenever garbage is collected
   port1.close()
 }
