@@ -69,10 +69,12 @@ export const expandSync = (
   assertKey(prk)
   const size = messageSize(info)
   const message = size <= scratch.length ? scratch.subarray(0, size) : new Uint8Array(size)
-  const first = engine.hmacSha512(prk, firstOf(message, info))
-  const out = take(first, length > block ? engine.hmacSha512(prk, secondOf(message, first)) : zero, length)
-  wipe(message)
-  return out
+  try {
+    const first = engine.hmacSha512(prk, firstOf(message, info))
+    return take(first, length > block ? engine.hmacSha512(prk, secondOf(message, first)) : zero, length)
+  } finally {
+    wipe(message)
+  }
 }
 
 /** Bytes of HMAC-SHA-512. */
