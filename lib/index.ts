@@ -20,4 +20,5 @@ export type {
 } from './kms/root-key.ts'
 export { createSse, type NodeSkins, type NodeSseOptions, type Sse } from './object/node.ts'
 export { tuneMemory } from './segment/memory.ts'
+export { toPieces } from './segment/pieces.ts'
 export { toTransform } from './segment/transform.ts'

@@ -1,4 +1,5 @@
 /** Copies in the embedded store: rewrapping the data key, which leaves the body where it is, against encrypting anew. */
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { BenchCase, Contestant } from '../harness.ts'
 import { atOnce } from '../support/at-once.ts'
@@ -43,7 +44,7 @@ export const copy: BenchCase = {
       if (opened?.record.envelope === undefined) throw new Error('the copy is not there')
       const options = { held: opened.body.size, context: contextOf(key) }
       const get = await sse.decrypt(opened.record.envelope, options)
-      const stored: Uint8Array[] = await opened.body.read(get.stored).toArray()
+      const stored: Uint8Array[] = await Readable.from(opened.body.read(get.stored)).toArray()
       await opened.body.close()
       await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
     }

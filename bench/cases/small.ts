@@ -1,5 +1,6 @@
 /** Small objects a second: through the façade alone, and through the embedded store with durable, grouped commits. */
 import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
 import type { Bench, BenchCase, Contestant, Group } from '../harness.ts'
 import { wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
@@ -86,7 +87,7 @@ export const small: BenchCase = {
           const { body, record } = opened
           const options = { held: body.size, context: contextOf(key) }
           const get = await service.sse.decrypt(record.envelope ?? new Uint8Array(), options)
-          const stored: Uint8Array[] = await body.read(get.stored).toArray()
+          const stored: Uint8Array[] = await Readable.from(body.read(get.stored)).toArray()
           await body.close()
           await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
         },

@@ -30,6 +30,55 @@ export const answerXml = (
   res.writeHead(200).end(body)
 }
 
+/** Bytes that wait for a client before more are asked for. */
+const most = 262_144
+
+/** Waits until what was written has gone; rejects where the client went first. */
+const gone = (res: ServerResponse, event: 'drain' | 'finish'): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const settle = (): void => {
+      res.off(event, settle).off('close', settle)
+      if (res.destroyed && !res.writableFinished) reject(new Error('the client closed the connection before the end'))
+      else resolve()
+    }
+    if (res.destroyed) settle()
+    else res.on(event, settle).on('close', settle)
+  })
+
+/**
+ * Answers with a body whose length `start` sets, once its first piece is there, or its end: until then an error can be answered. Pieces that
+ * come together leave together.
+ */
+export const answerBody = async (
+  res: ServerResponse,
+  body: AsyncIterable<Uint8Array>,
+  start: () => void,
+): Promise<void> => {
+  let begin = (): void => {
+    start()
+    begin = () => undefined
+  }
+  let corked = false
+  const uncork = (): void => {
+    corked = false
+    if (!res.writableEnded) res.uncork()
+  }
+  for await (const piece of body) {
+    begin()
+    if (!corked) {
+      corked = true
+      res.cork()
+      process.nextTick(uncork)
+    }
+    res.write(piece)
+    if (res.destroyed || res.writableLength >= most) await gone(res, 'drain')
+  }
+  begin()
+  const finished = gone(res, 'finish')
+  res.end()
+  await finished
+}
+
 /** What an error's answer says of the request. */
 export interface ErrorFacts {
   readonly requestId: string

@@ -10,7 +10,7 @@ import { openBody, type RequestBody, type RequestBodyOptions } from './request-b
 /** A body that is about to be received. */
 export interface IncomingBody extends RequestBody {
   /** Asks the client for the body and begins to read it. */
-  start(): Readable
+  start(): AsyncIterable<Uint8Array>
 }
 
 /** Asks the client for the body, where it waits to be asked. Not decoded, and not checked. */

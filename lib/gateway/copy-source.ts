@@ -1,6 +1,5 @@
 /** The source of CopyObject and UploadPartCopy: named by a header, opened for reading under its own keys. */
-import { Transform, type Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { Transform } from 'node:stream'
 import { SseError } from '../errors.ts'
 import { type ByteRange, resolveRange } from '../segment/layout.ts'
 import { parseCopySourceHeaders } from '../sse/customer-key.ts'
@@ -89,7 +88,7 @@ export const sourceRange = (ctx: Context, size: number): ByteRange | undefined =
 interface SourcePlaintext {
   readonly length: number
   readonly checksums: readonly StoredChecksum[]
-  start(): Readable
+  start(): AsyncIterable<Uint8Array>
 }
 
 /** Opens the plaintext of a source: every check before its first byte. */
@@ -112,10 +111,7 @@ const plaintext = async (
     values: record.values,
     range: range === undefined ? undefined : resolveRange(range, record.size),
   })
-  const start = () => {
-    pipeline(body.read(opened.stored), opened.stream).catch(() => undefined) // reported by the stream itself
-    return opened.stream
-  }
+  const start = () => opened.pieces(body.read({ ...opened.stored, reuse: true }))
   return { length: opened.length, checksums: checksumsOf(opened.values), start }
 }
 

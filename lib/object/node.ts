@@ -1,4 +1,4 @@
-/** The façade with Node's skins: `stream` (a Transform), `stage()` (stream-chain) and `web()` (WHATWG). */
+/** The façade with Node's skins: `stream` (a Transform), `pieces()` (a generator), `stage()` (stream-chain) and `web()` (WHATWG). */
 import type { Transform } from 'node:stream'
 import { pickEngine } from '../cipher/choose.ts'
 import type { Engine } from '../cipher/engine.ts'
@@ -6,6 +6,7 @@ import { ffiEngine } from '../cipher/ffi.ts'
 import { nodeEngine } from '../cipher/node.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
+import { toPieces } from '../segment/pieces.ts'
 import { type Stage, toStage } from '../segment/stage.ts'
 import { toTransform } from '../segment/transform.ts'
 import { toWeb } from '../segment/web.ts'
@@ -16,6 +17,12 @@ import { type Driven, type SseOf, sseOver, type SseOptions } from './sse.ts'
 export interface NodeSkins {
   /** A Node `Transform`, made when it is first asked for. */
   readonly stream: Transform
+  /**
+   * What leaves while a source goes in, for `for await`, or as a function in the middle of `pipeline()`; see {@link toPieces}.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#pieces}
+   */
+  pieces(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined>
   /** A stage for `chain([...])`. */
   stage(): Stage
   /** A WHATWG `TransformStream`. */
@@ -32,6 +39,7 @@ const skin = <T extends Driven>(result: T): T & NodeSkins => {
     get stream() {
       return (stream ??= toTransform(result.driver))
     },
+    pieces: source => toPieces(result.driver, source),
     stage: () => toStage(result.driver),
     web: () => toWeb(result.driver),
   }

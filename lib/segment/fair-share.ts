@@ -4,6 +4,10 @@
  * source that never waits keeps timers, sockets and other requests waiting for long, and a stream alone hardly notices. A chunk is never
  * cut: one that takes longer takes what it needs.
  */
+import { isPromise, type MaybePromise } from '../bytes.ts'
+
+/** What is told once the work is done, or has failed. */
+export type Done = (error?: Error | null) => void
 
 /** Milliseconds of a turn while nobody waits. */
 const share = 2
@@ -33,9 +37,19 @@ const turn = (): void => {
   if (waiting.length > 0) arm()
 }
 
-/** Does the work at once while this turn's share lasts, in a later turn otherwise. `work` does not throw. */
-export const inTurn = (work: () => void): void => {
+const settle = (work: () => MaybePromise<void>, done: Done): void => {
+  try {
+    const result = work()
+    if (isPromise(result)) result.then(() => done(), done)
+    else done()
+  } catch (error) {
+    done(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+/** Does the work at once while this turn's share lasts, in a later turn otherwise. */
+export const inTurn = (work: () => MaybePromise<void>, done: Done): void => {
   arm()
-  if (used < share && waiting.length === 0) run(work)
-  else waiting.push(work)
+  if (used < share && waiting.length === 0) run(() => settle(work, done))
+  else waiting.push(() => settle(work, done))
 }

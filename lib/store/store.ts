@@ -8,7 +8,7 @@
  * happened. Names are well-formed Unicode, a bucket of 1 to 63 bytes, a key of 1 to 1,024 bytes of UTF-8: another one is a `TypeError` or
  * a `RangeError`. Order is always that of the UTF-8 bytes.
  */
-import type { Readable, Writable } from 'node:stream'
+import type { Writable } from 'node:stream'
 
 /** How a body lies in the store, as whoever wrote it says. */
 export type ObjectKind = 'plain' | 'sse-kms' | 'sse-s3' | 'sse-c'
@@ -100,6 +100,8 @@ export interface ReadOptions {
   readonly end?: number | undefined
   /** Bytes of a chunk; chunks at file borders may be shorter. Default 256 KiB. */
   readonly highWaterMark?: number | undefined
+  /** Says that a chunk is done with once the next one is asked for, so that its memory may be used again. Chunks are memory of their own by default. */
+  readonly reuse?: boolean | undefined
 }
 
 /** A body that stays readable until it is closed, whatever happens to its object. */
@@ -107,11 +109,11 @@ export interface BodyReader {
   /** Bytes that the store really holds, which a reader compares with what it expects. */
   readonly size: number
   /**
-   * A stream of exactly these bytes: it ends after the last one, or fails with `StoreFailed`. May be called several times. `RangeError`
-   * where the range is not inside the body.
+   * Exactly these bytes, chunk by chunk, such as a stream: it ends after the last one, or fails with `StoreFailed`. May be called several times.
+   * `RangeError` where the range is not inside the body.
    */
-  read(options?: ReadOptions): Readable
-  /** Releases the body; streams that still run fail. May be called twice. */
+  read(options?: ReadOptions): AsyncIterable<Uint8Array>
+  /** Releases the body; what is still read from it fails. May be called twice. */
   close(): Promise<void>
 }
 

@@ -45,6 +45,19 @@ t.test('stream-chain: one stage among others', async t => {
   t.equal(opened, '{"keep":true,"n":1}\n{"keep":true,"n":3}')
 })
 
+t.test('a generator', async t => {
+  const plain = randomBytes(100_000)
+  // #region pieces
+  const put = await sse.encrypt({ length: plain.length })
+  const stored = []
+  for await (const piece of put.pieces([plain])) stored.push(piece)
+
+  const get = await sse.decrypt(put.result().envelope)
+  const opened = await buffer(get.pieces(stored)) // or a stream, a file: whatever gives chunks
+  // #endregion pieces
+  t.ok(plain.equals(opened))
+})
+
 t.test('Web Streams', async t => {
   // #region web
   const put = await sse.encrypt()

@@ -31,6 +31,7 @@ import {
 } from '../../lib/segment/layout.ts'
 import { nonces } from '../../lib/segment/nonce.ts'
 import type { Span } from '../../lib/segment/reader.ts'
+import { toPieces } from '../../lib/segment/pieces.ts'
 import { toStage } from '../../lib/segment/stage.ts'
 import { toTransform } from '../../lib/segment/transform.ts'
 import { toWeb } from '../../lib/segment/web.ts'
@@ -464,6 +465,19 @@ t.test('keys are wiped on aborts', async t => {
           for await (const chunk of source) if (chunk.length > 0) throw failing
         }
         await assert.rejects(pipeline(Readable.from([bytes]), toTransform(driver), reader))
+      },
+      'generator, its loop left': async (driver, bytes) => {
+        for await (const _ of toPieces(driver, [bytes])) break
+      },
+      'generator, its source fails': async (driver, bytes) => {
+        const source = async function* () {
+          yield bytes.subarray(0, 1000)
+          throw failing
+        }
+        await assert.rejects(
+          pipeline(source, source => toPieces(driver, source), nowhere()),
+          failing,
+        )
       },
       'stage, a function after it throws': async (driver, bytes) => {
         const fused: Duplex = chain([

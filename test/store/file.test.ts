@@ -336,9 +336,20 @@ t.test('a body is read by ranges, and stays readable while its object is replace
       [size, last],
       [0, -1],
     ] as const) {
-      const chunks: Uint8Array[] = await body.read({ start, end, highWaterMark: 1000 }).toArray()
+      const chunks: Uint8Array[] = await Readable.from(body.read({ start, end, highWaterMark: 1000 })).toArray()
       t.ok(chunks.every(chunk => chunk.length > 0 && chunk.length <= 1000 && chunk.byteOffset === 0))
       t.ok(Buffer.concat(chunks).equals(bytes.subarray(start, end + 1)), `${start}-${end}`)
+      const copies: Uint8Array[] = []
+      const memory = new Set<ArrayBufferLike>()
+      for await (const chunk of body.read({ start, end, highWaterMark: 1000, reuse: true })) {
+        copies.push(new Uint8Array(chunk))
+        memory.add(chunk.buffer)
+      }
+      t.ok(
+        Buffer.concat(copies).equals(bytes.subarray(start, end + 1)),
+        `${start}-${end}, in memory that is used again`,
+      )
+      t.ok(memory.size <= 2, `${memory.size} pieces of memory`)
     }
     for (const [start, end] of [
       [-1, 5],
@@ -346,11 +357,12 @@ t.test('a body is read by ranges, and stays readable while its object is replace
       [5, 3],
     ] as const)
       t.throws(() => body.read({ start, end }), RangeError)
-    const running = body.read({ highWaterMark: 100 })
-    await once(running, 'readable')
-    const failed = once(running, 'error')
+    const running = body.read({ highWaterMark: 100 })[Symbol.asyncIterator]()
+    const unread = body.read()[Symbol.asyncIterator]()
+    t.equal((await running.next()).value?.length, 100)
     await Promise.all([body.close(), body.close()])
-    t.match(await failed, [code('StoreFailed')], 'a stream that runs when the body is closed fails')
+    await t.rejects(running.next(), code('StoreFailed'), 'what runs when the body is closed fails')
+    await t.rejects(unread.next(), code('StoreFailed'), 'and so does what had not begun')
     t.throws(() => body.read(), TypeError)
   }
   t.ok(await filesBecome(directory, 0), 'no file is left')
@@ -776,9 +788,10 @@ t.test('a body of many files is pinned while it is read', async t => {
     t.equal(body.size, whole.length)
     t.ok((await buffer(body.read())).equals(whole))
     t.ok((await buffer(body.read({ start: 50_000, end: 52_000 }))).equals(whole.subarray(50_000, 52_001)))
-    const broken = body.read({ highWaterMark: 10 })
-    await once(broken, 'readable')
-    broken.destroy()
+    for await (const chunk of body.read({ highWaterMark: 10 })) {
+      t.equal(chunk.length, 10)
+      break
+    }
     t.equal(filesIn(directory).length, count)
     await body.close()
   }

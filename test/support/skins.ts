@@ -3,6 +3,7 @@ import { type Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { chain } from 'stream-chain'
 import type { Driver } from '../../lib/segment/driver.ts'
+import { toPieces } from '../../lib/segment/pieces.ts'
 import { toStage } from '../../lib/segment/stage.ts'
 import { toTransform } from '../../lib/segment/transform.ts'
 import { toWeb } from '../../lib/segment/web.ts'
@@ -31,6 +32,11 @@ const taking = (take: (bytes: Uint8Array) => void) =>
 
 const transform: Run = (driver, chunks) =>
   outcome(take => pipeline(Readable.from(chunks, { objectMode: true }), toTransform(driver), taking(take)))
+
+const pieces: Run = (driver, chunks) =>
+  outcome(async take => {
+    for await (const bytes of toPieces(driver, chunks)) take(bytes)
+  })
 
 /** In the middle of a chain, between functions that it fuses with. */
 const stage: Run = (driver, chunks) =>
@@ -61,6 +67,7 @@ const web: Run = (driver, chunks) =>
 export const skins: readonly (readonly [name: string, run: Run])[] = [
   ['driver', drive],
   ['Transform', transform],
+  ['generator', pieces],
   ['stage', stage],
   ['TransformStream', web],
 ]

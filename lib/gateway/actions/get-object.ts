@@ -1,14 +1,12 @@
 /** GetObject and HeadObject. GET verifies everything before a byte leaves; HEAD answers what the record claims. */
-import { pipeline } from 'node:stream/promises'
-import type { Readable } from 'node:stream'
 import { SseError } from '../../errors.ts'
 import type { ByteRange } from '../../segment/layout.ts'
 import { type RangeRequest, resolveRange } from '../../segment/layout.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import type { ObjectEncryption } from '../../sse/response.ts'
-import type { ObjectRecord, ObjectSummary } from '../../store/store.ts'
+import type { BodyReader, ObjectRecord, ObjectSummary } from '../../store/store.ts'
 import { noSuchKey } from '../access.ts'
-import { answerEmpty, type AnswerHeaders, setHeaders } from '../answer.ts'
+import { answerBody, answerEmpty, type AnswerHeaders, setHeaders } from '../answer.ts'
 import { isNotModified, isRangeFor } from '../conditions.ts'
 import type { Context } from '../context.ts'
 import { decideRead, describeStored, encryptionHeaders } from '../encryption.ts'
@@ -75,20 +73,12 @@ const answerNotModified = (ctx: Context, record: ObjectSummary): void => {
 
 /** What a GET sends. */
 interface Answer {
-  readonly body: Readable
+  readonly body: AsyncIterable<Uint8Array>
   readonly range: ByteRange | undefined
   readonly total: number
   readonly encryption: ObjectEncryption
   readonly checksums: AnswerHeaders
 }
-
-/** Waits until the first bytes were verified, or the end: until then an error can still be answered. */
-const firstBytes = (stream: Readable): Promise<void> =>
-  new Promise((resolve, reject) => {
-    stream.once('readable', resolve)
-    stream.once('end', resolve)
-    stream.once('error', reject)
-  })
 
 /** Answers an object, or a range of it. */
 export const getObject = async (ctx: Context): Promise<void> => {
@@ -119,7 +109,7 @@ export const getObject = async (ctx: Context): Promise<void> => {
 const openAnswer = async (
   ctx: Context,
   record: ObjectRecord,
-  body: { readonly size: number; read(range?: Partial<ByteRange>): Readable },
+  body: BodyReader,
   read: Awaited<ReturnType<typeof decideRead>>,
   request: RangeRequest | undefined,
 ): Promise<Answer> => {
@@ -139,13 +129,11 @@ const openAnswer = async (
     range: request,
     values: wants ? record.values : undefined,
   })
-  const stored = body.read(plain.stored)
-  const { stream } = plain
-  pipeline(stored, stream).catch(() => undefined) // reported by the stream itself
   const { keyId: keyArn, bucketKey } = plain
   const encryption = record.kind === 'sse-kms' ? ({ kind: 'sse-kms', keyArn, bucketKey } as const) : read.answer
   const checksums = checksumHeaders(checksumsOf(plain.values), plain.parts.length)
-  return { body: stream, range: plain.range, total: plain.plaintextLength, encryption, checksums }
+  const pieces = plain.pieces(body.read({ ...plain.stored, reuse: true }))
+  return { body: pieces, range: plain.range, total: plain.plaintextLength, encryption, checksums }
 }
 
 const send = async (
@@ -153,15 +141,16 @@ const send = async (
   headers: AnswerHeaders,
   { body, range, total, encryption, checksums }: Answer,
 ): Promise<void> => {
-  await firstBytes(body)
-  setHeaders(ctx.res, {
-    ...headers,
-    ...rangeHeaders(range, total),
-    ...checksums,
-    ...encryptionHeaders(ctx, 'get', encryption),
+  // Until the first bytes were verified, an error can still be answered.
+  await answerBody(ctx.res, body, () => {
+    setHeaders(ctx.res, {
+      ...headers,
+      ...rangeHeaders(range, total),
+      ...checksums,
+      ...encryptionHeaders(ctx, 'get', encryption),
+    })
+    ctx.res.statusCode = range === undefined ? 200 : 206
   })
-  ctx.res.statusCode = range === undefined ? 200 : 206
-  await pipeline(body, ctx.res)
 }
 
 /** Answers what the record says of an object. */

@@ -1,9 +1,8 @@
 /**
  * Bodies of the embedded store being read: from memory, or from files that are open, so that a deletion does not matter, or from files
- * that a pin keeps from being deleted. Every chunk is memory of its own.
+ * that a pin keeps from being deleted. One chunk is read ahead.
  */
 import { type FileHandle, open, stat } from 'node:fs/promises'
-import { Readable } from 'node:stream'
 import { SseError } from '../../errors.ts'
 import type { BodyReader, ReadOptions } from '../store.ts'
 import type { BodyFile } from './database.ts'
@@ -23,73 +22,102 @@ interface HeldFile extends BodyFile {
 
 const broken = (message: string): SseError => new SseError('StoreFailed', { message })
 
-async function* readFile(handle: FileHandle, start: number, end: number, most: number): Pieces {
-  for (let at = start; at < end;) {
-    const chunk = Buffer.allocUnsafeSlow(Math.min(most, end - at))
-    const { bytesRead } = await handle.read(chunk, 0, chunk.length, at)
+/** Which bytes, in chunks of how many at most, and whether their memory is used again. */
+interface Run {
+  readonly start: number
+  readonly end: number
+  readonly most: number
+  readonly reuse: boolean
+}
+
+async function* readFile(handle: FileHandle, { start, end, most, reuse }: Run): Pieces {
+  // A chunk is done with when the one after the next is fetched.
+  const memory: Buffer[] = []
+  let count = 0
+  const fetch = async (at: number): Promise<Uint8Array> => {
+    const size = Math.min(most, end - at)
+    const slot = count++ % 2
+    const into = (reuse ? memory[slot] : undefined) ?? Buffer.allocUnsafeSlow(size)
+    memory[slot] = into
+    const { bytesRead } = await handle.read(into, 0, size, at)
     if (bytesRead === 0) throw broken('A body file became shorter while it was read. Restore it from a backup.')
-    at += bytesRead
-    yield chunk.subarray(0, bytesRead)
+    return into.subarray(0, bytesRead)
+  }
+  let at = start
+  let next = at < end ? fetch(at) : undefined
+  while (next !== undefined) {
+    const chunk = await next
+    at += chunk.length
+    next = at < end ? fetch(at) : undefined
+    next?.catch(() => undefined) // thrown when it is its turn, if anybody waits for it then
+    yield chunk
   }
 }
 
-async function* readFiles(files: readonly HeldFile[], start: number, end: number, most: number): Pieces {
+async function* readFiles(files: readonly HeldFile[], run: Run): Pieces {
   let offset = 0
   for (const file of files) {
-    const from = Math.max(start - offset, 0)
-    const to = Math.min(end - offset, file.size)
+    const start = Math.max(run.start - offset, 0)
+    const end = Math.min(run.end - offset, file.size)
     offset += file.size
-    if (from >= to) continue
+    if (start >= end) continue
     if (file.held !== file.size) {
       throw broken('A body file has not the length that it was written with. Restore it from a backup.')
     }
     const handle = await file.take()
     try {
-      yield* readFile(handle, from, to, most)
+      yield* readFile(handle, { ...run, start, end })
     } finally {
       await file.giveBack(handle)
     }
   }
 }
 
-async function* readMemory(bytes: Uint8Array, start: number, end: number, most: number): Pieces {
-  for (let at = start; at < end; at += most) yield new Uint8Array(bytes.subarray(at, Math.min(at + most, end)))
-}
-
-async function* explained(pieces: Pieces): Pieces {
-  try {
-    yield* pieces
-  } catch (cause) {
-    throw cause instanceof SseError ? cause : new SseError('StoreFailed', { cause })
+async function* readMemory(bytes: Uint8Array, { start, end, most, reuse }: Run): Pieces {
+  for (let at = start; at < end; at += most) {
+    const chunk = bytes.subarray(at, Math.min(at + most, end))
+    yield reuse ? chunk : new Uint8Array(chunk)
   }
 }
 
 class OpenBody implements BodyReader {
   readonly size: number
-  readonly #pieces: (start: number, end: number, most: number) => Pieces
+  readonly #pieces: (run: Run) => Pieces
   readonly #release: () => Promise<void>
-  readonly #streams = new Set<Readable>()
+  readonly #running = new Set<Pieces>()
   #closing: Promise<void> | undefined
 
-  constructor(
-    size: number,
-    pieces: (start: number, end: number, most: number) => Pieces,
-    release = async (): Promise<void> => {},
-  ) {
+  constructor(size: number, pieces: (run: Run) => Pieces, release = async (): Promise<void> => {}) {
     this.size = size
     this.#pieces = pieces
     this.#release = release
   }
 
-  read({ start = 0, end = this.size - 1, highWaterMark = 262_144 }: ReadOptions = {}): Readable {
+  read({ start = 0, end = this.size - 1, highWaterMark = 262_144, reuse = false }: ReadOptions = {}): Pieces {
     if (!(start >= 0 && end >= start - 1 && end < this.size)) {
       throw new RangeError(`bytes ${start} to ${end} are not inside a body of ${this.size} bytes`)
     }
     if (this.#closing !== undefined) throw new TypeError('the body was closed')
-    const pieces = explained(this.#pieces(start, end + 1, highWaterMark))
-    const stream = Readable.from(pieces, { objectMode: false, highWaterMark })
-    this.#streams.add(stream)
-    return stream.once('close', () => this.#streams.delete(stream))
+    return this.#whileOpen(this.#pieces({ start, end: end + 1, most: highWaterMark, reuse }))
+  }
+
+  async *#whileOpen(pieces: Pieces): Pieces {
+    const assertOpen = () => {
+      if (this.#closing !== undefined) throw broken('The body was closed while it was read.')
+    }
+    this.#running.add(pieces)
+    try {
+      assertOpen()
+      for await (const piece of pieces) {
+        assertOpen()
+        yield piece
+      }
+      assertOpen()
+    } catch (cause) {
+      throw cause instanceof SseError ? cause : new SseError('StoreFailed', { cause })
+    } finally {
+      this.#running.delete(pieces)
+    }
   }
 
   close(): Promise<void> {
@@ -98,19 +126,19 @@ class OpenBody implements BodyReader {
   }
 
   async #close(): Promise<void> {
-    for (const stream of this.#streams) stream.destroy(broken('The body was closed while it was read.'))
+    // Whoever reads on finds that the body was closed.
+    for (const pieces of this.#running) await pieces.return()
     await this.#release()
   }
 }
 
 /** A body that lies in memory. */
-export const memoryBody = (bytes: Uint8Array): BodyReader =>
-  new OpenBody(bytes.length, (start, end, most) => readMemory(bytes, start, end, most))
+export const memoryBody = (bytes: Uint8Array): BodyReader => new OpenBody(bytes.length, run => readMemory(bytes, run))
 
 const overFiles = (files: readonly HeldFile[], release: () => Promise<void>): BodyReader =>
   new OpenBody(
     files.reduce((sum, file) => sum + file.held, 0),
-    (start, end, most) => readFiles(files, start, end, most),
+    run => readFiles(files, run),
     release,
   )
 
