@@ -1,6 +1,7 @@
 /** Answers: headers that every answer has, XML bodies, and the one form of an error. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SseError } from '../errors.ts'
+import { until } from './pour.ts'
 import { toXml, type XmlContent } from './xml.ts'
 
 /** An answer's headers by name; `undefined` ones are left out. */
@@ -33,18 +34,6 @@ export const answerXml = (
 /** Bytes that wait for a client before more are asked for. */
 const most = 262_144
 
-/** Waits until what was written has gone; rejects where the client went first. */
-const gone = (res: ServerResponse, event: 'drain' | 'finish'): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const settle = (): void => {
-      res.off(event, settle).off('close', settle)
-      if (res.destroyed && !res.writableFinished) reject(new Error('the client closed the connection before the end'))
-      else resolve()
-    }
-    if (res.destroyed) settle()
-    else res.on(event, settle).on('close', settle)
-  })
-
 /**
  * Answers with a body whose length `start` sets, once its first piece is there, or its end: until then an error can be answered. Pieces that
  * come together leave together.
@@ -71,10 +60,10 @@ export const answerBody = async (
       process.nextTick(uncork)
     }
     res.write(piece)
-    if (res.destroyed || res.writableLength >= most) await gone(res, 'drain')
+    if (res.destroyed || res.writableLength >= most) await until(res, 'drain')
   }
   begin()
-  const finished = gone(res, 'finish')
+  const finished = until(res, 'finish')
   res.end()
   await finished
 }

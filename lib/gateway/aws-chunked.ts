@@ -7,11 +7,11 @@
  *     SIZE CRLF data CRLF                      …  0 CRLF                      name:value CRLF                                   CRLF
  */
 import { createHash } from 'node:crypto'
-import { Transform } from 'node:stream'
 import { SseError } from '../errors.ts'
 import { type BodyAuthentication, type ChunkChain, sameSignature } from './authentication.ts'
 import { trimmed } from './headers.ts'
 import { cut } from './percent.ts'
+import type { BodyStage } from './pour.ts'
 import { signV4 } from './signing-key.ts'
 
 /** A body that arrives in chunks. */
@@ -32,10 +32,10 @@ export interface ChunkedOptions {
   readonly trailer?: string | undefined
 }
 
-/** A decoder in a pipeline. */
+/** A decoder on the way of a body. */
 export interface ChunkedDecoder {
   /** Coded bytes in, the body out; fails with `IncompleteBody`, `InvalidRequest`, `MalformedTrailerError` or `SignatureDoesNotMatch`. */
-  readonly transform: Transform
+  readonly stage: BodyStage
   /** The value of the announced trailer, once the body has ended; empty before, and where none was announced. */
   trailer(): string
 }
@@ -99,6 +99,7 @@ export const decodeChunked = (
   /** What the signature of the trailer covers. */
   let trailerText = ''
   /** Whether the signature of the trailer is still to come. */
+  let out: Uint8Array[] = []
   let unverified = body.kind === 'chunked-signed' && body.trailer
 
   const onSize = (text: string): void => {
@@ -129,10 +130,10 @@ export const decodeChunked = (
   const onData = (piece: Uint8Array): void => {
     left -= piece.length
     decoded += piece.length
-    if (held === undefined) transform.push(piece)
+    if (held === undefined) out.push(piece)
     else held.add(piece)
     if (left > 0) return
-    for (const each of held?.release() ?? []) transform.push(each)
+    for (const each of held?.release() ?? []) out.push(each)
     state = 'data end'
   }
 
@@ -184,13 +185,14 @@ export const decodeChunked = (
     }
   }
 
-  const take = async (bytes: Buffer): Promise<void> => write(bytes)
-  const transform = new Transform({
-    transform: (bytes: Buffer, _encoding, done) => {
-      take(bytes).then(() => done(), done)
-    },
-    flush: done =>
-      done(state === 'done' ? null : incomplete('The body ended before its last chunk. Send the whole body.')),
-  })
-  return { transform, trailer: () => trailer }
+  const stage: BodyStage = async function* (source) {
+    for await (const bytes of source) {
+      write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+      const ready = out
+      out = []
+      for (const piece of ready) yield piece
+    }
+    if (state !== 'done') throw incomplete('The body ended before its last chunk. Send the whole body.')
+  }
+  return { stage, trailer: () => trailer }
 }

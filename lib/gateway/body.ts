@@ -1,10 +1,10 @@
 /** Reads the body of a request: nothing of it before it is asked for, so that `Expect: 100-continue` is answered after the decision. */
-import { type Readable, Writable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import type { Readable } from 'node:stream'
 import { fromUtf8 } from '../bytes.ts'
 import { type ErrorCode, SseError } from '../errors.ts'
 import type { Context } from './context.ts'
 import type { RequestHeaders } from './headers.ts'
+import type { BodyStage } from './pour.ts'
 import { openBody, type RequestBody, type RequestBodyOptions } from './request-body.ts'
 
 /** A body that is about to be received. */
@@ -28,7 +28,17 @@ export const incomingBody = (ctx: Context, options: RequestBodyOptions): Incomin
   if (body.length === undefined && !(chunks && ctx.options.profile.unknownLength)) {
     throw new SseError('MissingContentLength')
   }
-  return { ...body, start: () => askForBody(ctx) }
+  return { ...body, start: () => bytesOf(ctx) }
+}
+
+/** The bytes of a request. Whoever stops reading leaves the connection open, for an answer. */
+const bytesOf = (ctx: Context): AsyncIterable<Uint8Array> => askForBody(ctx).iterator({ destroyOnReturn: false })
+
+/** Bytes through stages, one behind the other. */
+export const through = (bytes: AsyncIterable<Uint8Array>, stages: readonly BodyStage[]): AsyncIterable<Uint8Array> => {
+  let last = bytes
+  for (const stage of stages) last = stage(last)
+  return last
 }
 
 /** How a small body is read. */
@@ -49,15 +59,11 @@ export const readBody = async (
   if ((body.length ?? 0) > limit) throw new SseError('EntityTooLarge')
   const chunks: Uint8Array[] = []
   let size = 0
-  const taken = new Writable({
-    write: (chunk: Uint8Array, _encoding, done) => {
-      size += chunk.length
-      if (size > limit) return done(new SseError('EntityTooLarge'))
-      chunks.push(chunk)
-      done()
-    },
-  })
-  await pipeline([askForBody(ctx), ...body.stages, taken])
+  for await (const chunk of through(bytesOf(ctx), body.stages)) {
+    size += chunk.length
+    if (size > limit) throw new SseError('EntityTooLarge')
+    chunks.push(chunk)
+  }
   try {
     return fromUtf8(Buffer.concat(chunks))
   } catch (cause) {

@@ -2,13 +2,13 @@
  * The checksums that a request declares for its body, and their verification while the body passes. What is computed is what was declared, and
  * what the caller wants besides. Source: "Checking object integrity" of the Amazon S3 user guide.
  */
-import { Transform } from 'node:stream'
 import { base64, equal, fromBase64, hex } from '../bytes.ts'
 import { valueIds } from '../envelope/sealed-values.ts'
 import { SseError } from '../errors.ts'
 import type { HeaderGetter } from '../sse/names.ts'
 import { createDigest, type Digest, type DigestAlgorithm } from './digest.ts'
 import type { RequestHeaders } from './headers.ts'
+import type { BodyStage } from './pour.ts'
 
 /** A checksum that has a header of its own. */
 export type ChecksumAlgorithm = Exclude<DigestAlgorithm, 'md5'>
@@ -120,13 +120,13 @@ export interface ChecksumOptions {
   readonly always?: readonly DigestAlgorithm[] | undefined
 }
 
-/** A verification in a pipeline. */
+/** A verification on the way of a body. */
 export interface ChecksumVerifier {
   /**
    * Passes the body on as it is. Fails before its end is passed on, with `BadDigest`, `XAmzContentSHA256Mismatch`, or `InvalidRequest` for a malformed
    * trailer.
    */
-  readonly transform: Transform
+  readonly stage: BodyStage
   /** Everything that was computed, raw; empty before the end. */
   digests(): ReadonlyMap<DigestAlgorithm, Uint8Array>
 }
@@ -164,14 +164,12 @@ export const verifyChecksums = ({ declared, sha256, trailer, always = [] }: Chec
     for (const [algorithm, digest] of digests) check(algorithm, digest)
   }
 
-  const transform = new Transform({
-    transform: (bytes: Uint8Array, _encoding, done) => {
+  const stage: BodyStage = async function* (source) {
+    for await (const bytes of source) {
       for (const running of wanted.values()) running.update(bytes)
-      done(null, bytes)
-    },
-    flush: done => {
-      finish().then(() => done(), done)
-    },
-  })
-  return { transform, digests: () => digests }
+      yield bytes
+    }
+    await finish()
+  }
+  return { stage, digests: () => digests }
 }

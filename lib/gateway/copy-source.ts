@@ -1,5 +1,4 @@
 /** The source of CopyObject and UploadPartCopy: named by a header, opened for reading under its own keys. */
-import { Transform } from 'node:stream'
 import { SseError } from '../errors.ts'
 import { type ByteRange, resolveRange } from '../segment/layout.ts'
 import { parseCopySourceHeaders } from '../sse/customer-key.ts'
@@ -10,6 +9,7 @@ import { assertSourceConditions } from './conditions.ts'
 import type { Context, OwnedBucket } from './context.ts'
 import { createDigest, type DigestAlgorithm } from './digest.ts'
 import { decideRead, type ReadEncryption } from './encryption.ts'
+import type { BodyStage } from './pour.ts'
 import type { RequestBodyOptions } from './request-body.ts'
 import { checksumsOf, notedChecksums, type StoredChecksum } from './stored-checksums.ts'
 
@@ -127,17 +127,12 @@ export const sourceBody = async (
   const names = new Set(otherwise === undefined ? always : [...always, otherwise])
   const running = Array.from(names, name => [name, createDigest(name)] as const)
   const done = new Map<DigestAlgorithm, Uint8Array>()
-  const finish = async (): Promise<void> => {
+  const stage: BodyStage = async function* (source) {
+    for await (const chunk of source) {
+      for (const [, digest] of running) digest.update(chunk)
+      yield chunk
+    }
     for (const [name, digest] of running) done.set(name, await digest.finish())
   }
-  const stage = new Transform({
-    transform: (chunk: Uint8Array, _encoding, callback) => {
-      for (const [, digest] of running) digest.update(chunk)
-      callback(null, chunk)
-    },
-    flush: callback => {
-      finish().then(() => callback(), callback)
-    },
-  })
   return { length, start, stages: [stage], checksum: otherwise, digests: () => done }
 }

@@ -2,14 +2,15 @@
  * Receives a body into the store: decoded and checked, sealed while it flows. The end of the stream comes only after every check held, so a
  * body that failed one is never committed.
  */
-import { pipeline } from 'node:stream/promises'
 import { hex, wipe } from '../bytes.ts'
 import { valueIds, type Values } from '../envelope/sealed-values.ts'
+import type { Driven } from '../object/sse.ts'
 import type { BodyWriter } from '../store/store.ts'
-import type { IncomingBody } from './body.ts'
+import { type IncomingBody, through } from './body.ts'
 import type { Context } from './context.ts'
 import type { ChecksumAlgorithm } from './checksums.ts'
 import type { WriteEncryption } from './encryption.ts'
+import { type BodyStage, pour } from './pour.ts'
 import type { RequestBodyOptions } from './request-body.ts'
 import { noteChecksums, receivedChecksums, type StoredChecksum } from './stored-checksums.ts'
 
@@ -77,8 +78,8 @@ export const receiveObject = async (
   try {
     const values = () => valuesOf(incoming, kind)
     const put = await sse.encrypt({ ...encryption.options, length: incoming.length, values })
-    const body = await store.createBody({ expectedSize: put.planned?.storedLength })
-    await fill(body, incoming, put.stream)
+    const body = await made(store.createBody({ expectedSize: put.planned?.storedLength }), put)
+    await fill(body, incoming, source => put.pieces(source))
     const sealed = put.result()
     const etag = hasMd5Etag(kind) ? md5Of(incoming) : sealed.etag
     const { envelope, plaintextLength: size } = sealed
@@ -89,14 +90,20 @@ export const receiveObject = async (
   }
 }
 
-/** Fills a body from the request, through its checks and, where given, a seal; discards it where anything fails. */
-export const fill = async (
-  body: BodyWriter,
-  incoming: IncomingBody,
-  ...seal: readonly NodeJS.ReadWriteStream[]
-): Promise<void> => {
+/** A body of the store, for what is about to be sealed: its keys are wiped where there is none. */
+export const made = async (body: Promise<BodyWriter>, { driver }: Driven): Promise<BodyWriter> => {
   try {
-    await pipeline([incoming.start(), ...incoming.stages, ...seal, body.writable])
+    return await body
+  } catch (error) {
+    driver.dispose()
+    throw error
+  }
+}
+
+/** Fills a body from the request, through its checks and, where given, a seal; discards it where anything fails. */
+export const fill = async (body: BodyWriter, incoming: IncomingBody, ...seal: readonly BodyStage[]): Promise<void> => {
+  try {
+    await pour(through(incoming.start(), [...incoming.stages, ...seal]), body.writable)
   } catch (error) {
     await body.discard()
     throw error

@@ -2,13 +2,13 @@
  * The body of a request, from the wire to bytes that were checked: which stages it must pass, decided from its authentication and its headers
  * before any of it is read.
  */
-import type { Transform } from 'node:stream'
 import { SseError } from '../errors.ts'
 import type { BodyAuthentication } from './authentication.ts'
 import { type ChunkedDecoder, decodeChunked } from './aws-chunked.ts'
 import { type ChecksumAlgorithm, checksumHeader, declaredChecksums, verifyChecksums } from './checksums.ts'
 import type { DigestAlgorithm } from './digest.ts'
 import type { RequestHeaders } from './headers.ts'
+import type { BodyStage } from './pour.ts'
 
 /** How to read a body. */
 export interface RequestBodyOptions {
@@ -20,8 +20,8 @@ export interface RequestBodyOptions {
 
 /** A body that is about to be read. */
 export interface RequestBody {
-  /** For a `pipeline`, behind the request: decode, then verify. They fail before their end, so that nothing behind them ever sees a clean one. */
-  readonly stages: readonly Transform[]
+  /** Behind the request: decode, then verify. They fail before their end, so that nothing behind them ever sees a clean one. */
+  readonly stages: readonly BodyStage[]
   /** Bytes of the decoded body; `undefined` where no header tells. Chunked bodies are held to it here, others by HTTP. */
   readonly length: number | undefined
   /** The checksum that the client sent or will send, else the one to compute: to be kept once the body has ended. */
@@ -78,6 +78,6 @@ export const openBody = (
   const kept = checksum?.algorithm ?? otherwise
   const computed = kept === undefined ? always : [...always, kept]
   const verifier = verifyChecksums({ declared, sha256, trailer: decoder?.trailer, always: computed })
-  const stages = decoder === undefined ? [verifier.transform] : [decoder.transform, verifier.transform]
+  const stages = decoder === undefined ? [verifier.stage] : [decoder.stage, verifier.stage]
   return { stages, length, checksum: kept, digests: verifier.digests }
 }

@@ -3,7 +3,6 @@
  * signed; the file then takes the way of every other body. Nothing of the file is read before all of that is decided.
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http'
-import { Transform } from 'node:stream'
 import { utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../answer.ts'
@@ -14,6 +13,7 @@ import { asHeader, type RequestHeaders } from '../headers.ts'
 import { locationOf } from '../location.ts'
 import { objectHeaders } from '../metadata.ts'
 import { checkPostPolicy, type LengthRange, parsePostPolicy } from '../post-policy.ts'
+import type { BodyStage } from '../pour.ts'
 import { openBody } from '../request-body.ts'
 import { maxKeyLength } from '../request-target.ts'
 import { authenticateForm, requiredField } from '../signature-form.ts'
@@ -48,23 +48,22 @@ const headersOf = (fields: FormFields): RequestHeaders => {
 }
 
 /** Holds the file to the policy's length, while it passes. */
-const holdTo = ({ min, max }: LengthRange): Transform => {
-  let size = 0
-  const proposed = () => ({ ProposedSize: String(size) })
-  return new Transform({
-    transform: (chunk: Uint8Array, _encoding, done) => {
+const holdTo = ({ min, max }: LengthRange): BodyStage =>
+  async function* (source) {
+    let size = 0
+    const proposed = () => ({ ProposedSize: String(size) })
+    for await (const chunk of source) {
       size += chunk.length
-      if (size <= max) return done(null, chunk)
-      const message = 'Your proposed upload exceeds the maximum allowed size'
-      done(new SseError('EntityTooLarge', { message, details: { ...proposed(), MaxSizeAllowed: String(max) } }))
-    },
-    flush: done => {
-      if (size >= min) return done()
-      const message = 'Your proposed upload is smaller than the minimum allowed size'
-      done(new SseError('EntityTooSmall', { message, details: { ...proposed(), MinSizeAllowed: String(min) } }))
-    },
-  })
-}
+      if (size > max) {
+        const message = 'Your proposed upload exceeds the maximum allowed size'
+        throw new SseError('EntityTooLarge', { message, details: { ...proposed(), MaxSizeAllowed: String(max) } })
+      }
+      yield chunk
+    }
+    if (size >= min) return
+    const message = 'Your proposed upload is smaller than the minimum allowed size'
+    throw new SseError('EntityTooSmall', { message, details: { ...proposed(), MinSizeAllowed: String(min) } })
+  }
 
 /** Where a browser goes next, with what was stored; `undefined` where the field is no URL of the web. */
 const redirection = (fields: FormFields, stored: Readonly<Record<string, string>>): string | undefined => {
