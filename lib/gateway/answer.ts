@@ -32,11 +32,11 @@ export const answerXml = (
 }
 
 /** Bytes that wait for a client before more are asked for. */
-const most = 262_144
+const most = 524_288
 
 /**
  * Answers with a body whose length `start` sets, once its first piece is there, or its end: until then an error can be answered. Pieces that
- * come together leave together.
+ * come together leave together, since `node:http` collects what is written in one turn.
  */
 export const answerBody = async (
   res: ServerResponse,
@@ -47,18 +47,8 @@ export const answerBody = async (
     start()
     begin = () => undefined
   }
-  let corked = false
-  const uncork = (): void => {
-    corked = false
-    if (!res.writableEnded) res.uncork()
-  }
   for await (const piece of body) {
     begin()
-    if (!corked) {
-      corked = true
-      res.cork()
-      process.nextTick(uncork)
-    }
     res.write(piece)
     if (res.destroyed || res.writableLength >= most) await until(res, 'drain')
   }
