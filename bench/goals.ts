@@ -95,7 +95,7 @@ const all: readonly Goal[] = [
       },
     ]
   }),
-  ...['driver', 'Transform'].map((skin): Goal => ({
+  ...['driver', 'generator', 'Transform'].map((skin): Goal => ({
     goal: `objects of 1 KiB sealed under a bucket key, one thread, ${skin}`,
     ...{ least: 10_000, unit: ' objects/s' },
     find: rows =>

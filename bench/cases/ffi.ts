@@ -22,14 +22,19 @@ export const ffi: BenchCase = {
   make: async bench => {
     const engine = (await enginesOf(bench.lib, bench.note)).find(({ name }) => name === 'ffi')
     if (engine === undefined) return []
-    const size = bench.pick(MiB, 64 * MiB, 512 * MiB)
-    const hand = await byHand(size, 1)
+    const size = bench.pick(MiB, 16 * MiB, 512 * MiB)
+    const times = bench.pick(1, 3, 1)
+    const hand = await byHand(size, times, bench.pick(true, false, true))
     const others = [...limits(bench, ['aes-256-gcm']), ...(await sio(bench))]
     const of = (direction: string) => others.filter(each => each.direction === direction || each.engine === 'openssl')
     const against = { seal: [...of('seal'), ...hand.seal], open: [...of('open'), ...hand.open] }
     const contestants: Contestant[] = [...others, ...hand.seal, ...hand.open]
-    for (const suite of [1, 5] as const) {
-      contestants.push(...(await ours(bench.lib, { engine, suite, skin: 'Transform', size, times: 1 }, against)))
+    for (const [suite, skin] of [
+      [1, 'Transform'],
+      [1, 'generator'],
+      [5, 'Transform'],
+    ] as const) {
+      contestants.push(...(await ours(bench.lib, { engine, suite, skin, size, times }, against)))
     }
     return [{ name: `seal and open, Node ${process.version}`, unit: 'MB/s', contestants, warm: 'before each' }]
   },

@@ -26,7 +26,7 @@ interface Stored {
 const onePart = async ({ sse, directory }: Service, size: number): Promise<Stored> => {
   const path = join(directory, 'one-part')
   const put = await sse.encrypt({ length: size })
-  await pipeline(readable(plaintext(size)), put.stream, createWriteStream(path))
+  await pipeline(readable(plaintext(size)), put.stream, createWriteStream(path, { highWaterMark: 4 << 20 }))
   return { path, envelope: put.result().envelope, size, part: size }
 }
 

@@ -15,8 +15,8 @@ export const rivals: BenchCase = {
   about: 'seal and open against age-encryption, the AWS Encryption SDK, openpgp, sodium-native and sio in Go',
   make: async bench => {
     const size: number = bench.pick(MiB, 16 * MiB, 64 * MiB)
-    const times = bench.pick(1, 8, 4)
-    const hand = await byHand(size, times)
+    const times = bench.pick(1, 3, 4)
+    const hand = await byHand(size, times, bench.pick(true, false, true))
     const others = [...limits(bench, ['aes-256-gcm']), ...(await thirdParties(bench, size)), ...(await sio(bench))]
     const contestants: Contestant[] = [...others, ...hand.seal, ...hand.open]
     const of = (direction: string) =>

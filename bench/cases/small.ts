@@ -2,18 +2,24 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Bench, BenchCase, Contestant, Group } from '../harness.ts'
-import { wrappingsOf } from '../support/bucket-key.ts'
+import { type Wrapping, wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
 import { bytes } from '../support/bytes.ts'
 import { bucket, contextOf, openService, openStore, putObject, type Service } from '../support/service.ts'
-import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext } from '../support/streams.ts'
+import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, type SkinName } from '../support/streams.ts'
 
 const KiB = 1024
 
 /** Objects through `encrypt` and `decrypt`, one after the other. */
-const facade = async (bench: Bench, service: Service, size: number, count: number): Promise<readonly Contestant[]> => {
+const facade = async (
+  bench: Bench,
+  service: Service,
+  wrappings: readonly Wrapping[],
+  size: number,
+  count: number,
+): Promise<readonly Contestant[]> => {
   const contestants: Contestant[] = []
-  for (const { name, seal, read } of await wrappingsOf(bench, service)) {
+  for (const { name, seal, read } of wrappings) {
     const { sse } = service
     const encrypt = () => sse.encrypt({ length: size, context: contextOf('key'), ...seal })
     const put = await encrypt()
@@ -21,33 +27,41 @@ const facade = async (bench: Bench, service: Service, size: number, count: numbe
     const { envelope } = put.result()
     const open = () => sse.decrypt(envelope, { held: stored.length, context: contextOf('key'), ...read })
     const validate = () => assertPlaintext(size, async sink => flow('Transform', chunksOf(stored), await open(), sink))
-    const labels = { name: `Transform, ${name}`, size, suite: 1, engine: 'node', own: true, validate }
-    contestants.push(
-      {
-        ...labels,
-        direction: 'seal',
-        run: () => atOnce(count, 1, async () => flow('Transform', plaintext(size), await encrypt(), nowhere)),
-      },
-      {
-        ...labels,
-        direction: 'open',
-        run: () => atOnce(count, 1, async () => flow('Transform', chunksOf(stored), await open(), nowhere)),
-      },
-      {
-        // Without a stream around it: what the façade itself costs.
-        ...labels,
-        name: `driver, ${name}`,
-        direction: 'seal',
-        run: () =>
-          atOnce(count, 1, async () => {
-            const { driver, result } = await encrypt()
-            for (const chunk of plaintext(size)) await driver.write(chunk, nowhere)
-            await driver.end(nowhere)
-            driver.dispose()
-            return result()
-          }),
-      },
-    )
+    const labels = { size, suite: 1, engine: 'node', own: true, validate }
+    const skins: readonly SkinName[] = 'pieces' in put ? ['Transform', 'generator'] : ['Transform']
+    for (const skin of skins) {
+      const named = { ...labels, name: `${skin}, ${name}` }
+      const sealing = async () => flow(skin, plaintext(size), await encrypt(), nowhere)
+      const opening = async () => flow(skin, chunksOf(stored), await open(), nowhere)
+      contestants.push(
+        {
+          ...named,
+          direction: 'seal',
+          run: () => atOnce(count, 1, sealing),
+          warm: () => atOnce(count / 5, 1, sealing),
+        },
+        {
+          ...named,
+          direction: 'open',
+          run: () => atOnce(count, 1, opening),
+          warm: () => atOnce(count / 5, 1, opening),
+        },
+      )
+    }
+    contestants.push({
+      // Without a stream around it: what the façade itself costs.
+      ...labels,
+      name: `driver, ${name}`,
+      direction: 'seal',
+      run: () =>
+        atOnce(count, 1, async () => {
+          const { driver, result } = await encrypt()
+          for (const chunk of plaintext(size)) await driver.write(chunk, nowhere)
+          await driver.end(nowhere)
+          driver.dispose()
+          return result()
+        }),
+    })
   }
   return contestants
 }
@@ -60,11 +74,13 @@ export const small: BenchCase = {
     const service = await openService(bench)
     const store = await openStore(bench, service.directory)
     const groups: Group[] = []
+    const all = await wrappingsOf(bench, service)
     for (const size of [KiB, 64 * KiB]) {
+      const wrappings = bench.pick(all, all.slice(-1), all)
       groups.push({
         name: `encrypt and decrypt, ${bytes(size)}`,
         unit: 'objects/s',
-        contestants: await facade(bench, service, size, bench.pick(20, size === KiB ? 1000 : 100, 10_000)),
+        contestants: await facade(bench, service, wrappings, size, bench.pick(20, size === KiB ? 1000 : 100, 10_000)),
         rounds: bench.pick(1, 3, 9),
         warm: 'before each',
       })

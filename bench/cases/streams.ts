@@ -7,8 +7,14 @@ import { ours, type Ours } from '../support/ours.ts'
 
 const MiB = 1_048_576
 
-/** Which of ours for a size: everything at 64 MiB; beside it the suite that is the default. */
-const entries = (engines: readonly NamedEngine[], size: number, times: number, all: boolean): readonly Ours[] =>
+/** Which of ours for a size: everything at one, the suite that is the default at others. */
+const entries = (
+  engines: readonly NamedEngine[],
+  size: number,
+  times: number,
+  large: boolean,
+  all: boolean,
+): readonly Ours[] =>
   engines.flatMap(engine => {
     const entry = (suite: Ours['suite'], skin: Ours['skin'] = 'Transform'): Ours => ({
       ...{ engine, suite, skin, size },
@@ -16,9 +22,9 @@ const entries = (engines: readonly NamedEngine[], size: number, times: number, a
     })
     if (size > engine.upTo) return []
     if (engine.name === 'noble') return all ? [entry(1), entry(3)] : [entry(3)]
-    if (size !== 64 * MiB) return [entry(1)]
+    if (!large) return [entry(1)]
     if (engine.name === 'webcrypto') return all ? [entry(1), entry(5), entry(1, 'web')] : [entry(1), entry(5)]
-    return [entry(1), entry(2), entry(3), entry(5), entry(1, 'stage'), entry(1, 'web')]
+    return [entry(1), entry(2), entry(3), entry(5), entry(1, 'generator'), entry(1, 'stage'), entry(1, 'web')]
   })
 
 /** The case. */
@@ -26,7 +32,8 @@ export const streams: BenchCase = {
   name: 'streams',
   about: 'seal and open per suite, engine and skin, with openssl speed and createCipheriv in the same rounds',
   make: async bench => {
-    const sizes: readonly number[] = bench.pick([MiB], [MiB, 64 * MiB], [MiB, 64 * MiB, 512 * MiB])
+    const sizes: readonly number[] = bench.pick([MiB], [MiB, 16 * MiB], [MiB, 64 * MiB, 512 * MiB])
+    const large = bench.pick(0, 16, 64) * MiB
     const engines = await enginesOf(bench.lib, bench.note)
     const [limit, chacha] = limits(
       bench,
@@ -34,10 +41,10 @@ export const streams: BenchCase = {
     )
     const contestants: Contestant[] = [limit, chacha].filter(each => each !== undefined)
     for (const size of sizes) {
-      const times = Math.max(1, (bench.pick(1, 64, 512) * MiB) / size)
-      const hand = await byHand(size, times)
+      const times = Math.max(1, (bench.pick(1, 48, 512) * MiB) / size)
+      const hand = await byHand(size, times, size === large)
       contestants.push(...hand.seal, ...hand.open)
-      for (const entry of entries(engines, size, times, bench.pick(true, false, true))) {
+      for (const entry of entries(engines, size, times, size === large, bench.pick(true, false, true))) {
         const mine = entry.suite === 3 ? chacha : limit
         const first = mine === undefined ? [] : [mine]
         const against = { seal: [...first, ...hand.seal.slice(0, 1)], open: [...first, ...hand.open.slice(0, 1)] }

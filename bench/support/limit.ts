@@ -26,9 +26,6 @@ export const limits = (bench: Bench, ciphers: readonly string[]): readonly Conte
     direction: 'seal',
     engine: 'openssl',
     reports: true,
-    validate: async () => {
-      await speed(cipher)
-    },
     run: () => speed(cipher),
   }))
 }

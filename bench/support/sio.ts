@@ -53,6 +53,6 @@ export const sio = async (bench: Bench): Promise<readonly Contestant[]> => {
   const env = { ...process.env, GO111MODULE: 'off', GOPATH: debian, GOMAXPROCS: '1' }
   await run('go', ['build', '-o', binary, program], { env })
   // It opens what it sealed, and compares, before it measures.
-  const speed = async (direction: Direction) => Number((await run(binary, [direction], { env })).stdout)
+  const speed = async (direction: Direction) => Number((await run(binary, [direction, '300ms'], { env })).stdout)
   return [...found, ...contestants('secure-io/sio-go, 64 KiB', speed)]
 }

@@ -66,7 +66,7 @@ export const throughWeb = async (
 }
 
 /** What a body may be dressed as. */
-export const skins = ['Transform', 'stage', 'web'] as const
+export const skins = ['Transform', 'generator', 'stage', 'web'] as const
 
 /** The name of a skin. */
 export type SkinName = (typeof skins)[number]
@@ -74,13 +74,18 @@ export type SkinName = (typeof skins)[number]
 /** What has all skins: what `encrypt` and `decrypt` make. */
 export interface Skinned {
   readonly stream: Duplex
+  readonly pieces: (chunks: Iterable<Uint8Array>) => AsyncIterable<Uint8Array>
   readonly stage: () => (chunk: Uint8Array) => unknown
   readonly web: () => TransformStream<Uint8Array, Uint8Array>
 }
 
 /** Sends a body through one of its skins. */
-export const flow = (skin: SkinName, chunks: Iterable<Uint8Array>, body: Skinned, sink: Sink): Promise<void> => {
+export const flow = async (skin: SkinName, chunks: Iterable<Uint8Array>, body: Skinned, sink: Sink): Promise<void> => {
   switch (skin) {
+    case 'generator': {
+      for await (const piece of body.pieces(chunks)) sink(piece)
+      return
+    }
     case 'Transform':
       return through(chunks, body.stream, sink)
     case 'stage':
@@ -116,3 +121,16 @@ export const assertPlaintext = async (size: number, run: (sink: Sink) => Promise
   expected.set(size, right)
   if ((await digest(run)) !== (await right)) throw new Error('the output does not open to the input')
 }
+
+/** A body several times, one after the other, and once to warm up. */
+export const repeated = (
+  times: number,
+  size: number,
+  once: () => Promise<void>,
+): { readonly run: () => Promise<number>; readonly warm: () => Promise<void> } => ({
+  run: async () => {
+    for (let i = 0; i < times; i++) await once()
+    return times * size
+  },
+  warm: once,
+})

@@ -4,7 +4,17 @@ import { existsSync, readFileSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Bench, Contestant } from '../harness.ts'
-import { assertPlaintext, chunksOf, gather, nowhere, plaintext, type Sink, through, throughWeb } from './streams.ts'
+import {
+  assertPlaintext,
+  chunksOf,
+  gather,
+  nowhere,
+  plaintext,
+  repeated,
+  type Sink,
+  through,
+  throughWeb,
+} from './streams.ts'
 
 const folder = new URL('../thirdparty/', import.meta.url)
 
@@ -15,6 +25,8 @@ type Rival = {
   /** Name of the package. */
   readonly package: string
   readonly settings: string
+  /** Whether `--full` alone has it. */
+  readonly full?: boolean | undefined
 } & (
   | { readonly kind: 'node'; readonly seal: () => Duplex; readonly open: () => Duplex }
   | { readonly kind: 'web'; readonly seal: (from: Web) => Promise<Web>; readonly open: (from: Web) => Promise<Web> }
@@ -46,11 +58,7 @@ const contestantsOf = async (rival: Rival, size: number): Promise<readonly Conte
   const start = performance.now()
   const stored = await gather(sink => run(rival, 'seal', plaintext(size), sink))
   // The fast ones several times, so that what is measured is no shorter than for ours.
-  const times = Math.max(1, Math.min(8, Math.round(200 / (performance.now() - start))))
-  const repeat = async (once: () => Promise<void>) => {
-    for (let i = 0; i < times; i++) await once()
-    return times * size
-  }
+  const times = Math.max(1, Math.min(4, Math.round(100 / (performance.now() - start))))
   const labels = {
     name: `${rival.package} ${versionOf(rival.package)}, ${rival.settings}`,
     size,
@@ -62,12 +70,12 @@ const contestantsOf = async (rival: Rival, size: number): Promise<readonly Conte
     {
       ...labels,
       direction: 'seal',
-      run: () => repeat(() => run(rival, 'seal', plaintext(size), nowhere)),
+      ...repeated(times, size, () => run(rival, 'seal', plaintext(size), nowhere)),
     },
     {
       ...labels,
       direction: 'open',
-      run: () => repeat(() => run(rival, 'open', chunksOf(stored), nowhere)),
+      ...repeated(times, size, () => run(rival, 'open', chunksOf(stored), nowhere)),
     },
   ]
 }
@@ -79,7 +87,8 @@ export const thirdParties = async (bench: Bench, size: number): Promise<readonly
   for (const file of ['age', 'aws', 'openpgp', 'sodium']) {
     try {
       const adapter: { readonly rivals: readonly Rival[] } = await import(new URL(`${file}.mjs`, folder).href)
-      for (const rival of adapter.rivals) found.push(...(await contestantsOf(rival, size)))
+      const rivals = adapter.rivals.filter(({ full = false }) => !full || bench.pick(false, false, true))
+      for (const rival of rivals) found.push(...(await contestantsOf(rival, size)))
     } catch (error) {
       const [line] = (error instanceof Error ? error.message : String(error)).split('\n')
       bench.note(`left out: rival ${file}: ${line}`)

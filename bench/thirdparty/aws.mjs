@@ -25,5 +25,5 @@ export const rivals = [
     frameLength: 65_536,
     suiteId: AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY,
   }),
-  rival('default, 4 KiB frames', {}),
+  { ...rival('default, 4 KiB frames', {}), full: true },
 ]

@@ -83,7 +83,7 @@ export const unwrapLocal = async (
 /** The inner wrap of a wrapAlg 3 or 4 blob, as its provider made it, and what follows it; `NotAuthentic` where lengths contradict. */
 export const splitNested = (wrapped: WrappedKey): { readonly inner: WrappedKey; readonly rest: Uint8Array } => {
   const { blob, provider, keyId } = wrapped
-  const size = blob.length < 2 ? 0 : view(blob).getUint16(0)
+  const size = ((blob[0] ?? 0) << 8) | (blob[1] ?? 0)
   if (size < 1 || size > maxInner || blob.length !== 2 + size + saltBytes + wrappedBytes) return malformed()
   const inner = blob.slice(2, 2 + size)
   const wrapAlg = provider === 'local' ? 2 : 1

@@ -38,8 +38,8 @@ export interface UnlockParts {
   readonly bucketKeys?: BucketKeys | undefined
 }
 
-/** What an object is decrypted with. */
-export interface DecryptParts extends UnlockParts {
+/** Which object is decrypted, and what of it. */
+export interface DecryptParts {
   /** The envelope's bytes. */
   readonly envelope: Uint8Array
   /** What to release; everything by default. Resolved against the authentic length. */
@@ -166,11 +166,12 @@ const tables = new VerifiedTables()
 /** The reader's checks but those of range and stored length: accepted keys, unwrap, descriptor, table, ETag, sealed values. */
 export const verifyEnvelope = async (
   envelope: Envelope,
-  parts: UnlockParts & Pick<DecryptParts, 'etag' | 'values'>,
+  unlocking: UnlockParts,
+  claimed: Pick<DecryptParts, 'etag' | 'values'> = {},
 ): Promise<Verified> => {
-  const { engine } = parts
+  const { engine } = unlocking
   const { descriptor, table, record } = envelope
-  const key = await unlock(record, parts)
+  const key = await unlock(record, unlocking)
   const keys = await deriveBody(engine, key.bytes, descriptor.bodyId)
   try {
     await verifyTag(engine, keys.descriptor, descriptor)
@@ -178,8 +179,8 @@ export const verifyEnvelope = async (
       tables.get(descriptor.tag, descriptor.parts) ??
       tables.set(descriptor.tag, indexParts(descriptor.suite, await verifyTable(engine, descriptor, table)))
     const etag = await objectEtag(engine, keys.etag, descriptor)
-    if (parts.etag !== undefined && parts.etag !== etag) throw new SseError('NotAuthentic')
-    const values = await openValues(engine, keys.aux, descriptor.bytes, parts.values ?? new Uint8Array(0))
+    if (claimed.etag !== undefined && claimed.etag !== etag) throw new SseError('NotAuthentic')
+    const values = await openValues(engine, keys.aux, descriptor.bytes, claimed.values ?? new Uint8Array(0))
     return { engine, envelope, key, index, etag, values }
   } catch (error) {
     key.dispose()
@@ -209,9 +210,9 @@ export const openVerified = (
  * Checks an envelope and makes the driver that opens its object. Rejects before a byte is released: `NotAuthentic`, `KeyNotAccepted`,
  * `WrongCustomerKey`, `RangeNotSatisfiable`, and the provider's errors.
  */
-export const decryptBody = async (parts: DecryptParts): Promise<Decryption> => {
+export const decryptBody = async (unlocking: UnlockParts, parts: DecryptParts): Promise<Decryption> => {
   const envelope = parseEnvelope(parts.envelope)
-  const verified = await verifyEnvelope(envelope, parts)
+  const verified = await verifyEnvelope(envelope, unlocking, parts)
   try {
     if (parts.held !== undefined && parts.held !== envelope.descriptor.storedLength) throw new SseError('NotAuthentic')
     return openVerified(verified, parts)

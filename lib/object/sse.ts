@@ -216,7 +216,7 @@ const opened = (
   envelope: Uint8Array,
   unlock: UnlockParts,
   { range, held, etag, values }: DecryptOptions,
-): Promise<Decryption> => decryptBody({ ...unlock, envelope, range, held, etag, values })
+): Promise<Decryption> => decryptBody(unlock, { envelope, range, held, etag, values })
 
 /** The façade over an engine that is chosen once, at the first call. */
 export const sseOver = <F>(

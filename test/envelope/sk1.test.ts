@@ -428,17 +428,17 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
       if (object.unknownLength) continue
       const envelope = envelopeOf(object, 'local')
       const parts = { ...unlockParts(named(sk1.records, 'local')), envelope, held: body.length, etag: object.etag }
-      const whole = await decryptBody(parts)
+      const whole = await decryptBody(parts, parts)
       t.strictSame(whole.stored, { start: 0, end: body.length - 1 })
       t.equal(sha256(await driven(whole.driver, [body])), object.plaintextSha256, `${name}: opens`)
       for (const range of object.ranges) {
         const request = requestOf(range)
-        const { driver, stored, length, range: bounds } = await decryptBody({ ...parts, range: request })
+        const { driver, stored, length, range: bounds } = await decryptBody(parts, { ...parts, range: request })
         t.strictSame(bounds, resolveRange(request, object.plaintextLength))
         const opened = await driven(driver, [body.subarray(stored.start, stored.end + 1)])
         t.equal(opened.length, length)
         t.equal(sha256(opened), range.sha256, `${name}: ${JSON.stringify(request)}`)
-        const piped = await decryptBody({ ...parts, range: request, sequential: true })
+        const piped = await decryptBody(parts, { ...parts, range: request, sequential: true })
         t.equal(sha256(await driven(piped.driver, [body])), range.sha256, `${name}: ${JSON.stringify(request)}, piped`)
       }
     }
@@ -499,7 +499,7 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
       t.equal(hex(envelopeOf(named(sk1.objects, entry.object), entry.record)), envelope)
       const object = named(sk1.objects, entry.object)
       const source = named(sk1.records, entry.record)
-      const got = await decryptBody({ ...unlockParts(source, entry.accepted), envelope: bytes(envelope) })
+      const got = await decryptBody(unlockParts(source, entry.accepted), { envelope: bytes(envelope) })
       t.equal(got.keyId, source.keyId)
       t.equal(got.etag, object.etag)
       t.equal(sha256(await driven(got.driver, [await bodyOf(object)])), object.plaintextSha256, `${name}: opens`)
@@ -694,7 +694,7 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
       )
       t.equal(body.length, done.storedLength)
       const parts = unlockParts(named(sk1.records, 'local'))
-      const got = await decryptBody({ ...parts, envelope: done.envelope, held: body.length })
+      const got = await decryptBody(parts, { envelope: done.envelope, held: body.length })
       const plaintext = await driven(got.driver, [body])
       t.equal(plaintext.length, done.plaintextLength)
       let at = 0
@@ -749,9 +749,9 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
       )
       const body = mutated(await bodyOf(object), mutation ?? { op: 'none' })
       const parts = { ...unlockParts(named(sk1.records, 'local')), envelope }
-      await refusedBy(t, () => decryptBody({ ...parts, held: body.length }), name)
+      await refusedBy(t, () => decryptBody(parts, { ...parts, held: body.length }), name)
       if (mutation === undefined) return
-      const { driver } = await decryptBody(parts)
+      const { driver } = await decryptBody(parts, parts)
       const { error } = await drive(driver, [body])
       t.type(error, SseError, `${name}: where the store does not tell its length`)
     },
@@ -773,7 +773,7 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
     unlock: async (t, { of, accepted, envelope, kmsCalls }, name) => {
       const entry = named(sk1.envelopes, of)
       const parts = unlockParts(named(sk1.records, entry.record), required(accepted))
-      await refusedBy(t, () => decryptBody({ ...parts, envelope: bytes(envelope ?? entry.envelope) }), name)
+      await refusedBy(t, () => decryptBody(parts, { envelope: bytes(envelope ?? entry.envelope) }), name)
       t.equal(parts.provider.calls?.unwrap, kmsCalls, `${name}: calls to the KMS`)
     },
     file: async (t, { of, mutation, released = 0 }, name) => {

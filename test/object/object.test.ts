@@ -243,7 +243,7 @@ t.test('ranges over parts, empty ones and full segments among them', async t => 
     if (total === 0) continue
     const unlock = { engine: nodeEngine, provider: kms, accept: [{ provider: 'local', keyId }], context }
     const range = { start: total >> 1, end: total - 1 }
-    const piped = await decryptBody({ ...unlock, envelope: done.envelope, range, sequential: true })
+    const piped = await decryptBody(unlock, { envelope: done.envelope, range, sequential: true })
     t.ok(equal(await driven(piped.driver, [stored]), plaintext.subarray(range.start)), `${lengths}: from a pipe`)
   }
 })

@@ -61,9 +61,11 @@ func main() {
 			must(w.Close())
 		}
 	}
+	duration, err := time.ParseDuration(os.Args[2])
+	must(err)
 	start := time.Now()
 	count := 0
-	for time.Since(start) < time.Second {
+	for time.Since(start) < duration {
 		once()
 		count++
 	}
