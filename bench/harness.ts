@@ -45,8 +45,6 @@ export interface Contestant extends Labels {
   readonly validate?: (() => Promise<void>) | undefined
   /** Does the work once. */
   readonly run: () => Promise<number>
-  /** Does enough of it to be compiled; `run` by default. */
-  readonly warm?: (() => Promise<unknown>) | undefined
 }
 
 /** Contestants that take turns. */
@@ -56,11 +54,8 @@ export interface Group {
   readonly contestants: readonly Contestant[]
   /** One round without a warm-up: for counts, which do not vary. */
   readonly once?: boolean | undefined
-  /**
-   * `before each`: a run that is not counted, or a shorter one, precedes every one that is. V8 throws compiled code away with the garbage, which a program that
-   * runs on never sees; what takes long and computes little is warmed up once, and what is no matter of speed not at all.
-   */
-  readonly warm?: 'before each' | 'never' | undefined
+  /** Whether to measure without a run before that is not counted: where it is no matter of speed, or was warmed up already. */
+  readonly cold?: boolean | undefined
   /** Rounds at the most: for what takes long and varies little. */
   readonly rounds?: number | undefined
 }
@@ -125,9 +120,9 @@ export const spreadOf = (values: readonly number[]): Spread => ({
 setFlagsFromString('--expose-gc')
 const collect: unknown = runInNewContext('gc')
 
-/** Collects all garbage, so that nobody pays for what the one before left. */
-export const collectGarbage = (): void => {
-  if (typeof collect === 'function') collect()
+/** Collects garbage. All of it takes compiled code along, which a program that runs on never sees: where speed is measured, the young alone. */
+export const collectGarbage = (type: 'major' | 'minor' = 'major'): void => {
+  if (typeof collect === 'function') collect({ type })
 }
 
 const titleOf = ({ name, direction = '' }: Contestant): string => `${name} ${direction}`.trim()
@@ -163,9 +158,8 @@ const validated = async (
 /** Whether it runs in this process; what others measure (openssl, go) is warm. */
 const isInside = ({ own, reports }: Contestant): boolean => own === true || reports !== true
 
-const measure = async (contestant: Contestant, { unit, warm }: Group): Promise<number> => {
-  collectGarbage()
-  if (warm === 'before each' && isInside(contestant)) await (contestant.warm ?? contestant.run)()
+const measure = async (contestant: Contestant, { unit }: Group): Promise<number> => {
+  collectGarbage('minor') // what the one before left is none of its business
   const start = performance.now()
   const count = await contestant.run()
   const seconds = (performance.now() - start) / 1000
@@ -178,8 +172,8 @@ export const runGroup = async (caseName: string, group: Group, schedule: Schedul
   const rounds = group.once === true ? 1 : Math.min(group.rounds ?? Infinity, schedule.rounds)
   const contestants = await validated(group, schedule)
   const figures = new Map<Contestant, number[]>(contestants.map(contestant => [contestant, []]))
-  const cold = group.once === true || group.warm !== undefined ? [] : contestants.filter(isInside)
-  for (const contestant of cold) {
+  const warmed = group.once === true || group.cold === true ? [] : contestants.filter(isInside)
+  for (const contestant of warmed) {
     progress(`${group.name}: warming up ${titleOf(contestant)}`)
     await contestant.run()
   }

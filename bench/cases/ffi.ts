@@ -36,6 +36,6 @@ export const ffi: BenchCase = {
     ] as const) {
       contestants.push(...(await ours(bench.lib, { engine, suite, skin, size, times }, against)))
     }
-    return [{ name: `seal and open, Node ${process.version}`, unit: 'MB/s', contestants, warm: 'before each' }]
+    return [{ name: `seal and open, Node ${process.version}`, unit: 'MB/s', contestants }]
   },
 }

@@ -99,6 +99,6 @@ export const floor: BenchCase = {
         )
       }
     }
-    return [{ name: '64 KiB', unit: 'µs', contestants, warm: 'before each' }]
+    return [{ name: '64 KiB', unit: 'µs', contestants }]
   },
 }

@@ -97,7 +97,7 @@ export const memory: BenchCase = {
         const labels = { name: way.name, direction: own ? way.direction : undefined, own, reports: true }
         contestants.push({ ...labels, ...(own && { suite: 1, engine: 'node' }), run: () => run(way) })
       }
-      return { name, unit: 'KiB', contestants, rounds: bench.pick(1, 1, 3), warm: 'never' }
+      return { name, unit: 'KiB', contestants, rounds: bench.pick(1, 1, 3), cold: true }
     }
 
     const directory = await bench.directory()

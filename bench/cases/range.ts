@@ -147,7 +147,6 @@ const contestantsOf = async (
       name: `${bytes(length)} of ${bytes(size)}, ${title}`,
       unit: 'µs',
       rounds: bench.pick(1, 3, 9),
-      warm: 'before each',
       contestants: [
         raw,
         { ...own, name: 'driver', against: [raw], run: () => each(({ start }) => driven(start)) },

@@ -38,13 +38,11 @@ const facade = async (
           ...named,
           direction: 'seal',
           run: () => atOnce(count, 1, sealing),
-          warm: () => atOnce(count / 5, 1, sealing),
         },
         {
           ...named,
           direction: 'open',
           run: () => atOnce(count, 1, opening),
-          warm: () => atOnce(count / 5, 1, opening),
         },
       )
     }
@@ -82,7 +80,6 @@ export const small: BenchCase = {
         unit: 'objects/s',
         contestants: await facade(bench, service, wrappings, size, bench.pick(20, size === KiB ? 1000 : 100, 10_000)),
         rounds: bench.pick(1, 3, 9),
-        warm: 'before each',
       })
       const count = bench.pick(20, 300, 5000)
       let run = 0

@@ -42,13 +42,13 @@ export const byHand = async (size: number, times: number, ctr = true): Promise<B
         ...labels,
         name: `createCipheriv ${cipher}`,
         direction: 'seal',
-        ...repeated(times, size, () => through(plaintext(size), encrypt(), nowhere)),
+        run: repeated(times, size, () => through(plaintext(size), encrypt(), nowhere)),
       },
       {
         ...labels,
         name: `createDecipheriv ${cipher}`,
         direction: 'open',
-        ...repeated(times, size, () => through(chunksOf(stored), decrypt(), nowhere)),
+        run: repeated(times, size, () => through(chunksOf(stored), decrypt(), nowhere)),
       },
     ]
   }

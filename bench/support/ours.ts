@@ -54,13 +54,13 @@ export const ours = async (
       ...labels,
       direction: 'seal',
       against: against.seal,
-      ...repeated(times, size, async () => flow(skin, plaintext(size), await seal(), nowhere)),
+      run: repeated(times, size, async () => flow(skin, plaintext(size), await seal(), nowhere)),
     },
     {
       ...labels,
       direction: 'open',
       against: against.open,
-      ...repeated(times, size, async () => flow(skin, chunksOf(given.stored), await open(given), nowhere)),
+      run: repeated(times, size, async () => flow(skin, chunksOf(given.stored), await open(given), nowhere)),
     },
   ]
 }

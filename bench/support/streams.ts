@@ -122,15 +122,10 @@ export const assertPlaintext = async (size: number, run: (sink: Sink) => Promise
   if ((await digest(run)) !== (await right)) throw new Error('the output does not open to the input')
 }
 
-/** A body several times, one after the other, and once to warm up. */
-export const repeated = (
-  times: number,
-  size: number,
-  once: () => Promise<void>,
-): { readonly run: () => Promise<number>; readonly warm: () => Promise<void> } => ({
-  run: async () => {
+/** A body several times, one after the other: how many bytes. */
+export const repeated =
+  (times: number, size: number, once: () => Promise<void>): (() => Promise<number>) =>
+  async () => {
     for (let i = 0; i < times; i++) await once()
     return times * size
-  },
-  warm: once,
-})
+  }

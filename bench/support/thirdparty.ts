@@ -70,12 +70,12 @@ const contestantsOf = async (rival: Rival, size: number): Promise<readonly Conte
     {
       ...labels,
       direction: 'seal',
-      ...repeated(times, size, () => run(rival, 'seal', plaintext(size), nowhere)),
+      run: repeated(times, size, () => run(rival, 'seal', plaintext(size), nowhere)),
     },
     {
       ...labels,
       direction: 'open',
-      ...repeated(times, size, () => run(rival, 'open', chunksOf(stored), nowhere)),
+      run: repeated(times, size, () => run(rival, 'open', chunksOf(stored), nowhere)),
     },
   ]
 }
