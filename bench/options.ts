@@ -5,7 +5,7 @@ import type { Extent } from './harness.ts'
 /** What `--help` prints. */
 export const help = `npm run bench [-- OPTIONS]
 
-Measures this package: in quick form in two to four minutes, as busy as the machine is; the build before it not counted.
+Measures this package: in quick form in about two minutes, more where the machine is busy; the build before it not counted.
 
   --full           larger bodies, more rounds, no time limits
   --tiny           smallest bodies and counts, one round: only to see that everything runs

@@ -1,4 +1,7 @@
-/** Range reads of 4 KiB in a large object that lies in a file: how long beyond the raw read of the same bytes, and how much is read. */
+/**
+ * Range reads of 4 KiB in a large object that lies in a file, under a bucket key in memory where the revision has them: how long beyond the raw
+ * read of the same bytes, and how much is read.
+ */
 import { createReadStream, createWriteStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,6 +9,7 @@ import { PassThrough, type Duplex } from 'node:stream'
 import { performance } from 'node:perf_hooks'
 import { pipeline } from 'node:stream/promises'
 import type { Bench, BenchCase, Contestant, Group } from '../harness.ts'
+import { type Wrapping, wrappingsOf } from '../support/bucket-key.ts'
 import { bytes } from '../support/bytes.ts'
 import { openService, type Service } from '../support/service.ts'
 import { gather, plaintext, readable } from '../support/streams.ts'
@@ -23,21 +27,26 @@ interface Stored {
   readonly part: number
 }
 
-const onePart = async ({ sse, directory }: Service, size: number): Promise<Stored> => {
+const onePart = async ({ sse, directory }: Service, { seal }: Wrapping, size: number): Promise<Stored> => {
   const path = join(directory, 'one-part')
-  const put = await sse.encrypt({ length: size })
+  const put = await sse.encrypt({ length: size, ...seal })
   await pipeline(readable(plaintext(size)), put.stream, createWriteStream(path, { highWaterMark: 4 << 20 }))
   return { path, envelope: put.result().envelope, size, part: size }
 }
 
-const manyParts = async ({ sse, directory }: Service, count: number, part: number): Promise<Stored> => {
+const manyParts = async (
+  { sse, directory }: Service,
+  { seal, read }: Wrapping,
+  count: number,
+  part: number,
+): Promise<Stored> => {
   const path = join(directory, 'many-parts')
-  const upload = await sse.createUpload()
+  const upload = await sse.createUpload(seal)
   const file = await open(path, 'w')
   const receipts: Uint8Array[] = []
   const named: { readonly part: number; readonly etag: string }[] = []
   for (let number = 1; number <= count; number++) {
-    const { driver, result } = await sse.encryptPart(upload, number, { length: part })
+    const { driver, result } = await sse.encryptPart(upload, number, { length: part, ...read })
     const stored = await gather(async sink => {
       for (const chunk of plaintext(part)) await driver.write(chunk, sink)
       await driver.end(sink)
@@ -49,7 +58,7 @@ const manyParts = async ({ sse, directory }: Service, count: number, part: numbe
     named.push({ part: number, etag })
   }
   await file.close()
-  const { envelope } = await sse.completeUpload(upload, named, receipts)
+  const { envelope } = await sse.completeUpload(upload, named, receipts, read)
   return { path, envelope, size: count * part, part }
 }
 
@@ -73,6 +82,7 @@ const expected = ({ part }: Stored, start: number): Uint8Array => {
 const contestantsOf = async (
   bench: Bench,
   { sse }: Service,
+  { read }: Wrapping,
   stored: Stored,
   count: number,
   title: string,
@@ -80,7 +90,7 @@ const contestantsOf = async (
   const { path, envelope, size } = stored
   const file = await open(path)
   bench.after(() => file.close())
-  const begin = (start: number) => sse.decrypt(envelope, { range: { start, end: start + length - 1 } })
+  const begin = (start: number) => sse.decrypt(envelope, { range: { start, end: start + length - 1 }, ...read })
   const take = async ({ start, end }: { readonly start: number; readonly end: number }) => {
     const buffer = Buffer.allocUnsafe(end - start + 1)
     await file.read(buffer, 0, buffer.length, start)
@@ -196,12 +206,21 @@ export const range: BenchCase = {
   about: '4 KiB out of 1 GiB, of one part and of 10,000: microseconds beyond the raw read, and segments read',
   make: async bench => {
     const service = await openService(bench)
-    const one = await onePart(service, bench.pick(1 << 20, 1 << 30, 1 << 30))
+    const wrapping = (await wrappingsOf(bench, service)).at(-1)
+    if (wrapping === undefined) return []
+    const one = await onePart(service, wrapping, bench.pick(1 << 20, 1 << 30, 1 << 30))
     const count = bench.pick(20, 10_000, 10_000)
-    const many = await manyParts(service, count, 107_375)
+    const many = await manyParts(service, wrapping, count, 107_375)
     return [
-      ...(await contestantsOf(bench, service, one, bench.pick(8, 100, 400), 'one part')),
-      ...(await contestantsOf(bench, service, many, bench.pick(8, 24, 200), `${count.toLocaleString('en')} parts`)),
+      ...(await contestantsOf(bench, service, wrapping, one, bench.pick(8, 100, 400), 'one part')),
+      ...(await contestantsOf(
+        bench,
+        service,
+        wrapping,
+        many,
+        bench.pick(8, 24, 200),
+        `${count.toLocaleString('en')} parts`,
+      )),
     ]
   },
 }

@@ -64,7 +64,9 @@ export const putObject = async (
     await store.putObject(bucket, key, { ...said, kind: 'plain', etag: 'none' }, body)
     return
   }
-  await pipeline(readable(chunks), put.stream, body.writable)
+  const pieces: typeof put.pieces | undefined = put.pieces // another revision may have none
+  if (pieces === undefined) await pipeline(readable(chunks), put.stream, body.writable)
+  else await pipeline(pieces(chunks), body.writable)
   const { etag, envelope } = put.result()
   await store.putObject(bucket, key, { ...said, kind: 'sse-kms', etag, envelope }, body)
 }

@@ -8,6 +8,8 @@ import { createOnce } from '../../lib/cli/output.ts'
 import { SseError } from '../../lib/errors.ts'
 import { serviceDomain } from '../../lib/gateway/encryption.ts'
 import { createSse } from '../../lib/object/node.ts'
+import type { Driven } from '../../lib/object/sse.ts'
+import type { Driver } from '../../lib/segment/driver.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import type { NewObject, ObjectStore } from '../../lib/store/store.ts'
 import { admin, ordinary, region, type Reply, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
@@ -113,6 +115,30 @@ t.test('a store that fails in a way of its own is an internal error, its cause f
   t.match(reply, { status: 500, code: 'InternalError' })
   t.notMatch(reply.text, 'rust')
   t.match(entries.at(-1)?.error?.cause, { message: 'a disk of rust' })
+})
+
+t.test('a store that takes no body: the keys that were made for it are wiped', async t => {
+  const { store, ...gateway } = await open(t)
+  const id = uploadId(await gateway.send('POST', '/bucket/parts?uploads', kms))
+  const failing: ObjectStore = Object.assign(Object.create(store), {
+    createBody: () => Promise.reject(new SseError('StoreFailed')),
+  })
+  const drivers: Driver[] = []
+  const noting = <A extends readonly unknown[], R extends Driven>(make: (...given: A) => Promise<R>) =>
+    async function (...given: A): Promise<R> {
+      const made = await make(...given)
+      drivers.push(made.driver)
+      return made
+    }
+  const sse = createSse({ kms: gateway.kms, accept: [] })
+  t.teardown(() => sse.dispose())
+  const watched = { ...sse, encrypt: noting(sse.encrypt), encryptPart: noting(sse.encryptPart) }
+  const other = await startGateway(t, { store: failing, kms: gateway.kms, sse: watched })
+  for (const path of ['/bucket/key', `/bucket/parts?partNumber=1&uploadId=${id}`]) {
+    const headers = path.includes('parts') ? {} : kms
+    t.match(await other.signedFetch(admin, 'PUT', path, { headers, body: 'x' }), { status: 500 }, path)
+    t.throws(() => drivers.pop()?.write(new Uint8Array(1), () => undefined), TypeError)
+  }
 })
 
 t.test('copies of empty objects', async t => {

@@ -413,11 +413,11 @@ t.test('a connection that breaks, at any stage of anything', async t => {
   const files = filesIn(directory).length
 
   const entries = (action: string) => log.filter(entry => entry.action === action)
-  /** Sends so much of a request, waits so long, and goes away. */
-  const leave = async (action: string, sent: Buffer, wait: number): Promise<void> => {
+  /** Sends so much of a request, waits so long, with or without reading, and goes away. */
+  const leave = async (action: string, sent: Buffer, wait: number, reading = true): Promise<void> => {
     const logged = entries(action).length
     const socket = await dial()
-    socket.resume()
+    if (reading) socket.resume()
     await new Promise(resolve => socket.write(sent, resolve))
     await sleep(wait)
     socket.destroy()
@@ -446,6 +446,7 @@ t.test('a connection that breaks, at any stage of anything', async t => {
     await leave('GetObject', head('GET', '/bucket/key', {}), wait)
     await leave('HeadObject', head('HEAD', '/bucket/key', {}), wait)
   }
+  for (const wait of [10, 100]) await leave('GetObject', head('GET', '/bucket/key', {}), wait, false)
   t.pass('GetObject')
 
   // A request that was sent whole may happen or not: what lies there is one of the two, whole.
