@@ -122,7 +122,7 @@ const collect: unknown = runInNewContext('gc')
 
 /** Collects garbage. All of it takes compiled code along, which a program that runs on never sees: where speed is measured, the young alone. */
 export const collectGarbage = (type: 'major' | 'minor' = 'major'): void => {
-  if (typeof collect === 'function') collect({ type })
+  if (typeof collect === 'function') collect(...(type === 'minor' ? [{ type }] : []))
 }
 
 const titleOf = ({ name, direction = '' }: Contestant): string => `${name} ${direction}`.trim()

@@ -67,7 +67,7 @@ export const copy: BenchCase = {
         ...labels,
         name: 'rewrap',
         against: [...first, anew],
-        run: () => atOnce(bench.pick(1, 20, 50), 1, () => rewrap(size, `copy-${size}`)),
+        run: () => atOnce(bench.pick(1, 50, 50), 1, () => rewrap(size, `copy-${size}`)),
         validate: async () => {
           await rewrap(size, 'checked')
           await opens(size, 'checked')

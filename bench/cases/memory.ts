@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { type Duplex, PassThrough, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout } from 'node:timers/promises'
 import { type BenchCase, collectGarbage, type Contestant, type Group, spreadOf } from '../harness.ts'
 import { chunksOf, flow, gather, plaintext } from '../support/streams.ts'
 
@@ -15,7 +15,9 @@ const KiB = 1024
 const MiB = KiB * KiB
 const resolution = 1
 
+/** Heap and external memory, once what waited for its turn has had it. */
 const used = async (): Promise<number> => {
+  await setTimeout(200)
   for (let i = 0; i < 3; i++) {
     await turn()
     collectGarbage()
