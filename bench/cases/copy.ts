@@ -49,7 +49,9 @@ export const copy: BenchCase = {
       await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
     }
     let smallest: Contestant | undefined
-    const contestants: Contestant[] = []
+    // Those that write nothing run one after the other, so that none waits for a disk that still writes what another one left.
+    const rewraps: Contestant[] = []
+    const others: Contestant[] = []
     for (const size of sizes) {
       await putObject(store, from(size), plaintext(size), size, sse)
       const labels = { size, direction: 'copy', suite: 1, engine: 'node', own: true }
@@ -74,8 +76,9 @@ export const copy: BenchCase = {
         },
       }
       smallest ??= rewrapped
-      contestants.push(rewrapped, anew)
+      rewraps.push(rewrapped)
+      others.push(anew)
     }
-    return [{ name: 'copy', unit: 'ms', contestants }]
+    return [{ name: 'copy', unit: 'ms', contestants: [...rewraps, ...others] }]
   },
 }
