@@ -20,7 +20,9 @@ import * as fc from 'fast-check'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import t, { type Test } from 'tap'
 import { compare, hex, utf8 } from '../../lib/bytes.ts'
+import { suites } from '../../lib/cipher/suite.ts'
 import { SseError } from '../../lib/errors.ts'
+import { storedLength } from '../../lib/segment/layout.ts'
 import { openFileStore, type FileStoreOptions } from '../../lib/store/file.ts'
 import { mostHandles } from '../../lib/store/file/body-reader.ts'
 import { inlineLimit, writeAll } from '../../lib/store/file/body-writer.ts'
@@ -179,6 +181,9 @@ t.test('an object comes back as it was put, whatever its size, and replaces the 
     await opened?.body.close()
     await opened?.body.close()
     t.equal((await store.openObject('b', 'none'))?.record, undefined)
+  }
+  for (const suite of suites.values()) {
+    t.ok(storedLength(suite, 65_536) <= inlineLimit, `64 KiB sealed with suite ${suite.id} need no file`)
   }
   t.equal(await store.getObject('b', 'none'), undefined)
   t.ok(await filesBecome(directory, 1), 'the files of the objects that were replaced are gone')

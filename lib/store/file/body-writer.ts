@@ -1,7 +1,7 @@
 /**
- * A body on its way into the embedded store. Up to 64 KiB stay in memory and later lie in the index, where many of them share one commit;
- * a larger one goes to a file, registered as pending before it is created, and fsynced with its directory before the stream finishes.
- * Nothing is written anywhere but what the stream was given.
+ * A body on its way into the embedded store. A small one stays in memory and later lies in the index, where many of them share one commit; a
+ * larger one goes to a file, registered as pending before it is created, and fsynced with its directory before the stream finishes. Nothing
+ * is written anywhere but what the stream was given.
  */
 import type { FileHandle } from 'node:fs/promises'
 import { Writable } from 'node:stream'
@@ -13,8 +13,8 @@ import type { BodyFile, BodyPlace } from './database.ts'
 import { newId, onDisk } from './disk.ts'
 import { encodeKey } from './keys.ts'
 
-/** Largest body that lies in the index. */
-export const inlineLimit = 65_536
+/** Bytes of the largest body that lies in the index: 64 KiB, and what sealing adds to them. */
+export const inlineLimit = 66_560
 
 /** Writes all of the pieces: the system may take a part of them at a time, as it does when the disk runs full. */
 export const writeAll = async (
