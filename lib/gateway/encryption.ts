@@ -4,7 +4,7 @@
  */
 import { wipe } from '../bytes.ts'
 import { claimedKeyId } from '../envelope/envelope.ts'
-import { SseError } from '../errors.ts'
+import { type ErrorCode, SseError } from '../errors.ts'
 import type { AcceptedKey } from '../object/accept.ts'
 import type { KeyOptions, TargetOptions } from '../object/sse.ts'
 import { authorizeRead, authorizeWrite, type KmsDecision } from '../sse/authorize.ts'
@@ -90,6 +90,9 @@ export const decideWrite = async (
   }
 }
 
+/** What is no key at all, or not one that there is. */
+const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', 'KeyNotFound'])
+
 /**
  * The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. Whether it is, its ARN
  * tells, so that a read asks the KMS no more than once.
@@ -110,7 +113,7 @@ const acceptedKeys = async (
     return [{ provider: kms.name, keyId }]
   } catch (error) {
     // HEAD answers what the record says; whoever opens it learns that it cannot be.
-    if (error instanceof SseError && (error.code === 'NotAuthentic' || error.code === 'KeyNotFound')) return []
+    if (error instanceof SseError && noKey.has(error.code)) return []
     throw error
   }
 }

@@ -276,15 +276,23 @@ t.test('a changed source is found out before the target exists', async t => {
   const record = await gateway.store.getObject('photos', 'a')
   if (record === undefined) return t.fail('no record')
   const { envelope = new Uint8Array() } = record
-  const changed = new Uint8Array(envelope)
-  changed[60] = (changed[60] ?? 0) ^ 1
   const at = { bucket: 'photos', key: 'a' }
-  await gateway.store.copyObject({ ...at, version: record.version }, at, { ...record, envelope: changed })
-  for (const more of [{}, { ServerSideEncryption: 'aws:kms' as const }]) {
-    await t.rejects(s3.send(new CopyObjectCommand({ Bucket: 'photos', Key: 'b', CopySource: 'photos/a', ...more })), {
-      name: 'InternalError',
-      $metadata: { httpStatusCode: 500 },
-    })
+  const digit = envelope.indexOf(0x2f) + 1 // of the UUID behind `key/`: another digit, and what is none
+  for (const [place, byte] of [
+    [digit, envelope[digit] === 0x30 ? 0x31 : 0x30],
+    [digit, 0x67],
+    [envelope.length - 1, (envelope.at(-1) ?? 0) ^ 1],
+  ] as const) {
+    const changed = new Uint8Array(envelope)
+    changed[place] = byte
+    const { version } = (await gateway.store.getObject('photos', 'a')) ?? record
+    await gateway.store.copyObject({ ...at, version }, at, { ...record, envelope: changed })
+    for (const more of [{}, { ServerSideEncryption: 'aws:kms' as const }]) {
+      await t.rejects(s3.send(new CopyObjectCommand({ Bucket: 'photos', Key: 'b', CopySource: 'photos/a', ...more })), {
+        name: 'InternalError',
+        $metadata: { httpStatusCode: 500 },
+      })
+    }
   }
   const { version } = (await gateway.store.getObject('photos', 'a')) ?? record
   await gateway.store.copyObject({ ...at, version }, at, { ...record, envelope: undefined })
