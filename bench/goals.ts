@@ -131,7 +131,7 @@ const all: readonly Goal[] = [
   {
     goal: 'rewrap of the largest object against that of 1 KiB (time)',
     ...{ most: 1.2, unit: ' x' },
-    find: rows => ratio(rowOf(rows, { case: 'copy', contestant: 'rewrap' }), /^rewrap$/),
+    find: rows => ratio(rowOf(rows, { case: 'copy', group: /^rewrap$/ }), /^rewrap$/),
   },
   ...directions.flatMap((direction): Goal[] => {
     const of = (contestant: string, group: RegExp): Wanted => ({

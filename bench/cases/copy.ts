@@ -48,10 +48,8 @@ export const copy: BenchCase = {
       await opened.body.close()
       await assertPlaintext(size, sink => flow('Transform', stored, get, sink))
     }
-    let smallest: Contestant | undefined
-    // Those that write nothing run one after the other, so that none waits for a disk that still writes what another one left.
     const rewraps: Contestant[] = []
-    const others: Contestant[] = []
+    const both: Contestant[] = []
     for (const size of sizes) {
       await putObject(store, from(size), plaintext(size), size, sse)
       const labels = { size, direction: 'copy', suite: 1, engine: 'node', own: true }
@@ -64,21 +62,23 @@ export const copy: BenchCase = {
           await opens(size, 'checked')
         },
       }
-      const first = smallest === undefined ? [] : [smallest]
       const rewrapped: Contestant = {
         ...labels,
         name: 'rewrap',
-        against: [...first, anew],
+        against: rewraps.slice(0, 1),
         run: () => atOnce(bench.pick(1, 50, 50), 1, () => rewrap(size, `copy-${size}`)),
         validate: async () => {
           await rewrap(size, 'checked')
           await opens(size, 'checked')
         },
       }
-      smallest ??= rewrapped
       rewraps.push(rewrapped)
-      others.push(anew)
+      both.push({ ...rewrapped, against: [anew], validate: undefined }, anew)
     }
-    return [{ name: 'copy', unit: 'ms', contestants: [...rewraps, ...others] }]
+    return [
+      // By themselves, so that none waits for a disk that still writes what another one left.
+      { name: 'rewrap', unit: 'ms', contestants: rewraps },
+      { name: 'rewrap against re-encrypt', unit: 'ms', contestants: both },
+    ]
   },
 }
