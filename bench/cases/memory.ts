@@ -20,7 +20,7 @@ const used = async (): Promise<number> => {
   await setTimeout(200)
   for (let i = 0; i < 3; i++) {
     await turn()
-    collectGarbage()
+    collectGarbage(true)
   }
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
