@@ -98,8 +98,9 @@ export const decodeChunked = (
   let trailer = ''
   /** What the signature of the trailer covers. */
   let trailerText = ''
-  /** Whether the signature of the trailer is still to come. */
+  /** What of the body is decoded, and may leave. */
   let out: Uint8Array[] = []
+  /** Whether the signature of the trailer is still to come. */
   let unverified = body.kind === 'chunked-signed' && body.trailer
 
   const onSize = (text: string): void => {

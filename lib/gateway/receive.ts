@@ -78,7 +78,7 @@ export const receiveObject = async (
   try {
     const values = () => valuesOf(incoming, kind)
     const put = await sse.encrypt({ ...encryption.options, length: incoming.length, values })
-    const body = await made(store.createBody({ expectedSize: put.planned?.storedLength }), put)
+    const body = await bodyToSeal(store.createBody({ expectedSize: put.planned?.storedLength }), put)
     await fill(body, incoming, source => put.pieces(source))
     const sealed = put.result()
     const etag = hasMd5Etag(kind) ? md5Of(incoming) : sealed.etag
@@ -91,7 +91,7 @@ export const receiveObject = async (
 }
 
 /** A body of the store, for what is about to be sealed: its keys are wiped where there is none. */
-export const made = async (body: Promise<BodyWriter>, { driver }: Driven): Promise<BodyWriter> => {
+export const bodyToSeal = async (body: Promise<BodyWriter>, { driver }: Driven): Promise<BodyWriter> => {
   try {
     return await body
   } catch (error) {

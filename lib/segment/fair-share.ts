@@ -38,12 +38,14 @@ const turn = (): void => {
 }
 
 const settle = (work: () => MaybePromise<void>, done: Done): void => {
+  // Whatever is thrown is an error, `undefined` too: without one the work would pass for done.
+  const fail = (thrown: unknown): void => done(thrown instanceof Error ? thrown : new Error(String(thrown)))
   try {
     const result = work()
-    if (isPromise(result)) result.then(() => done(), done)
+    if (isPromise(result)) result.then(() => done(), fail)
     else done()
   } catch (error) {
-    done(error instanceof Error ? error : new Error(String(error)))
+    fail(error)
   }
 }
 

@@ -567,17 +567,27 @@ t.test('a driver that ended, failed or was disposed takes and gives nothing more
   for (let i = 0; i < 2; i++) await t.rejects(async () => odd.write(plain(1), emit), { message: 'call 1' })
 })
 
-t.test('skins pass on whatever a driver throws', async t => {
-  const thrower = (): Driver => ({
-    write: () => {
-      throw 'a string' // eslint-disable-line no-throw-literal
-    },
-    end: () => undefined,
-    dispose: () => undefined,
-  })
+t.test('skins pass on whatever a driver throws, or rejects with', async t => {
+  const idle = { write: () => undefined, end: () => undefined, dispose: () => undefined }
+  const thrown = () => {
+    throw 'a string' // eslint-disable-line no-throw-literal
+  }
+  const rejected = () => Promise.reject('a string') // eslint-disable-line prefer-promise-reject-errors
+  const throwers: readonly Driver[] = [
+    { ...idle, write: thrown },
+    { ...idle, end: thrown },
+    { ...idle, write: rejected },
+    { ...idle, end: rejected },
+  ]
   for (const [name, run] of skins.slice(1)) {
-    const { error } = await run(thrower(), [plain(1)])
-    t.match(String(error), /a string/, name)
+    for (const driver of throwers) {
+      const { error } = await run(driver, [plain(1)])
+      t.match(String(error), /a string/, name)
+    }
+  }
+  for (const [name, run] of skins.filter(([name]) => name === 'Transform' || name === 'generator')) {
+    const { error } = await run({ ...idle, end: () => Promise.reject() }, [plain(1)]) // eslint-disable-line prefer-promise-reject-errors
+    t.type(error, Error, `${name}: nothing is no success`)
   }
 })
 

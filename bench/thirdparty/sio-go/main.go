@@ -1,4 +1,4 @@
-// Seals or opens a MiB in memory for a second with secure-io/sio-go (AES-256-GCM, 64 KiB fragments) and prints MB/s.
+// Seals or opens (first argument) a MiB in memory for a while (second argument) with secure-io/sio-go (AES-256-GCM, 64 KiB fragments) and prints MB/s.
 package main
 
 import (

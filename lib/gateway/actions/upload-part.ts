@@ -10,7 +10,7 @@ import { encryptionHeaders } from '../encryption.ts'
 import { assertPartChecksum, uploadChecksum, type UploadChecksum } from '../upload-checksums.ts'
 import { partChecksumHeaders, receivedChecksums, type StoredChecksum } from '../stored-checksums.ts'
 import { parameterOf } from '../listing.ts'
-import { digestsFor, fill, hasMd5Etag, made, md5Of, valuesOf } from '../receive.ts'
+import { bodyToSeal, digestsFor, fill, hasMd5Etag, md5Of, valuesOf } from '../receive.ts'
 import type { RequestBodyOptions } from '../request-body.ts'
 import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
 
@@ -76,7 +76,7 @@ export const receivePart = async (
   const sealing = await underUploadKey(
     ctx.options.sse.encryptPart(keys.stored, number, { ...keys.options, length: incoming.length, values }),
   )
-  const body = await made(ctx.options.store.createBody({ expectedSize: incoming.length }), sealing)
+  const body = await bodyToSeal(ctx.options.store.createBody({ expectedSize: incoming.length }), sealing)
   await fill(body, incoming, source => sealing.pieces(source))
   const { attempt, plaintextLength, receipt, etag } = sealing.result()
   const part = { number, attempt, size: plaintextLength, receipt, modified: ctx.now() }
