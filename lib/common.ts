@@ -41,7 +41,7 @@ export {
   storedLength,
 } from './segment/layout.ts'
 export type { Driver, Emit } from './segment/driver.ts'
-export { type Stage, toStage } from './segment/stage.ts'
+export { type Stage, toStage } from './segment/chain.ts'
 export { toWeb } from './segment/web.ts'
 export { type Descriptor } from './envelope/descriptor.ts'
 export {
@@ -55,7 +55,7 @@ export {
 export type { PartRow } from './envelope/part-table.ts'
 export { compositeFlag, valueIds, type ValueKind, type ValueName, type Values } from './envelope/sealed-values.ts'
 export type { WrapRecord } from './envelope/wrap-record.ts'
-export type { AcceptedKey } from './object/accept.ts'
+export type { AcceptedKey } from './object/decrypt.ts'
 export type { Decryption, DecryptParts, UnlockParts } from './object/decrypt.ts'
 export type { Encryption, EncryptParts, PlannedObject, SealedObject } from './object/encrypt.ts'
 export { type FileFront, type RandomAccess, readFileEnvelope } from './object/file.ts'

@@ -74,7 +74,7 @@ export {
   assertSigned,
   assertSingleProject,
   type UsableKey,
-} from './sse/rules.ts'
+} from './sse/authorize.ts'
 export {
   type AnonymousRequester,
   type Caller,
@@ -82,10 +82,10 @@ export {
   type SignedRequester,
   type Tenant,
   tenantAdmin,
-} from './sse/tenancy.ts'
+} from './sse/profile.ts'
 
 export type { Condition } from './policy/condition.ts'
-export { decide, type PolicyDecision, type PolicyRequest } from './policy/decide.ts'
+export { decide, type PolicyDecision, type PolicyRequest } from './policy/policy.ts'
 export { type ConditionValues, type RequestFacts, requestValues } from './policy/facts.ts'
 export {
   parsePolicy,
@@ -93,5 +93,5 @@ export {
   type Policy,
   type PolicyVersion,
   type Statement,
-} from './policy/parse.ts'
-export type { PolicyPrincipal } from './policy/principal.ts'
+} from './policy/policy.ts'
+export type { PolicyPrincipal } from './policy/elements.ts'

@@ -9,7 +9,7 @@ export type { MaybePromise } from './bytes.ts'
 export * from './common.ts'
 export { ffiEngine } from './cipher/ffi.ts'
 export { nodeEngine } from './cipher/node.ts'
-export { type KeyFilter, LocalKms, type LocalKmsOptions, type NewKey } from './kms/local.ts'
+export { type KeyFilter, LocalKms, type LocalKmsOptions, type NewKey } from './kms/local/local.ts'
 export type {
   RootKeyBytes,
   RootKeyEnvironment,
@@ -17,8 +17,8 @@ export type {
   RootKeyPassphrase,
   RootKeySource,
   ScryptCost,
-} from './kms/root-key.ts'
+} from './kms/local/root-key.ts'
 export { createSse, type NodeSkins, type NodeSseOptions, type Sse } from './object/node.ts'
-export { tuneMemory } from './segment/memory.ts'
-export { toPieces } from './segment/pieces.ts'
-export { toTransform } from './segment/transform.ts'
+export { tuneMemory } from './segment/node.ts'
+export { toPieces } from './segment/node.ts'
+export { toTransform } from './segment/node.ts'

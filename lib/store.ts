@@ -4,5 +4,5 @@
  *
  * @module
  */
-export { type FileStoreOptions, openFileStore } from './store/file.ts'
+export { type FileStoreOptions, openFileStore } from './store/file/store.ts'
 export type * from './store/store.ts'

@@ -1,6 +1,6 @@
 /** The configuration of `sse-kms serve` as it is written: the schema, which is published as `docs/config.schema.json`. Needs zod. */
 import { z } from 'zod'
-import { tenantAdmin } from '../sse/tenancy.ts'
+import { tenantAdmin } from '../sse/profile.ts'
 
 /** A secret as it is written: itself, or where it is. */
 export type SecretFile = string | VariableFile

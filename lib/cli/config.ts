@@ -3,7 +3,7 @@
  * a default for whatever nobody said.
  */
 import { resolve } from 'node:path'
-import type { RootKeySource } from '../kms/root-key.ts'
+import type { RootKeySource } from '../kms/local/root-key.ts'
 import { checked, readConfigFile, wrong } from './config-file.ts'
 import type { ConfigFile, SecretFile, TenantFile } from './config-schema.ts'
 import { type Demo, demoTenants } from './demo.ts'

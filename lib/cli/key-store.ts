@@ -1,10 +1,10 @@
 /** Opens key stores as the command line names them: a folder, its root key, and the region and domain that short key names are meant in. */
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkScope } from '../kms/key-name.ts'
-import { LocalKms } from '../kms/local.ts'
+import { checkScope } from '../kms/local/key.ts'
+import { LocalKms } from '../kms/local/local.ts'
 import type { KeyScope } from '../kms/provider.ts'
-import type { RootKeySource } from '../kms/root-key.ts'
+import type { RootKeySource } from '../kms/local/root-key.ts'
 import type { Arguments, Option } from './arguments.ts'
 import { usage } from './failure.ts'
 import { type Environment, type Io, note } from './io.ts'

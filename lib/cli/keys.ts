@@ -1,6 +1,6 @@
 /** `sse-kms keys`: the master keys of a key store, one's own or a server's. */
-import { checkAlias } from '../kms/key-name.ts'
-import type { LocalKms } from '../kms/local.ts'
+import { checkAlias } from '../kms/local/key.ts'
+import type { LocalKms } from '../kms/local/local.ts'
 import type { KeyDescription, KeyQuery, KeyScope } from '../kms/provider.ts'
 import { type Arguments, hint, type Option } from './arguments.ts'
 import { command, type Command, commonOptions } from './command.ts'

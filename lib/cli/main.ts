@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The program `sse-kms`: one run of the process's own arguments, streams and signals. */
-import { tuneMemory } from '../segment/memory.ts'
+import { tuneMemory } from '../segment/node.ts'
 import { run } from './run.ts'
 import { interruptSignal } from './signals.ts'
 

@@ -2,16 +2,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SseError } from '../errors.ts'
 import type { HeaderGetter } from '../sse/names.ts'
-import type { Caller, Requester, Tenant } from '../sse/tenancy.ts'
+import type { Caller, Requester, Tenant } from '../sse/profile.ts'
 import type { Bucket } from '../store/store.ts'
-import { type AccessQuestion, findBucket, openBucket } from './access.ts'
-import type { Authentication, VerifyOptions } from './authentication.ts'
+import { type AccessQuestion, findBucket, openBucket } from './access/access.ts'
+import type { PolicyOf } from './access/policy-cache.ts'
+import { authenticate } from './auth/authenticate.ts'
+import type { Authentication, VerifyOptions } from './auth/credential.ts'
 import type { GatewayOptions, GatewayUser } from './gateway.ts'
-import type { RequestHeaders } from './headers.ts'
-import type { PolicyOf } from './policy-cache.ts'
-import { parseTarget, type RequestTarget, splitUrl } from './request-target.ts'
-import { parseQuery, type Query, route } from './route.ts'
-import { authenticate } from './signature.ts'
+import type { RequestHeaders } from './http/headers.ts'
+import { parseQuery, type Query, route } from './http/route.ts'
+import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
 
 /** A bucket that the caller may do something to, and the tenant that owns it. */
 export interface OwnedBucket {
@@ -174,4 +174,11 @@ const callerOf = (requester: Requester): Caller => {
     throw new SseError('AccessDenied', { message: 'Anonymous requests are not allowed to do this. Sign the request.' })
   }
   return requester.caller
+}
+
+/** `http://HOST/BUCKET/KEY`, or `http://BUCKET.HOST/KEY` where the request came so; the key is encoded, slashes too, as S3 has it. */
+export const locationOf = (ctx: Context, key: string): string => {
+  const host = `${ctx.tls ? 'https' : 'http'}://${ctx.req.headers.host ?? 'localhost'}`
+  const path = ctx.target.style === 'path' ? `/${ctx.bucketName()}` : ''
+  return `${host}${path}/${encodeURIComponent(key)}`
 }

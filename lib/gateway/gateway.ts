@@ -5,13 +5,13 @@ import type { SseError } from '../errors.ts'
 import type { KmsProvider } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import type { Profile } from '../sse/profile.ts'
-import type { Caller, Tenant } from '../sse/tenancy.ts'
+import type { Caller, Tenant } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
 import { actions } from './actions/index.ts'
-import { answerError, asSseError, type ErrorFacts } from './answer.ts'
+import { answerError, asSseError, type ErrorFacts } from './http/answer.ts'
 import { type Context, openContext } from './context.ts'
-import { createPolicyCache } from './policy-cache.ts'
-import { splitUrl } from './request-target.ts'
+import { createPolicyCache } from './access/policy-cache.ts'
+import { splitUrl } from './http/target.ts'
 
 /** A user that may sign requests. */
 export interface GatewayUser extends Caller {

@@ -11,7 +11,7 @@ import { type EncryptionContext, storedContext } from '../kms/context.ts'
 import type { KeyWrapper, WrappedKey } from '../kms/provider.ts'
 import type { Driver } from '../segment/driver.ts'
 import { type Decryption, unlock, type UnlockParts, unwrapAccepted } from './decrypt.ts'
-import { assertAccepted } from './accept.ts'
+import { assertAccepted } from './decrypt.ts'
 
 /** The target of a rewrap. */
 export interface RewrapTarget {

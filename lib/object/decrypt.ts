@@ -2,7 +2,7 @@
  * Decrypts an object, or a range of it: the reader's checks in the order of the format (section 5), all of them before a byte leaves,
  * then the segments that are needed and no others.
  */
-import { copy, wipe } from '../bytes.ts'
+import { copy, view, wipe } from '../bytes.ts'
 import { deriveBody, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { objectEtag, verifyTable, verifyTag } from '../envelope/descriptor.ts'
@@ -14,12 +14,11 @@ import type { BucketKeys } from '../kms/bucket-keys.ts'
 import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
 import type { DataKey } from '../kms/data-key.ts'
 import type { KmsProvider, WrappedKey } from '../kms/provider.ts'
-import { unwrapKey } from '../kms/wrap.ts'
+import { splitNested, unwrapKey } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
-import { open } from '../segment/drive.ts'
 import { type ByteRange, type RangeRequest, resolveRange, segmentRange } from '../segment/layout.ts'
 import type { Span } from '../segment/reader.ts'
-import { type AcceptedKey, assertAccepted } from './accept.ts'
+import { open } from '../segment/select.ts'
 import { indexParts, partAt, type PartIndex, streams, VerifiedTables } from './part-index.ts'
 
 /** How the data key of a stored object is got at. */
@@ -219,4 +218,28 @@ export const decryptBody = async (unlocking: UnlockParts, parts: DecryptParts): 
   } finally {
     verified.key.dispose()
   }
+}
+
+/** A master key that objects may lie under. */
+export interface AcceptedKey {
+  /** Name of the provider, such as `local`. */
+  readonly provider: string
+  /** The full id, compared byte for byte. */
+  readonly keyId: string
+  /** For `local`: the lowest key version. */
+  readonly lowestVersion?: number | undefined
+}
+
+const versionOf = (wrapped: WrappedKey): number =>
+  wrapped.wrapAlg === 2 ? view(wrapped.blob).getUint32(0) : view(splitNested(wrapped).inner.blob).getUint32(0)
+
+/** Throws {@link SseError} `KeyNotAccepted` unless the wrapped key's master key is among the accepted ones. */
+export const assertAccepted = (wrapped: WrappedKey, accept: readonly AcceptedKey[]): void => {
+  const found = accept.some(
+    ({ provider, keyId, lowestVersion = 0 }) =>
+      provider === wrapped.provider &&
+      keyId === wrapped.keyId &&
+      (provider !== 'local' || versionOf(wrapped) >= lowestVersion),
+  )
+  if (!found) throw new SseError('KeyNotAccepted')
 }

@@ -15,7 +15,7 @@ import { encodeRecord } from '../envelope/wrap-record.ts'
 import type { EncryptionContext } from '../kms/context.ts'
 import type { KeyWrapper } from '../kms/provider.ts'
 import { type Driver, type Emit, strict } from '../segment/driver.ts'
-import { seal } from '../segment/drive.ts'
+import { seal } from '../segment/select.ts'
 import { storedLength } from '../segment/layout.ts'
 
 /** What a body is encrypted with. */

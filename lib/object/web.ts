@@ -2,7 +2,7 @@
 import { pickEngine } from '../cipher/choose.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
-import { type Stage, toStage } from '../segment/stage.ts'
+import { type Stage, toStage } from '../segment/chain.ts'
 import { toWeb } from '../segment/web.ts'
 import { type Driven, type SseOf, sseOver, type SseOptions } from './sse.ts'
 

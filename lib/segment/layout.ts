@@ -1,8 +1,9 @@
 /**
  * Sizes and ranges of a stream (format.md, section 3), pure arithmetic, exact in numbers below 2^53. Lengths and offsets in bytes.
  */
+import { copy, view } from '../bytes.ts'
+import { headerSize, nonceSize, type Suite, tagSize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
-import { headerSize, type Suite, tagSize } from '../cipher/suite.ts'
 
 /** The most segments of a stream: the counter has 32 bits. */
 export const maxSegments: number = 2 ** 32
@@ -113,4 +114,39 @@ export const resolveRange = (request: RangeRequest, length: number): ByteRange =
         }
   if (range.start > range.end) throw new SseError('RangeNotSatisfiable')
   return range
+}
+
+/** Counts plaintext. */
+export interface LengthGuard {
+  /** Bytes came; `LengthMismatch` or `StreamTooLong` where they are too many. */
+  add(bytes: number): void
+  /** The end came; `LengthMismatch` where bytes are missing. */
+  end(): void
+}
+
+/** A guard for a declared length, or for the suite's longest. */
+export const lengthGuard = (suite: Suite, declared: number | undefined): LengthGuard => {
+  const longest = declared ?? maxPlaintext(suite)
+  let count = 0
+  return {
+    add: bytes => {
+      count += bytes
+      if (count > longest) throw new SseError(declared === undefined ? 'StreamTooLong' : 'LengthMismatch')
+    },
+    end: () => {
+      if (declared !== undefined && count !== declared) throw new SseError('LengthMismatch')
+    },
+  }
+}
+
+/** A function from index (0 to 2^32-1) to the nonce of that segment; it returns the same memory every time. */
+export const nonces = (base: Uint8Array): ((index: number) => Uint8Array) => {
+  const nonce = copy(base.subarray(0, nonceSize))
+  const words = view(nonce)
+  // The index has 32 bits, so of its 8 bytes the first four are zero and leave the base as it is.
+  const low = words.getUint32(8)
+  return index => {
+    words.setUint32(8, (low ^ index) >>> 0)
+    return nonce
+  }
 }

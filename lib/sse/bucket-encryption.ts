@@ -9,7 +9,7 @@
 
 import { SseError } from '../errors.ts'
 import { aes256, namesOf, type Dialect, type SseS3 } from './names.ts'
-import { badArgument } from './refusal.ts'
+import { badArgument } from './names.ts'
 
 /** Objects are encrypted under a key of the service. */
 export interface SseS3Default extends SseS3 {

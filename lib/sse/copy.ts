@@ -6,7 +6,7 @@
 import { SseError } from '../errors.ts'
 import type { EncryptionKind } from './names.ts'
 import type { Profile } from './profile.ts'
-import { denied } from './refusal.ts'
+import { denied } from './names.ts'
 
 /**
  * What happens to the bytes: `copy` as they are, `encrypt` plaintext, `decrypt` to plaintext, `rewrap` (only the wrap record is made anew),

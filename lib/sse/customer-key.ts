@@ -17,7 +17,7 @@ import {
   type EncryptionKind,
   type HeaderGetter,
 } from './names.ts'
-import { badArgument } from './refusal.ts'
+import { badArgument } from './names.ts'
 
 /** A request with a customer's key. The receiver of `key` wipes it. */
 export interface CustomerKeyRequest {

@@ -2,6 +2,7 @@
  * The words of server-side encryption on the wire: every header name once, in both spellings, and the value that each spelling has for
  * SSE-KMS. Form fields of a POST have the same names. Data only; what the values mean is decided in `request.ts`.
  */
+import { type ErrorCode, SseError } from '../errors.ts'
 
 /** The family of a client: Amazon's `x-amz-…` headers, or OBS's own `x-obs-…`. */
 export type Dialect = 's3' | 'obs'
@@ -113,3 +114,17 @@ export const customerNames = ({ algorithm, key, keyMd5 }: CustomerKeyNames): rea
   key,
   keyMd5,
 ]
+
+/**
+ * An error about one header or element, with `ArgumentName` and `ArgumentValue` as S3 gives them: `null` stands for a header that was not
+ * sent. Never pass key material as the value.
+ */
+export const badArgument = (
+  message: string,
+  name: string,
+  value: string | undefined,
+  code: ErrorCode = 'InvalidArgument',
+): SseError => new SseError(code, { message, details: { ArgumentName: name, ArgumentValue: value ?? 'null' } })
+
+/** 403 AccessDenied with a message of its own. */
+export const denied = (message: string): SseError => new SseError('AccessDenied', { message })

@@ -18,7 +18,7 @@ import {
   type SseNames,
   type SseS3,
 } from './names.ts'
-import { badArgument } from './refusal.ts'
+import { badArgument } from './names.ts'
 
 /** A request for SSE-KMS; what is not sent is absent. */
 export interface KmsRequest {

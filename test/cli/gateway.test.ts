@@ -20,7 +20,7 @@ import { addressOf, logLine, startGateway, type StopOptions } from '../../lib/cl
 import { exitCodes } from '../../lib/cli/failure.ts'
 import { SseError } from '../../lib/errors.ts'
 import type { AccessLogEntry } from '../../lib/gateway/gateway.ts'
-import { LocalKms } from '../../lib/kms/local.ts'
+import { LocalKms } from '../../lib/kms/local/local.ts'
 import { cli } from '../support/cli.ts'
 import { makeCertificate, noOpenssl } from '../support/certificate.ts'
 

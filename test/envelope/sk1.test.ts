@@ -24,12 +24,12 @@ import { customerKey } from '../../lib/kms/customer.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
 import type { KmsProvider, WrapAlg, WrappedKey } from '../../lib/kms/provider.ts'
 import { wrapLocal, wrapNested } from '../../lib/kms/wrap.ts'
-import type { AcceptedKey } from '../../lib/object/accept.ts'
+import type { AcceptedKey } from '../../lib/object/decrypt.ts'
 import { decryptBody, unlock, type UnlockParts } from '../../lib/object/decrypt.ts'
 import { encryptBody } from '../../lib/object/encrypt.ts'
 import { decryptFile, decryptPipe, type RandomAccess } from '../../lib/object/file.ts'
 import { completeUpload, createUpload, encryptPart, openUpload } from '../../lib/object/multipart.ts'
-import { open, seal } from '../../lib/segment/drive.ts'
+import { open, seal } from '../../lib/segment/select.ts'
 import {
   plaintextLength,
   type RangeRequest,

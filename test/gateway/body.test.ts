@@ -10,19 +10,19 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { base64, u32 } from '../../lib/bytes.ts'
 import { SseError, type ErrorCode } from '../../lib/errors.ts'
-import type { BodyAuthentication } from '../../lib/gateway/authentication.ts'
-import { decodeChunked, maxSignedChunk } from '../../lib/gateway/aws-chunked.ts'
+import type { BodyAuthentication } from '../../lib/gateway/auth/credential.ts'
+import { decodeChunked, maxSignedChunk } from '../../lib/gateway/body/aws-chunked.ts'
 import {
   checksumAlgorithms,
   checksumHeader,
   parseChecksumAlgorithm,
   verifyChecksums,
-} from '../../lib/gateway/checksums.ts'
-import { crc32c } from '../../lib/gateway/crc32c.ts'
-import { createDigest, type DigestAlgorithm } from '../../lib/gateway/digest.ts'
-import { openBody } from '../../lib/gateway/request-body.ts'
-import { splitUrl } from '../../lib/gateway/request-target.ts'
-import { authenticate } from '../../lib/gateway/signature.ts'
+} from '../../lib/gateway/body/checksums.ts'
+import { crc32c } from '../../lib/gateway/body/crc.ts'
+import { createDigest, type DigestAlgorithm } from '../../lib/gateway/body/checksums.ts'
+import { openBody } from '../../lib/gateway/body/body.ts'
+import { splitUrl } from '../../lib/gateway/http/target.ts'
+import { authenticate } from '../../lib/gateway/auth/authenticate.ts'
 
 type Fields = Readonly<Record<string, string>>
 type Bytes = Uint8Array | string

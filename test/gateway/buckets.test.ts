@@ -30,7 +30,7 @@ import {
 import t, { type Test } from 'tap'
 import { SseError } from '../../lib/errors.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
-import { openFileStore } from '../../lib/store/file.ts'
+import { openFileStore } from '../../lib/store/file/store.ts'
 import { admin, ordinary, region, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 
 /** A gateway with the bucket `bucket`. */

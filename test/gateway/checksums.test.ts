@@ -2,9 +2,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { combineCrcs, isCrc } from '../../lib/gateway/crc-combine.ts'
-import { checksumAlgorithms } from '../../lib/gateway/checksums.ts'
-import { createDigest, type DigestAlgorithm } from '../../lib/gateway/digest.ts'
+import { combineCrcs, isCrc } from '../../lib/gateway/body/crc.ts'
+import { checksumAlgorithms } from '../../lib/gateway/body/checksums.ts'
+import { createDigest, type DigestAlgorithm } from '../../lib/gateway/body/checksums.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import { admin, region, type Reply, startGateway } from '../support/gateway.ts'
 

@@ -15,8 +15,8 @@ import {
   isNotModified,
   isRangeFor,
   type Validators,
-} from '../../lib/gateway/conditions.ts'
-import { notePartSizes, partsOf } from '../../lib/gateway/parts.ts'
+} from '../../lib/gateway/http/conditions.ts'
+import { notePartSizes, partsOf } from '../../lib/gateway/objects/record.ts'
 import type { HeaderGetter } from '../../lib/sse/names.ts'
 import { admin, ordinary, startGateway } from '../support/gateway.ts'
 import { record } from '../support/store.ts'

@@ -18,7 +18,7 @@ import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { compare, utf8 } from '../../lib/bytes.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
-import { checksumsOf } from '../../lib/gateway/stored-checksums.ts'
+import { checksumsOf } from '../../lib/gateway/objects/checksums.ts'
 import { admin, ordinary, region, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 import { put, record } from '../support/store.ts'
 

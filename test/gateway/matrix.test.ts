@@ -8,8 +8,8 @@ import { Agent, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { actions } from '../../lib/gateway/actions/index.ts'
 import type { GatewayUser } from '../../lib/gateway/gateway.ts'
-import { signingKeyOf, signV4 } from '../../lib/gateway/signing-key.ts'
-import type { LocalKms } from '../../lib/kms/local.ts'
+import { signingKeyOf, signV4 } from '../../lib/gateway/auth/v4-key.ts'
+import type { LocalKms } from '../../lib/kms/local/local.ts'
 import { createProfile, type Profile } from '../../lib/sse/profile.ts'
 import {
   admin,

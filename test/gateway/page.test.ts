@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseEnvelope } from '../../lib/envelope/envelope.ts'
 import type { GatewayUser } from '../../lib/gateway/gateway.ts'
-import { tenantAdmin } from '../../lib/sse/tenancy.ts'
+import { tenantAdmin } from '../../lib/sse/profile.ts'
 import { region, type Reply, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 
 type Headers = Readonly<Record<string, string>>

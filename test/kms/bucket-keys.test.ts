@@ -7,7 +7,7 @@ import { nodeEngine } from '../../lib/cipher/node.ts'
 import { BucketKeys } from '../../lib/kms/bucket-keys.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { customerKey } from '../../lib/kms/customer.ts'
-import { LocalKms } from '../../lib/kms/local.ts'
+import { LocalKms } from '../../lib/kms/local/local.ts'
 import type { KmsProvider, KeyWrapper, WrappedKey } from '../../lib/kms/provider.ts'
 import { spyKms, wiped } from '../support/spy.ts'
 

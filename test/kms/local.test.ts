@@ -30,11 +30,11 @@ import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { SseError } from '../../lib/errors.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
-import { onDisk, sweepTemps } from '../../lib/kms/keyring-file.ts'
-import { LocalKms, type LocalKmsOptions } from '../../lib/kms/local.ts'
+import { onDisk, sweepTemps } from '../../lib/kms/local/files.ts'
+import { LocalKms, type LocalKmsOptions } from '../../lib/kms/local/local.ts'
 import type { KeyDescription } from '../../lib/kms/provider.ts'
-import { newScrypt } from '../../lib/kms/root-key.ts'
-import { bodyOf, fieldsOf, isSealed, sealJson } from '../../lib/kms/sealed-json.ts'
+import { newScrypt } from '../../lib/kms/local/root-key.ts'
+import { bodyOf, fieldsOf, isSealed, sealJson } from '../../lib/kms/local/sealed-json.ts'
 
 const scope = { region: 'sichuan', domainId: 'tenant-1' }
 const context = encryptionContext({ 'aws:s3:arn': 'arn:aws:s3:::photos/a' })

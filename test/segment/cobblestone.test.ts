@@ -12,7 +12,7 @@ import { headerSize, saltSize, suiteOf, tagSize } from '../../lib/cipher/suite.t
 import { equal } from '../../lib/bytes.ts'
 import { SseError } from '../../lib/errors.ts'
 import type { Driver } from '../../lib/segment/driver.ts'
-import { open, seal } from '../../lib/segment/drive.ts'
+import { open, seal } from '../../lib/segment/select.ts'
 import { type ByteRange, plaintextLength, segmentRange, storedLength } from '../../lib/segment/layout.ts'
 import { engines } from '../support/engines.ts'
 import { drive, driven, inChunks, inRandomChunks, type Outcome, seeded } from '../support/drive.ts'

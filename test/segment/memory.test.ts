@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import t from 'tap'
 
-const module = new URL('../../lib/segment/memory.ts', import.meta.url).href
+const module = new URL('../../lib/segment/node.ts', import.meta.url).href
 const MiB = 1_048_576
 // Bytes that the heap of the process, as the system sees it, grows by for a buffer of 16 MiB: glibc maps it apart, and hands it back when it
 // is freed, unless it has learned to keep so much.

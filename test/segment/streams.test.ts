@@ -17,10 +17,10 @@ import { headerSize, type Suite, suiteOf, suites, tagSize } from '../../lib/ciph
 import { webCryptoEngine } from '../../lib/cipher/web.ts'
 import { SseError } from '../../lib/errors.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
-import { open, seal } from '../../lib/segment/drive.ts'
+import { open, seal } from '../../lib/segment/select.ts'
 import { type Driver, strict } from '../../lib/segment/driver.ts'
 import { Framing } from '../../lib/segment/framing.ts'
-import { lengthGuard } from '../../lib/segment/guard.ts'
+import { lengthGuard } from '../../lib/segment/layout.ts'
 import {
   maxPlaintext,
   maxSegments,
@@ -29,11 +29,11 @@ import {
   segmentRange,
   storedLength,
 } from '../../lib/segment/layout.ts'
-import { nonces } from '../../lib/segment/nonce.ts'
+import { nonces } from '../../lib/segment/layout.ts'
 import type { Span } from '../../lib/segment/reader.ts'
-import { toPieces } from '../../lib/segment/pieces.ts'
-import { toStage } from '../../lib/segment/stage.ts'
-import { toTransform } from '../../lib/segment/transform.ts'
+import { toPieces } from '../../lib/segment/node.ts'
+import { toStage } from '../../lib/segment/chain.ts'
+import { toTransform } from '../../lib/segment/node.ts'
 import { toWeb } from '../../lib/segment/web.ts'
 import { engines } from '../support/engines.ts'
 import { drive, driven, inChunks, inRandomChunks, seeded } from '../support/drive.ts'

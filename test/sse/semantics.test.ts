@@ -18,8 +18,8 @@ import type { EncryptionKind, HeaderGetter } from '../../lib/sse/names.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import { parseWriteHeaders, refuseOnOther, type OtherOperation } from '../../lib/sse/request.ts'
 import { sseResponseHeaders, type AnsweredOperation, type ObjectEncryption } from '../../lib/sse/response.ts'
-import { assertKeyUsable, type UsableKey } from '../../lib/sse/rules.ts'
-import type { Caller, Requester } from '../../lib/sse/tenancy.ts'
+import { assertKeyUsable, type UsableKey } from '../../lib/sse/authorize.ts'
+import type { Caller, Requester } from '../../lib/sse/profile.ts'
 
 type Headers = Readonly<Record<string, string>>
 const lower = (headers: Headers): Map<string, string> =>

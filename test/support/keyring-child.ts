@@ -2,7 +2,7 @@
  * A process that uses key stores: started by tests that race or kill it. It is told what to do and tells what it has done, one message
  * for each change that was acknowledged, and one at the end.
  */
-import { LocalKms } from '../../lib/kms/local.ts'
+import { LocalKms } from '../../lib/kms/local/local.ts'
 import { bytes } from './vectors.ts'
 
 const scope = { region: 'sichuan', domainId: 'tenant-1' }

@@ -6,8 +6,8 @@ import * as s3 from '@aws-sdk/client-s3'
 import { createRequire } from 'node:module'
 import { SseError } from '../../lib/errors.ts'
 import { actions } from '../../lib/gateway/actions/index.ts'
-import { parseTarget } from '../../lib/gateway/request-target.ts'
-import { parseQuery, route } from '../../lib/gateway/route.ts'
+import { parseTarget } from '../../lib/gateway/http/target.ts'
+import { parseQuery, route } from '../../lib/gateway/http/route.ts'
 
 /** What becomes of an operation: the action that does it, or the error's code and the sub-resource that it names. */
 export interface Fate {

@@ -6,7 +6,7 @@ import { writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SseError } from '../../lib/errors.ts'
 import { mostHandles } from '../../lib/store/file/body-reader.ts'
-import { openFileStore } from '../../lib/store/file.ts'
+import { openFileStore } from '../../lib/store/file/store.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
 import { bodyOf, get, part, pattern, put, record, upload } from './store.ts'
 

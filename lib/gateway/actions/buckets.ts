@@ -1,13 +1,13 @@
 /** ListBuckets, CreateBucket, HeadBucket, GetBucketLocation, DeleteBucket. */
 import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
-import { requestedAcl } from '../acl.ts'
-import { answerEmpty, answerXml } from '../answer.ts'
-import { readBody } from '../body.ts'
-import { withSetting } from '../bucket-settings.ts'
+import { requestedAcl } from '../access/acl.ts'
+import { readBody } from '../body/body.ts'
 import type { Context } from '../context.ts'
-import { continuationToken, limitOf } from '../listing.ts'
-import { fromXml, textOf } from '../xml.ts'
+import { answerEmpty, answerXml } from '../http/answer.ts'
+import { fromXml, textOf } from '../http/xml.ts'
+import { withSetting } from '../objects/record.ts'
+import { continuationToken, limitOf } from '../parameters.ts'
 
 /** The buckets of the caller's tenant, by name; pages of them where the client asks for pages. */
 export const listBuckets = async (ctx: Context): Promise<void> => {
@@ -91,4 +91,30 @@ export const deleteBucket = async (ctx: Context): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:DeleteBucket')
   await ctx.options.store.deleteBucket(bucket.name)
   answerEmpty(ctx.res, 204)
+}
+
+/** Says that OBS's own interface is spoken; whether the bucket exists is not said. */
+export const headApiVersion = async (ctx: Context): Promise<void> => answerEmpty(ctx.res, 200, { 'x-obs-api': '3.0' })
+
+const root = 'VersioningConfiguration'
+
+/** Answers an empty configuration, or that versioning was suspended. */
+export const getBucketVersioning = async (ctx: Context): Promise<void> => {
+  const { bucket } = await ctx.openBucket('s3:GetBucketVersioning')
+  answerXml(ctx.res, root, { Status: bucket.settings['versioning'] })
+}
+
+/** Takes `Suspended`. */
+export const putBucketVersioning = async (ctx: Context): Promise<void> => {
+  const { bucket } = await ctx.openBucket('s3:PutBucketVersioning')
+  const content = fromXml(await readBody(ctx, 64 * 1024), root)
+  const status = textOf(content, 'Status')
+  if (status === 'Enabled' || textOf(content, 'MfaDelete') === 'Enabled') {
+    throw new SseError('NotImplemented', {
+      message: 'Versioning is not implemented here: objects have one version. Leave it suspended.',
+    })
+  }
+  if (status !== 'Suspended') throw new SseError('MalformedXML')
+  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'versioning', status))
+  answerEmpty(ctx.res, 200)
 }

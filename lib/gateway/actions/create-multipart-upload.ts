@@ -1,12 +1,12 @@
 /** CreateMultipartUpload (OBS: Initiate Multipart Upload): fixes algorithm, key and context for all parts. */
 import { randomBytes } from 'node:crypto'
 import { wipe } from '../../bytes.ts'
-import { answerXml } from '../answer.ts'
-import { requestedAttributes } from '../attributes.ts'
+import { answerXml } from '../http/answer.ts'
+import { requestedAttributes } from '../objects/record.ts'
 import type { Context } from '../context.ts'
-import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../encryption.ts'
-import { objectHeaders } from '../metadata.ts'
-import { askedChecksumHeaders, initiatedChecksum, noteUploadChecksum } from '../upload-checksums.ts'
+import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../objects/encryption.ts'
+import { objectHeaders } from '../objects/record.ts'
+import { askedChecksumHeaders, initiatedChecksum, noteUploadChecksum } from '../objects/checksums.ts'
 
 /** Session and id of an upload; a plain one has an id alone. */
 const sessionOf = async (ctx: Context, encryption: WriteEncryption) => {

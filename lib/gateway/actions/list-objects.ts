@@ -2,11 +2,11 @@
 import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
-import type { Tenant } from '../../sse/tenancy.ts'
+import type { Tenant } from '../../sse/profile.ts'
 import type { ObjectSummary } from '../../store/store.ts'
-import { answerXml } from '../answer.ts'
+import { answerXml } from '../http/answer.ts'
 import type { Context } from '../context.ts'
-import { continuationToken, encoderOf, limitOf } from '../listing.ts'
+import { continuationToken, encoderOf, limitOf } from '../parameters.ts'
 
 /** A page, and what all three answers have in common. */
 interface Listing {

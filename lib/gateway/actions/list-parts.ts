@@ -2,12 +2,12 @@
 import { base64, hex } from '../../bytes.ts'
 import { valueIds } from '../../envelope/sealed-values.ts'
 import { refuseOnOther } from '../../sse/request.ts'
-import { answerXml } from '../answer.ts'
+import { answerXml } from '../http/answer.ts'
 import type { Context } from '../context.ts'
-import { encoderOf, limitOf, markerOf } from '../listing.ts'
-import { hasMd5Etag } from '../receive.ts'
-import { uploadChecksum } from '../upload-checksums.ts'
-import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
+import { encoderOf, limitOf, markerOf } from '../parameters.ts'
+import { hasMd5Etag } from '../objects/write.ts'
+import { uploadChecksum } from '../objects/checksums.ts'
+import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../objects/upload.ts'
 
 interface PartRow {
   readonly number: number

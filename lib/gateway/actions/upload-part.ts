@@ -3,16 +3,23 @@ import { randomBytes } from 'node:crypto'
 import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import type { BodyWriter, NewPart } from '../../store/store.ts'
-import { answerEmpty } from '../answer.ts'
-import { type IncomingBody, incomingBody } from '../body.ts'
+import { type IncomingBody, incomingBody, type RequestBodyOptions } from '../body/body.ts'
 import type { Context } from '../context.ts'
-import { encryptionHeaders } from '../encryption.ts'
-import { assertPartChecksum, uploadChecksum, type UploadChecksum } from '../upload-checksums.ts'
-import { partChecksumHeaders, receivedChecksums, type StoredChecksum } from '../stored-checksums.ts'
-import { parameterOf } from '../listing.ts'
-import { bodyToSeal, digestsFor, fill, hasMd5Etag, md5Of, valuesOf } from '../receive.ts'
-import type { RequestBodyOptions } from '../request-body.ts'
-import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../uploads.ts'
+import { answerEmpty, answerXml } from '../http/answer.ts'
+import {
+  assertPartChecksum,
+  partChecksumHeaders,
+  partChecksumXml,
+  receivedChecksums,
+  type StoredChecksum,
+  uploadChecksum,
+  type UploadChecksum,
+} from '../objects/checksums.ts'
+import { encryptionHeaders } from '../objects/encryption.ts'
+import { openSource, sourceBody, sourceRange } from '../objects/source.ts'
+import { findUpload, type FoundUpload, underUploadKey, type UploadKeys, useUpload } from '../objects/upload.ts'
+import { bodyToSeal, digestsFor, fill, hasMd5Etag, md5Of, valuesOf } from '../objects/write.ts'
+import { parameterOf } from '../parameters.ts'
 
 /** The part number of a request, 1 to 10,000. */
 export const partNumberOf = (ctx: Context): number => {
@@ -101,6 +108,35 @@ export const uploadPart = async (ctx: Context): Promise<void> => {
       ...partChecksumHeaders(checksums),
       ...encryptionHeaders(ctx, 'upload-part', answer),
     })
+  } finally {
+    release()
+  }
+}
+
+/** Copies an object, or a range of it, into a part. */
+export const uploadPartCopy = async (ctx: Context): Promise<void> => {
+  const number = partNumberOf(ctx)
+  const found = await findUpload(ctx, 's3:PutObject')
+  refuseOnOther('upload-part-copy', ctx.header, ctx.options.profile)
+  const { keys, answer, release } = await useUpload(ctx, found)
+  try {
+    const source = await openSource(ctx)
+    try {
+      const target = partTarget(found, number, keys)
+      const range = sourceRange(ctx, source.record.size)
+      const incoming = await sourceBody(ctx, source, () => partDigests(target), range)
+      const { body, part, checksums } = await receivePart(ctx, target, incoming)
+      const { store } = ctx.options
+      const { modified } = await store.putPart(found.bucket.name, found.key, found.upload.id, part, body)
+      answerXml(
+        ctx.res,
+        'CopyPartResult',
+        { LastModified: new Date(modified).toISOString(), ETag: `"${part.etag}"`, ...partChecksumXml(checksums) },
+        encryptionHeaders(ctx, 'upload-part-copy', answer),
+      )
+    } finally {
+      await source.close()
+    }
   } finally {
     release()
   }

@@ -1,0 +1,146 @@
+/**
+ * Access control lists, as far as clients need them: the canned ones, by header and as XML. What a bucket or object keeps is the name of one
+ * that opens it to others; everything else belongs to its owner alone. No list opens an object under SSE-KMS.
+ */
+import { SseError } from '../../errors.ts'
+import type { Dialect, HeaderGetter } from '../../sse/names.ts'
+import type { Requester, Tenant } from '../../sse/profile.ts'
+import { field, fields, fromXml, textOf, type XmlContent } from '../http/xml.ts'
+
+/** A list that opens something to others. */
+export type OpenAcl = 'public-read' | 'public-read-write' | 'authenticated-read'
+
+const openAcls: readonly OpenAcl[] = ['public-read', 'public-read-write', 'authenticated-read']
+const closedAcls = ['private', 'bucket-owner-read', 'bucket-owner-full-control']
+const known = [...closedAcls, ...openAcls].join(', ')
+
+const groups = 'http://acs.amazonaws.com/groups/global/'
+
+/** What a list grants to a group. */
+type Grant = readonly [group: 'AllUsers' | 'AuthenticatedUsers', permission: 'READ' | 'WRITE']
+
+const grantsOf: Readonly<Record<OpenAcl, readonly Grant[]>> = {
+  'public-read': [['AllUsers', 'READ']],
+  'public-read-write': [
+    ['AllUsers', 'READ'],
+    ['AllUsers', 'WRITE'],
+  ],
+  'authenticated-read': [['AuthenticatedUsers', 'READ']],
+}
+
+const notBuilt = (what: string): SseError =>
+  new SseError('NotImplemented', {
+    message: `${what} is not implemented here. Use one of ${known}, or a bucket policy.`,
+  })
+
+/** A list by its name; `undefined` for one that opens nothing. `InvalidArgument` for an unknown name, `NotImplemented` for one that is not built. */
+const parseCanned = (header: string, name: string): OpenAcl | undefined => {
+  const open = openAcls.find(each => each === name)
+  if (open !== undefined || closedAcls.includes(name)) return open
+  if (/^(?:aws-exec-read|log-delivery-write|public-read(?:-write)?-delivered)$/.test(name))
+    throw notBuilt(`ACL ${name}`)
+  throw new SseError('InvalidArgument', {
+    message: `The ACL is not known. Use one of ${known}.`,
+    details: { ArgumentName: header, ArgumentValue: name },
+  })
+}
+
+const grantHeaders = [
+  'full-control',
+  'read',
+  'read-acp',
+  'write',
+  'write-acp',
+  'read-delivered',
+  'full-control-delivered',
+]
+
+/** The ACL that headers ask for: `undefined` where they name none, `'closed'` for one that opens nothing. */
+export const requestedAcl = (header: HeaderGetter): OpenAcl | 'closed' | undefined => {
+  for (const family of ['x-amz', 'x-obs']) {
+    const grant = grantHeaders.map(name => `${family}-grant-${name}`).find(name => header(name) !== undefined)
+    if (grant !== undefined) throw notBuilt(`The header ${grant}`)
+  }
+  const asked = ['x-amz-acl', 'x-obs-acl'].flatMap(name => {
+    const value = header(name)
+    return value === undefined ? [] : [parseCanned(name, value) ?? ('closed' as const)]
+  })
+  const [first, second = first] = asked
+  if (first !== second) throw new SseError('InvalidArgument', { message: 'x-amz-acl and x-obs-acl differ. Send one.' })
+  return first
+}
+
+/** The ACL of an `AccessControlPolicy`: one that a canned ACL could have made. `MalformedXML`, `NotImplemented`, `AccessDenied` for another owner. */
+export const parseAcl = (xml: string, owner: Tenant): OpenAcl | 'closed' => {
+  const content = fromXml(xml, 'AccessControlPolicy')
+  const isOwner = (id: string | undefined): boolean => id === owner.domainId
+  const named = textOf(field(content, 'Owner'), 'ID')
+  if (named === undefined) throw new SseError('MalformedXML')
+  if (!isOwner(named))
+    throw new SseError('AccessDenied', { message: 'The owner cannot be changed. Name the owner that is.' })
+  const given = new Set<string>()
+  for (const grant of fields(field(content, 'AccessControlList'), 'Grant')) {
+    const grantee = field(grant, 'Grantee')
+    const permission = textOf(grant, 'Permission')
+    const id = textOf(grantee, 'ID')
+    const group = textOf(grantee, 'URI') ?? canned(textOf(grantee, 'Canned'))
+    if (permission === undefined || (id === undefined) === (group === undefined)) throw new SseError('MalformedXML')
+    if (group === undefined && !isOwner(id)) throw notBuilt('A grant to another user')
+    if (group !== undefined) given.add(`${group} ${permission}`)
+  }
+  if (given.size === 0) return 'closed'
+  const same = (acl: OpenAcl): boolean =>
+    grantsOf[acl].length === given.size &&
+    grantsOf[acl].every(([group, permission]) => given.has(`${groups}${group} ${permission}`))
+  const found = openAcls.find(same)
+  if (found === undefined) throw notBuilt('This list of grants')
+  return found
+}
+
+/** OBS names everyone in an element of its own. */
+const everyone = { Canned: 'Everyone' }
+
+const canned = (name: string | undefined): string | undefined => (name === everyone.Canned ? `${groups}AllUsers` : name)
+
+const xsi = 'http://www.w3.org/2001/XMLSchema-instance'
+
+/** An ACL as `AccessControlPolicy`: the owner's full control, then what it opens. */
+export const aclXml = (
+  owner: Tenant,
+  acl: string | undefined,
+  dialect: Dialect,
+): { readonly [name: string]: XmlContent } => {
+  const open = openAcls.find(each => each === acl)
+  const user = { ID: owner.domainId, DisplayName: owner.domainId }
+  const typed = (type: string, content: Readonly<Record<string, string>>): XmlContent =>
+    dialect === 'obs' ? content : { '@xmlns:xsi': xsi, '@xsi:type': type, ...content }
+  return {
+    Owner: user,
+    AccessControlList: {
+      Grant: [
+        { Grantee: typed('CanonicalUser', user), Permission: 'FULL_CONTROL' },
+        ...(open === undefined ? [] : grantsOf[open]).map(([group, permission]) => ({
+          Grantee: group === 'AllUsers' && dialect === 'obs' ? everyone : typed('Group', { URI: `${groups}${group}` }),
+          Permission: permission,
+        })),
+      ],
+    },
+  }
+}
+
+const bucketRead = ['s3:ListBucket', 's3:ListBucketVersions', 's3:ListBucketMultipartUploads']
+const bucketWrite = ['s3:PutObject', 's3:DeleteObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts']
+
+/** Whether an ACL gives a permission to somebody who is not the owner. */
+export const aclGrants = (acl: string | undefined, wanted: Grant[1], requester: Requester): boolean => {
+  const open = openAcls.find(each => each === acl)
+  if (open === undefined) return false
+  return grantsOf[open].some(
+    ([group, permission]) => permission === wanted && (group === 'AllUsers' || requester.kind === 'signed'),
+  )
+}
+
+/** Whether a bucket's ACL lets somebody else do this to the bucket or its objects. Reading objects is up to their own ACLs. */
+export const bucketAclGrants = (acl: string | undefined, permission: string, requester: Requester): boolean =>
+  (bucketRead.includes(permission) && aclGrants(acl, 'READ', requester)) ||
+  (bucketWrite.includes(permission) && aclGrants(acl, 'WRITE', requester))

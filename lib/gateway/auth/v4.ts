@@ -1,0 +1,240 @@
+/**
+ * AWS Signature Version 4 as Amazon S3 has it, in the Authorization header and in the query: the path is encoded once and not normalized.
+ * Source: "Authenticating Requests (AWS Signature Version 4)" of the Amazon S3 API reference.
+ */
+import { createHash } from 'node:crypto'
+import { SseError } from '../../errors.ts'
+import {
+  bodyAuthentication,
+  type ChunkChain,
+  type Credential,
+  headersNotSigned,
+  identify,
+  type ParsedRequest,
+  sameSignature,
+  signatureDoesNotMatch,
+  type Signed,
+  unsignedPayload,
+  type VerifyOptions,
+} from './credential.ts'
+import { type RequestHeaders, carriedHeaders } from '../http/headers.ts'
+import { canonicalPath, canonicalQuery, cut } from '../http/canonical.ts'
+import { assertFresh, assertNotExpired, basicTime, defaultSkew, parseTime, requestTime } from '../http/time.ts'
+import { signingKeyOf, signV4 } from './v4-key.ts'
+
+/** The name of the algorithm, as headers and queries have it. */
+export const algorithmV4 = 'AWS4-HMAC-SHA256'
+
+const contentSha256 = 'x-amz-content-sha256'
+const week = 604_800
+
+/** What a request says of its own signature. */
+interface Claim {
+  readonly accessKeyId: string
+  /** Day, region, service and terminator, as they were sent. */
+  readonly scope: readonly [string, string, string, string]
+  readonly signedHeaders: readonly string[]
+  readonly signature: string
+  /** What a presigned URL says of its time, as it was sent. */
+  readonly life: { readonly date: string; readonly expires: string } | undefined
+  readonly malformed: Malformed
+}
+
+type Malformed = (what: string, details?: Readonly<Record<string, string>>) => SseError
+
+const headerMalformed: Malformed = (what, details) =>
+  new SseError('AuthorizationHeaderMalformed', { message: `The authorization header is malformed; ${what}`, details })
+
+const queryMalformed: Malformed = (what, details) =>
+  new SseError('AuthorizationQueryParametersError', {
+    message: `Error parsing the X-Amz-Credential parameter; ${what}`,
+    details,
+  })
+
+const claim = (
+  credential: string,
+  signedHeaders: string,
+  signature: string,
+  life: Claim['life'],
+  malformed: Malformed,
+): Claim => {
+  // Counted from the end: an access key id may hold slashes.
+  const match = /^(.+)\/(\d{8})\/([^/]*)\/([^/]*)\/([^/]*)$/.exec(credential)
+  if (match === null) {
+    throw malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
+  }
+  const [, accessKeyId = '', date = '', region = '', service = '', terminator = ''] = match
+  const scope = [date, region, service, terminator] as const
+  return { accessKeyId, scope, signedHeaders: signedHeaders.split(';'), signature, life, malformed }
+}
+
+const fromHeader = (authorization: string): Claim => {
+  const fields = new Map(
+    authorization
+      .slice(algorithmV4.length)
+      .split(',')
+      .map(field => cut(field.trim(), '=')),
+  )
+  const [credential, signedHeaders, signature] = ['Credential', 'SignedHeaders', 'Signature'].map(name =>
+    fields.get(name),
+  )
+  if (!credential || !signedHeaders || !signature) {
+    throw headerMalformed('it needs Credential, SignedHeaders and Signature, separated by commas.')
+  }
+  return claim(credential, signedHeaders, signature, undefined, headerMalformed)
+}
+
+const fromQuery = ({ parameters }: ParsedRequest): Claim => {
+  const names = ['Algorithm', 'Credential', 'SignedHeaders', 'Signature', 'Date', 'Expires']
+  const [algorithm, credential, signedHeaders, signature, date, expires] = names.map(name =>
+    parameters.get(`X-Amz-${name}`),
+  )
+  if (!algorithm || !credential || !signedHeaders || !signature || !date || !expires) {
+    throw new SseError('AuthorizationQueryParametersError', {
+      message:
+        'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, ' +
+        'X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.',
+    })
+  }
+  if (algorithm !== algorithmV4) {
+    throw new SseError('AuthorizationQueryParametersError', {
+      message: `X-Amz-Algorithm only supports "${algorithmV4}" here. Sign with it.`,
+    })
+  }
+  return claim(credential, signedHeaders, signature, { date, expires }, queryMalformed)
+}
+
+/** Milliseconds at which the request was signed, once it is neither too old nor from the future. */
+const checkTime = ({ headers }: ParsedRequest, life: Claim['life'], now: number, maxSkew: number): number => {
+  if (life === undefined) {
+    const time = requestTime(headers.get('x-amz-date') ?? headers.get('date'))
+    assertFresh(time, now, maxSkew)
+    return time
+  }
+  const time = parseTime(life.date)
+  const { expires } = life
+  if (time === undefined || !/^\d+$/.test(expires) || Number(expires) > week) {
+    throw new SseError('AuthorizationQueryParametersError', {
+      message:
+        'X-Amz-Date must be like 20130524T000000Z, and X-Amz-Expires a number of seconds, at most a week (604800).',
+    })
+  }
+  if (time - now > maxSkew) {
+    const message = "Request is not yet valid. Set the clock of the one who signs, or wait until the URL's time."
+    throw new SseError('AccessDenied', { message })
+  }
+  assertNotExpired(time + 1000 * Number(expires), now)
+  return time
+}
+
+const checkScope = (
+  { scope, malformed }: Claim,
+  date: string,
+  { region, otherRegion }: Pick<VerifyOptions<Credential>, 'region' | 'otherRegion'>,
+): void => {
+  const [itsDate, itsRegion, service, terminator] = scope
+  if (itsRegion !== region && itsRegion !== otherRegion)
+    throw malformed(`the region '${itsRegion}' is wrong; expecting '${region}'`, { Region: region })
+  if (service !== 's3') throw malformed(`incorrect service "${service}". This endpoint belongs to "s3".`)
+  if (terminator !== 'aws4_request') throw malformed(`incorrect terminator "${terminator}". Use "aws4_request".`)
+  if (itsDate !== date) throw malformed(`the date "${itsDate}" is not that of the request's time. Expecting "${date}".`)
+}
+
+/** Every header with a meaning of its own must be signed; the others, such as User-Agent, may change on the way. */
+const checkSignedHeaders = ({ headers }: ParsedRequest, signedHeaders: readonly string[], presigned: boolean): void => {
+  const signed = new Set(signedHeaders)
+  const unsigned = [...headers.keys()].filter(
+    name =>
+      (name === 'host' || /^x-(amz|obs)-/.test(name)) &&
+      !signed.has(name) &&
+      // The hash of a body is not known when a URL is presigned; S3 lets it be sent unsigned.
+      !(presigned && name === contentSha256),
+  )
+  if (unsigned.length > 0) throw headersNotSigned(unsigned)
+}
+
+const canonicalHeaders = (headers: RequestHeaders, signedHeaders: readonly string[]): string =>
+  signedHeaders
+    .map(name => {
+      const value = headers.get(name)
+      if (value === undefined) {
+        const message = `The header ${name} was signed, but did not arrive. Send it, or leave it out of SignedHeaders.`
+        throw new SseError('SignatureDoesNotMatch', { message })
+      }
+      return `${name}:${value.replace(/[ \t]+/g, ' ')}\n`
+    })
+    .join('')
+
+const asSent = (query: string): string =>
+  query
+    .split('&')
+    .filter(piece => piece !== '' && !piece.startsWith('X-Amz-Signature='))
+    .sort()
+    .map(piece => (piece.includes('=') ? piece : `${piece}=`))
+    .join('&')
+
+type Spelling = readonly [path: string, query: string]
+
+/**
+ * Path and query as clients sign them, the documented way first. All spellings of one line decode to the same name, so it does not matter which one was signed:
+ * `%2F` is kept by some and decoded by others (aws4), and some sign what they send as it is (curl, esdk-obs-nodejs).
+ */
+const spellings = ({ path, query }: ParsedRequest): readonly [Spelling, ...Spelling[]] => {
+  const strict = canonicalPath(path)
+  const sorted = canonicalQuery(query, 'X-Amz-Signature')
+  return [
+    [strict, sorted],
+    [strict.replaceAll('%2F', '/'), sorted],
+    [path, asSent(query)],
+  ]
+}
+
+/**
+ * Verifies a request signed with Signature Version 4, in its `authorization` header or, where that is `undefined`, in its query. Throws
+ * `AuthorizationHeaderMalformed`, `AuthorizationQueryParametersError`, `InvalidAccessKeyId`, `RequestTimeTooSkewed`, `AccessDenied` (expired, or
+ * headers not signed), `SignatureDoesNotMatch`, `InvalidRequest`, `InvalidArgument`.
+ */
+export const verifyV4 = <Identity extends Credential>(
+  request: ParsedRequest,
+  options: VerifyOptions<Identity>,
+  authorization: string | undefined,
+): Signed<Identity> => {
+  const { method, parameters } = request
+  const presigned = authorization === undefined
+  const its = presigned ? fromQuery(request) : fromHeader(authorization)
+  const { accessKeyId, signedHeaders, signature } = its
+  const now = (options.clock ?? Date.now)()
+  const time = checkTime(request, its.life, now, options.maxSkew ?? defaultSkew)
+  const timestamp = basicTime(time)
+  checkScope(its, timestamp.slice(0, 8), options)
+  const identity = identify(options, accessKeyId)
+  checkSignedHeaders(request, signedHeaders, presigned)
+
+  const carried = presigned ? carriedHeaders(parameters, 'x-amz-') : undefined
+  const headers = carried === undefined ? request.headers : new Map([...carried, ...request.headers])
+  const sentHash = headers.get(contentSha256)
+  if (!presigned && sentHash === undefined) {
+    const message = `Missing required header for this request: ${contentSha256}. Send the body's SHA-256, or ${unsignedPayload}.`
+    throw new SseError('InvalidRequest', { message })
+  }
+  // A hash that comes with a presigned URL, but unsigned, is checked, and is no part of what was signed.
+  const signedHash = signedHeaders.includes(contentSha256) || !presigned ? sentHash : carried?.get(contentSha256)
+  const payload = signedHash ?? unsignedPayload
+  const tail = `${canonicalHeaders(headers, signedHeaders)}\n${signedHeaders.join(';')}\n${payload}`
+
+  const scope = its.scope.join('/')
+  const signingKey = signingKeyOf(accessKeyId, identity.secretAccessKey, its.scope[0], its.scope[1])
+  const canonical = ([path, query]: Spelling): string => `${method}\n${path}\n${query}\n${tail}`
+  const stringToSign = (spelling: Spelling): string => {
+    const hash = createHash('sha256').update(canonical(spelling), 'latin1').digest('hex')
+    return `${algorithmV4}\n${timestamp}\n${scope}\n${hash}`
+  }
+  const [strict, ...others] = spellings(request)
+  if (![strict, ...others].some(each => sameSignature(signV4(signingKey, stringToSign(each)), signature))) {
+    const signed = { StringToSign: stringToSign(strict), CanonicalRequest: canonical(strict) }
+    throw signatureDoesNotMatch(accessKeyId, signature, signed)
+  }
+  const chain: ChunkChain = { seed: signature, signingKey, scope, timestamp }
+  const body = bodyAuthentication(sentHash, chain)
+  return { kind: 'signed', version: 'v4', presigned, accessKeyId, identity, headers, body }
+}

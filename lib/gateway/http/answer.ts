@@ -1,0 +1,140 @@
+/** Answers: headers that every answer has, XML bodies, and the one form of an error. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { SseError } from '../../errors.ts'
+import { until } from './pour.ts'
+import { toXml, type XmlContent } from './xml.ts'
+
+/** An answer's headers by name; `undefined` ones are left out. */
+export type AnswerHeaders = Readonly<Record<string, string | number | undefined>>
+
+/** Sets headers. */
+export const setHeaders = (res: ServerResponse, headers: AnswerHeaders): void => {
+  for (const [name, value] of Object.entries(headers)) if (value !== undefined) res.setHeader(name, value)
+}
+
+/** Answers without a body. */
+export const answerEmpty = (res: ServerResponse, status: number, headers: AnswerHeaders = {}): void => {
+  setHeaders(res, headers)
+  if (status !== 204 && status !== 304 && !res.hasHeader('content-length')) res.setHeader('content-length', 0)
+  res.writeHead(status).end()
+}
+
+/** Answers with an XML document. */
+export const answerXml = (
+  res: ServerResponse,
+  root: string,
+  content: { readonly [name: string]: XmlContent },
+  headers: AnswerHeaders = {},
+): void => {
+  const body = Buffer.from(toXml(root, content))
+  setHeaders(res, { 'content-type': 'application/xml', 'content-length': body.length, ...headers })
+  res.writeHead(200).end(body)
+}
+
+/** Bytes that wait for a client before more are asked for. */
+const most = 524_288
+
+/**
+ * Answers with a body whose length `start` sets, once its first piece is there, or its end: until then an error can be answered. Pieces that
+ * come together leave together, since `node:http` collects what is written in one turn.
+ */
+export const answerBody = async (
+  res: ServerResponse,
+  body: AsyncIterable<Uint8Array>,
+  start: () => void,
+): Promise<void> => {
+  let begin = (): void => {
+    start()
+    begin = () => undefined
+  }
+  for await (const piece of body) {
+    begin()
+    res.write(piece)
+    if (res.destroyed || res.writableLength >= most) await until(res, 'drain')
+  }
+  begin()
+  const finished = until(res, 'finish')
+  res.end()
+  await finished
+}
+
+/** What an error's answer says of the request. */
+export interface ErrorFacts {
+  readonly requestId: string
+  readonly hostId: string
+  /** The path as it was sent. */
+  readonly resource: string
+}
+
+/** Whatever was thrown, as an `SseError`: what is not one is `InternalError`, its cause kept for the operator. */
+export const asSseError = (error: unknown): SseError =>
+  error instanceof SseError ? error : new SseError('InternalError', { cause: error })
+
+/** Code and message as headers, for the answers that have no body: OBS's clients read them there. */
+const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
+  Object.fromEntries(
+    ['amz', 'obs'].flatMap(family => [
+      [`x-${family}-error-code`, s3Code],
+      [`x-${family}-error-message`, message.replace(/[^\x20-\x7e]/g, '?')],
+    ]),
+  )
+
+/**
+ * Answers an error, if nothing of the answer has left; else the connection is destroyed, so that no client takes what came for the whole. A
+ * body that was not read is let run off for a moment, so that the client gets to read the answer.
+ */
+export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: unknown, facts: ErrorFacts): void => {
+  const error = asSseError(thrown)
+  if (res.headersSent || res.destroyed) {
+    res.destroy()
+    return
+  }
+  for (const name of res.getHeaderNames()) if (!/^x-(amz|obs)-(request-id|id-2)$/.test(name)) res.removeHeader(name)
+  const reading = !req.complete
+  if (reading) res.setHeader('connection', 'close')
+  const headers: AnswerHeaders = { ...(error.retryAfter === undefined ? {} : { 'retry-after': error.retryAfter }) }
+  if (error.status === 304 || req.method === 'HEAD') {
+    answerEmpty(res, error.status, error.status === 304 ? headers : { ...headers, ...errorHeaders(error) })
+    return
+  }
+  const details = Object.entries(error.details).filter(([name]) => !name.startsWith('x-'))
+  for (const [name, value] of Object.entries(error.details)) if (name.startsWith('x-')) res.setHeader(name, value)
+  const content = {
+    Code: error.s3Code,
+    Message: error.message,
+    ...Object.fromEntries(details),
+    Resource: facts.resource,
+    RequestId: facts.requestId,
+    HostId: facts.hostId,
+  }
+  const body = Buffer.from(toXml('Error', content, false))
+  setHeaders(res, { ...headers, 'content-type': 'application/xml', 'content-length': body.length })
+  res.writeHead(error.status)
+  res.write(body)
+  if (reading) drain(req, () => res.end())
+  else res.end()
+}
+
+const drainTime = 2000
+const drainBytes = 8 * 1024 * 1024
+
+/**
+ * Reads on for a moment what a client still sends, before its connection is closed: bytes that nobody read would take the answer with them.
+ */
+const drain = (req: IncomingMessage, done: () => void): void => {
+  let left = drainBytes
+  const timer = setTimeout(done, drainTime)
+  timer.unref()
+  const over = (): void => {
+    clearTimeout(timer)
+    done()
+  }
+  req.on('data', (chunk: Uint8Array) => {
+    left -= chunk.length
+    if (left < 0) over()
+  })
+  req.once('end', over)
+  req.once('close', over)
+  req.on('error', () => undefined)
+  req.resume()
+}

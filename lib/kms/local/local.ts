@@ -1,0 +1,375 @@
+/**
+ * The embedded KMS: master keys of tenants in regions, in a directory that a root key unlocks (`keyring.ts` says how it lies there).
+ * Several processes may use one directory at once. Who may use which key is not decided here.
+ */
+import { compare, type MaybePromise, utf8, wipe } from '../../bytes.ts'
+import type { Engine } from '../../cipher/engine.ts'
+import { nodeEngine } from '../../cipher/node.ts'
+import { randomBytes } from '../../cipher/random.ts'
+import { keySize } from '../../cipher/suite.ts'
+import { SseError } from '../../errors.ts'
+import { addAlias, aliasesOf, findAlias, removeAlias } from './keys.ts'
+import { DataKey } from '../data-key.ts'
+import { KeyFiles, type StoredKey } from './keys.ts'
+import { arnOf, checkAlias, checkScope, defaultAlias, type KeyName, parseArn, parseQuery, uuidOf } from './key.ts'
+import {
+  assertEnabled,
+  cancelled,
+  destroyed,
+  isDestroyed,
+  isExpired,
+  type KeyRecord,
+  rotated,
+  scheduled,
+  switched,
+} from './key.ts'
+import { Keyring } from './keyring.ts'
+import type {
+  GeneratedKey,
+  KeyDescription,
+  KeyQuery,
+  KeyScope,
+  KmsProvider,
+  RewrapRequest,
+  UnwrapRequest,
+  WrappedKey,
+  WrapTarget,
+} from '../provider.ts'
+import type { RootKeySource } from './root-key.ts'
+import { localVersion, unwrapLocal, wrapLocal } from '../wrap.ts'
+
+const inspect = Symbol.for('nodejs.util.inspect.custom')
+
+/** How {@link LocalKms.open} opens a key store. */
+export interface LocalKmsOptions {
+  /** Where the root key comes from. */
+  readonly root: RootKeySource
+  /** What computes; `node:crypto` where left out. */
+  readonly engine?: Engine | undefined
+  /** The time in ms since 1970; the system's where left out. */
+  readonly clock?: (() => number) | undefined
+  /** Whether to make a key store where there is none; yes where left out. */
+  readonly create?: boolean | undefined
+  /** How many master keys are held in memory between uses; 1,000 where left out. */
+  readonly heldKeys?: number | undefined
+}
+
+/** What a new key is. */
+export interface NewKey extends KeyScope {
+  /** A first alias, with or without `alias/`. */
+  readonly alias?: string | undefined
+}
+
+/** Which keys to list; all regions or domains where left out. */
+export interface KeyFilter {
+  /** The keys of this region. */
+  readonly region?: string | undefined
+  /** The keys of this tenant. */
+  readonly domainId?: string | undefined
+}
+
+/**
+ * The provider `local`. Calls reject as {@link KmsProvider} says, and besides with `KeyringCorrupt` where a file of the key store was
+ * damaged or forged, `KmsUnavailable` where the disk fails, `InvalidKeyId` for a malformed key id, `RangeError` for a region or domain
+ * that is not 1 to 64 of `[A-Za-z0-9_-]`, `TypeError` after {@link LocalKms.close}.
+ *
+ * {@includeCode ../../../test/examples/reference.test.ts#keys}
+ */
+export class LocalKms implements KmsProvider {
+  /** What records hold. */
+  readonly name = 'local'
+  readonly #engine: Engine
+  readonly #clock: () => number
+  readonly #directory: string
+  #opened: { readonly keyring: Keyring; readonly files: KeyFiles } | undefined
+
+  private constructor(keyring: Keyring, engine: Engine, clock: () => number, heldKeys: number) {
+    this.#directory = keyring.directory
+    this.#engine = engine
+    this.#clock = clock
+    this.#opened = { keyring, files: new KeyFiles(keyring, heldKeys) }
+  }
+
+  /**
+   * Opens the key store in a directory, or makes one. `KeyringLocked` where the root key is another one or cannot be had,
+   * `KeyringCorrupt` where the directory is damaged, `FileFailed` where there is no key store and `create` is false.
+   *
+   * {@includeCode ../../../test/examples/pipeline.test.ts#create}
+   */
+  static async open(directory: string, options: LocalKmsOptions): Promise<LocalKms> {
+    const { root, engine = nodeEngine, clock = Date.now, create = true, heldKeys = 1000 } = options
+    if (!Number.isSafeInteger(heldKeys) || heldKeys < 0) throw new RangeError('heldKeys is a number of keys, 0 or more')
+    const now = checkedClock(clock)
+    const keyring = await Keyring.open(directory, { root, engine, create, now: now() })
+    return new LocalKms(keyring, engine, now, heldKeys)
+  }
+
+  /** A new data key under an enabled key. The caller disposes it. */
+  async generateDataKey(target: WrapTarget): Promise<GeneratedKey> {
+    const key = new DataKey(randomBytes(keySize))
+    try {
+      return { key, wrapped: await this.wrapDataKey(key, target) }
+    } catch (error) {
+      key.dispose()
+      throw error
+    }
+  }
+
+  /** Wraps a data key under the newest version of an enabled key, named by its full ARN. */
+  async wrapDataKey(key: DataKey, { keyId, context }: WrapTarget): Promise<WrappedKey> {
+    const stored = await this.#usable(keyId)
+    await this.#files.settle(stored)
+    const version = stored.record.versions.length
+    const master = await this.#files.version(stored, version)
+    try {
+      const blob = await wrapLocal(this.#engine, master, version, key, context)
+      return { provider: this.name, keyId, wrapAlg: 2, blob }
+    } finally {
+      wipe(master)
+    }
+  }
+
+  /** The data key of a blob of wrapAlg 2, under any version of an enabled key. The caller disposes it. */
+  async unwrapDataKey({ wrapped, context }: UnwrapRequest): Promise<DataKey> {
+    const { provider, keyId, wrapAlg, blob } = wrapped
+    if (provider !== this.name || wrapAlg !== 2) throw new SseError('NotAuthentic')
+    const stored = await this.#usable(keyId)
+    const master = await this.#files.version(stored, localVersion(blob))
+    try {
+      return await unwrapLocal(this.#engine, master, blob, context)
+    } finally {
+      wipe(master)
+    }
+  }
+
+  /** Unwraps a data key and wraps it anew: under another key, the newest version, or another context. */
+  async rewrapDataKey({ from, to }: RewrapRequest): Promise<WrappedKey> {
+    const key = await this.unwrapDataKey(from)
+    try {
+      return await this.wrapDataKey(key, to)
+    } finally {
+      key.dispose()
+    }
+  }
+
+  /** What is known of a key, pending deletion or not. Of a destroyed one nothing is: `KeyNotFound`. */
+  async describeKey(query: KeyQuery): Promise<KeyDescription> {
+    return this.#describe(await this.#find(query))
+  }
+
+  /** The default key of a tenant in a region, made if there is none. Two that ask at once, in two processes, get the same. */
+  async defaultKey(scope: KeyScope): Promise<KeyDescription> {
+    checkScope(scope)
+    const name = await this.#defaultName(scope)
+    const found = await this.#load(name)
+    if (found !== undefined) return this.#describe(found)
+    await this.#make(name, 'service')
+    return this.describeKey({ keyId: arnOf(name) })
+  }
+
+  /** Makes a key for a customer. `InvalidArgument` where the alias is taken; no key is made then. */
+  async createKey({ region, domainId, alias }: NewKey): Promise<KeyDescription> {
+    checkScope({ region, domainId })
+    const wanted = alias === undefined ? undefined : checkAlias(alias)
+    const name = { region, domainId, uuid: uuidOf(randomBytes(16), 4) }
+    if (!(await this.#make(name, 'customer'))) throw new SseError('InternalError')
+    if (wanted !== undefined && !(await addAlias(this.#keyring, name, wanted))) {
+      await this.#files.discard(name)
+      return taken(wanted)
+    }
+    return this.describeKey({ keyId: arnOf(name) })
+  }
+
+  /** The keys of a region and domain, of all where left out; sorted by ARN. */
+  async listKeys({ region, domainId }: KeyFilter = {}): Promise<readonly KeyDescription[]> {
+    checkScope({ region: region ?? 'any', domainId: domainId ?? 'any' })
+    const keys: KeyDescription[] = []
+    for (const name of await this.#files.names(region, domainId)) {
+      const stored = await this.#load(name)
+      if (stored !== undefined) keys.push(await this.#describe(stored))
+    }
+    return keys.sort((a, b) => compare(utf8(a.keyId), utf8(b.keyId)))
+  }
+
+  /** Stops all use of a key until it is enabled; nothing where it is disabled. */
+  disableKey(query: KeyQuery): Promise<KeyDescription> {
+    return this.#change(query, (record, { arn }) => switched(record, arn, 'disabled'))
+  }
+
+  /** Lets a disabled key be used again; nothing where it is enabled. */
+  enableKey(query: KeyQuery): Promise<KeyDescription> {
+    return this.#change(query, (record, { arn }) => switched(record, arn, 'enabled'))
+  }
+
+  /** Gives an enabled key a new version, which wraps from then on. What older versions wrapped still unwraps. */
+  rotateKey(query: KeyQuery): Promise<KeyDescription> {
+    return this.#change(query, async (record, { arn, name }) => {
+      assertEnabled(record, arn)
+      return rotated(record, await this.#newVersion(name, record.versions.length + 1))
+    })
+  }
+
+  /**
+   * Stops all use of a key, and destroys it after 7 to 30 days (30 where left out; `RangeError` otherwise). What lies under it is lost
+   * then. `KeyAccessDenied` for a default key, which can only be disabled.
+   *
+   * The key answers `KeyNotFound` from that moment on. It leaves the disk when it is next asked for or listed, at the latest with
+   * {@link LocalKms.destroyExpired}.
+   */
+  async scheduleDeletion(
+    query: KeyQuery,
+    { days = 30 }: { readonly days?: number | undefined } = {},
+  ): Promise<KeyDescription> {
+    if (!Number.isInteger(days) || days < 7 || days > 30) throw new RangeError('a deletion waits for 7 to 30 days')
+    return this.#change(query, (record, { arn }) => scheduled(record, arn, this.#clock(), days))
+  }
+
+  /** Keeps a key that is pending deletion; it is disabled then, as AWS does it. `InvalidRequest` where none is pending. */
+  cancelDeletion(query: KeyQuery): Promise<KeyDescription> {
+    return this.#change(query, (record, { arn }) => cancelled(record, arn))
+  }
+
+  /** Takes the keys from the disk whose time has come. A server does this when it starts, and once a day. */
+  async destroyExpired(): Promise<void> {
+    for (const name of await this.#files.names(undefined, undefined)) await this.#load(name)
+  }
+
+  /** Gives a key one more alias, with or without `alias/`. `InvalidArgument` where it is taken; `RangeError` where it is malformed. */
+  async createAlias(query: KeyQuery, alias: string): Promise<KeyDescription> {
+    const wanted = checkAlias(alias)
+    const stored = await this.#find(query)
+    if (!(await addAlias(this.#keyring, stored.name, wanted))) return taken(wanted)
+    return this.#describe(stored)
+  }
+
+  /** Takes an alias away; its key stays. `KeyNotFound` where there is no such alias. */
+  async deleteAlias(scope: KeyScope, alias: string): Promise<void> {
+    checkScope(scope)
+    const unwanted = checkAlias(alias)
+    if (!(await removeAlias(this.#keyring, scope, unwanted))) return notFound(`alias/${unwanted}`)
+  }
+
+  /** Wipes all keys in memory; every later call fails. What is under way may fail too. May be called twice. */
+  close(): void {
+    this.#opened?.files.close()
+    this.#opened?.keyring.close()
+    this.#opened = undefined
+  }
+
+  // What `util.inspect` and `console.log` show.
+  static {
+    const value = function (this: LocalKms): string {
+      return `[LocalKms ${this.#directory}]`
+    }
+    Object.defineProperty(LocalKms.prototype, inspect, { value })
+  }
+
+  get #keyring(): Keyring {
+    return (this.#opened ?? closed()).keyring
+  }
+
+  get #files(): KeyFiles {
+    return (this.#opened ?? closed()).files
+  }
+
+  async #defaultName({ region, domainId }: KeyScope): Promise<KeyName> {
+    const fingerprint = await this.#keyring.fingerprint(`default ${region} ${domainId}`)
+    return { region, domainId, uuid: uuidOf(fingerprint.subarray(0, 16), 8) }
+  }
+
+  /** `false` where the key exists. */
+  async #make(name: KeyName, origin: KeyRecord['origin']): Promise<boolean> {
+    const versions = [await this.#newVersion(name, 1)]
+    const record: KeyRecord = { state: 'enabled', origin, created: this.#clock(), deletion: undefined, versions }
+    return this.#files.replace(name, undefined, record)
+  }
+
+  async #newVersion(name: KeyName, version: number): Promise<Uint8Array> {
+    const key = randomBytes(keySize)
+    try {
+      return await this.#keyring.wrap(arnOf(name), version, key)
+    } finally {
+      wipe(key)
+    }
+  }
+
+  /** A key that exists and was not destroyed; destroys it where its time has come. */
+  async #load(name: KeyName): Promise<StoredKey | undefined> {
+    for (;;) {
+      const stored = await this.#files.load(name)
+      if (stored === undefined) return undefined
+      if (isDestroyed(stored.record)) {
+        await this.#bury(stored)
+        return undefined
+      }
+      if (!isExpired(stored.record, this.#clock())) return stored
+      await this.#files.replace(name, stored, destroyed(stored.record))
+    }
+  }
+
+  /** Again and again, because a process may have been killed half way. */
+  async #bury(stored: StoredKey): Promise<void> {
+    await this.#files.eraseBefore(stored)
+    for (const alias of await aliasesOf(this.#keyring, stored.name))
+      await removeAlias(this.#keyring, stored.name, alias)
+  }
+
+  async #find(query: KeyQuery): Promise<StoredKey> {
+    const reference = parseQuery(query)
+    if ('uuid' in reference) return (await this.#load(reference)) ?? notFound(arnOf(reference))
+    const { alias } = reference
+    const name = await (alias === defaultAlias
+      ? this.#defaultName(reference)
+      : findAlias(this.#keyring, reference, alias))
+    return (name && (await this.#load(name))) ?? notFound(query.keyId)
+  }
+
+  async #usable(keyId: string): Promise<StoredKey> {
+    const name = parseArn(keyId)
+    const stored = (await this.#load(name)) ?? notFound(keyId)
+    assertEnabled(stored.record, stored.arn)
+    return stored
+  }
+
+  /** Replaces the record of a key by what `change` makes of it, over again where another process was faster. */
+  async #change(
+    query: KeyQuery,
+    change: (record: KeyRecord, stored: StoredKey) => MaybePromise<KeyRecord>,
+  ): Promise<KeyDescription> {
+    for (;;) {
+      const stored = await this.#find(query)
+      const record = await change(stored.record, stored)
+      if (record === stored.record || (await this.#files.replace(stored.name, stored, record))) {
+        return this.#describe({ ...stored, record })
+      }
+    }
+  }
+
+  async #describe({ name, arn, record }: StoredKey): Promise<KeyDescription> {
+    const { region, domainId } = name
+    const { state, origin, created, deletion, versions } = record
+    const own = origin === 'service' ? [defaultAlias] : []
+    const aliases = [...own, ...(await aliasesOf(this.#keyring, name))]
+    return { keyId: arn, state, origin, region, domainId, version: versions.length, created, deletion, aliases }
+  }
+}
+
+/** What is stored of a time must be readable again. */
+const checkedClock = (clock: () => number) => (): number => {
+  const now = Math.floor(clock())
+  if (!Number.isSafeInteger(now) || now < 0) throw new RangeError('the clock must give ms since 1970')
+  return now
+}
+
+const closed = (): never => {
+  throw new TypeError('the key store was closed: open it again')
+}
+
+const notFound = (keyId: string): never => {
+  throw new SseError('KeyNotFound', { message: `Key '${keyId}' does not exist` })
+}
+
+const taken = (alias: string): never => {
+  const message = `The alias alias/${alias} is taken. Choose another one, or delete it first.`
+  throw new SseError('InvalidArgument', { message })
+}

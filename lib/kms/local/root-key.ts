@@ -1,0 +1,182 @@
+/**
+ * Where the root key of the embedded key store comes from: a file, an environment variable, a passphrase, or the program itself. It
+ * never lies in the key store.
+ */
+import { open } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { scryptAsync } from '@noble/hashes/scrypt.js'
+import { copy, fromBase64, fromBase64url, fromHex, utf8, wipe } from '../../bytes.ts'
+import { randomBytes } from '../../cipher/random.ts'
+import { keySize } from '../../cipher/suite.ts'
+import { SseError } from '../../errors.ts'
+import { createFile, makeDirectory, sweepTemps } from './files.ts'
+
+/** What scrypt costs (RFC 7914): memory is 128 * N * r bytes, at most 1 GiB. */
+export interface ScryptCost {
+  /** A power of two, 2 to 2^20. */
+  readonly N: number
+  /** 1 to 32. */
+  readonly r: number
+  /** 1 to 16. */
+  readonly p: number
+}
+
+/** scrypt's salt and cost, as the key store keeps them. */
+export interface ScryptParameters extends ScryptCost {
+  /** 16 bytes, not secret. */
+  readonly salt: Uint8Array
+}
+
+/** A file of 32 bytes, or of their hex or base64. */
+export interface RootKeyFile {
+  /** Its path. */
+  readonly file: string
+  /** Makes the file, mode 0600, where it is missing and the key store is new. */
+  readonly create?: boolean | undefined
+}
+
+/** An environment variable with the hex or base64 of 32 bytes. */
+export interface RootKeyEnvironment {
+  /** Its name. */
+  readonly environment: string
+}
+
+/** A passphrase, or a function that asks for it once; compared in Unicode's form NFC. */
+export interface RootKeyPassphrase {
+  /** Not empty. */
+  readonly passphrase: string | (() => Promise<string>)
+  /** For a new key store; an existing one keeps its own. Left out: N 2^17, r 8, p 1 (128 MiB, about a second). */
+  readonly cost?: ScryptCost | undefined
+}
+
+/** The 32 bytes themselves, which are copied. */
+export interface RootKeyBytes {
+  /** Exactly 32. */
+  readonly key: Uint8Array
+}
+
+/** Where a root key comes from. */
+export type RootKeySource = RootKeyFile | RootKeyEnvironment | RootKeyPassphrase | RootKeyBytes
+
+/** A source whose passphrase was asked for. */
+export type SettledSource =
+  RootKeyFile | RootKeyEnvironment | (RootKeyPassphrase & { readonly passphrase: string }) | RootKeyBytes
+
+const saltBytes = 16
+const defaultCost: ScryptCost = { N: 2 ** 17, r: 8, p: 1 }
+const longestFile = 1024
+
+const locked = (message: string, cause?: unknown): never => {
+  throw new SseError('KeyringLocked', { message, cause })
+}
+
+const within = (n: number, most: number): boolean => Number.isSafeInteger(n) && n >= 1 && n <= most
+
+/** Whether a cost is within the limits of {@link ScryptCost}. */
+export const isCost = ({ N, r, p }: ScryptCost): boolean =>
+  within(Math.log2(N), 20) && within(r, 32) && within(p, 16) && 128 * N * r <= 2 ** 30
+
+/** The source, its passphrase asked for. */
+export const settleSource = async (source: RootKeySource): Promise<SettledSource> => {
+  if (!('passphrase' in source)) return source
+  const { passphrase } = source
+  return { ...source, passphrase: typeof passphrase === 'string' ? passphrase : await passphrase() }
+}
+
+/** Parameters for a new key store: a new salt where the source is a passphrase. `RangeError` where its cost is out of limits. */
+export const newScrypt = (source: SettledSource): ScryptParameters | undefined => {
+  if (!('passphrase' in source)) return undefined
+  const cost = source.cost ?? defaultCost
+  if (!isCost(cost))
+    throw new RangeError('scrypt takes N a power of two up to 2^20, r 1 to 32, p 1 to 16, and 1 GiB in all')
+  return { ...cost, salt: randomBytes(saltBytes) }
+}
+
+/**
+ * The root key, 32 bytes; the caller wipes it. `scrypt` is what the key store keeps, `isNew` whether there is none yet. `KeyringLocked`
+ * where the source has no key, or is of another kind than the key store was made with; `RangeError` where `key` has not 32 bytes.
+ */
+export const rootKey = async (
+  source: SettledSource,
+  scrypt: ScryptParameters | undefined,
+  isNew: boolean,
+): Promise<Uint8Array> => {
+  if ('passphrase' in source) {
+    if (scrypt === undefined)
+      return locked('The key store was made without a passphrase. Give the root key that it was made with.')
+    return fromPassphrase(source.passphrase, scrypt)
+  }
+  if (scrypt !== undefined) return locked('The key store was made with a passphrase. Give that.')
+  if ('file' in source) return fromFile(resolve(source.file), source.create === true, isNew)
+  if ('environment' in source) return fromEnvironment(source.environment)
+  if (source.key.length !== keySize) throw new RangeError(`a root key has ${keySize} bytes`)
+  return copy(source.key)
+}
+
+const fromPassphrase = async (passphrase: string, { N, r, p, salt }: ScryptParameters): Promise<Uint8Array> => {
+  if (passphrase === '') return locked('The passphrase is empty. Give the one that the key store was made with.')
+  const password = utf8(passphrase.normalize('NFC'))
+  try {
+    return await scryptAsync(password, salt, { N, r, p, dkLen: keySize, maxmem: 2 ** 31 })
+  } finally {
+    wipe(password)
+  }
+}
+
+const fromEnvironment = (name: string): Uint8Array =>
+  fromText(process.env[name] ?? '') ??
+  locked(`The environment variable ${name} has no root key. Set it to the hex or base64 of 32 bytes.`)
+
+const fromText = (text: string): Uint8Array | undefined => {
+  const trimmed = text.trim()
+  const key = fromHex(trimmed) ?? fromBase64(trimmed) ?? fromBase64url(trimmed)
+  return key?.length === keySize ? key : undefined
+}
+
+const fromFile = async (path: string, create: boolean, isNew: boolean): Promise<Uint8Array> => {
+  if (create) await makeFile(path, isNew)
+  const content = await readStart(path)
+  try {
+    if (content.length === keySize) return copy(content)
+    const key = fromText(String.fromCharCode(...content))
+    return key ?? locked(`The file ${path} is no root key. Give one of 32 bytes, or of their hex or base64.`)
+  } finally {
+    wipe(content)
+  }
+}
+
+const makeFile = async (path: string, isNew: boolean): Promise<void> => {
+  const directory = dirname(path)
+  await makeDirectory(directory)
+  await sweepTemps(directory, Date.now())
+  if (!isNew) return
+  const key = randomBytes(keySize)
+  try {
+    await createFile(path, key, directory, directory)
+  } finally {
+    wipe(key)
+  }
+}
+
+const readStart = async (path: string): Promise<Uint8Array> => {
+  const content = new Uint8Array(longestFile)
+  try {
+    const handle = await open(path)
+    try {
+      let length = 0
+      let more: number
+      do {
+        more = (await handle.read(content, length, longestFile - length)).bytesRead
+        length += more
+      } while (more > 0)
+      return content.subarray(0, length)
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    return locked(
+      `The root key file ${path} cannot be read. Name the right file, or have it made together with a new key store.`,
+      cause,
+    )
+  }
+}
