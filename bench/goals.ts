@@ -95,11 +95,11 @@ const all: readonly Goal[] = [
       },
     ]
   }),
-  ...['driver', 'generator', 'Transform'].map((skin): Goal => ({
-    goal: `objects of 1 KiB sealed under a bucket key, one thread, ${skin}`,
+  ...['driver', 'generator', 'Transform'].map((adapter): Goal => ({
+    goal: `objects of 1 KiB sealed under a bucket key, one thread, ${adapter}`,
     ...{ least: 10_000, unit: ' objects/s' },
     find: rows =>
-      rowOf(rows, { case: 'small', group: /, 1 KiB$/, contestant: `${skin}, bucket key`, direction: 'seal' }),
+      rowOf(rows, { case: 'small', group: /, 1 KiB$/, contestant: `${adapter}, bucket key`, direction: 'seal' }),
   })),
   ...['one part', '10,000 parts'].flatMap((title): Goal[] => [
     {
@@ -107,15 +107,15 @@ const all: readonly Goal[] = [
       ...{ most: 2, unit: '' },
       find: rows => rowOf(rows, { case: 'range', group: new RegExp(`^read .* 1 GiB, ${title}$`) }),
     },
-    ...['driver', 'Transform'].map((skin): Goal => ({
-      goal: `range of 4 KiB in 1 GiB, ${title}: beyond the raw read, ${skin}`,
+    ...['driver', 'Transform'].map((adapter): Goal => ({
+      goal: `range of 4 KiB in 1 GiB, ${title}: beyond the raw read, ${adapter}`,
       ...{ most: 150, unit: ' µs' },
       find: rows =>
         rows.find(
           row =>
             row.case === 'range' &&
             row.group.endsWith(`of 1 GiB, ${title}`) &&
-            row.contestant.startsWith(`${skin}, beyond`),
+            row.contestant.startsWith(`${adapter}, beyond`),
         ),
     })),
   ]),

@@ -2,7 +2,7 @@
  * Bytes and text: the few helpers that every floor needs, free of `node:` and of `Buffer`. The only file of lib with type assertions.
  */
 
-/** A value now, or a promise of it: what an engine of either colour returns. */
+/** A value now, or a promise of it: what an engine of either kind returns. */
 export type MaybePromise<T> = T | Promise<T>
 
 const encoder = new TextEncoder()
@@ -112,7 +112,7 @@ export const wipe = (...secrets: readonly (Uint8Array | undefined)[]): void => {
   for (const secret of secrets) secret?.fill(0)
 }
 
-/** Whether a value is a promise: the two colours of engine meet here. */
+/** Whether a value is a promise: synchronous and asynchronous engines meet here. */
 export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> => value instanceof Promise
 
 /** The same bytes, typed as WebCrypto wants them (never over shared memory). */

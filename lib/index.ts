@@ -18,7 +18,7 @@ export type {
   RootKeySource,
   ScryptCost,
 } from './kms/local/root-key.ts'
-export { createSse, type NodeSkins, type NodeSseOptions, type Sse } from './object/node.ts'
+export { createSse, type NodeAdapters, type NodeSseOptions, type Sse } from './object/node.ts'
 export { tuneMemory } from './segment/node.ts'
 export { toPieces } from './segment/node.ts'
 export { toTransform } from './segment/node.ts'

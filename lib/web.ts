@@ -6,4 +6,4 @@
 export { errorTable, SseError, type ErrorCode, type ErrorRow, type SseErrorOptions } from './errors.ts'
 export type { MaybePromise } from './bytes.ts'
 export * from './common.ts'
-export { createSse, type WebSkins, type WebSse } from './object/web.ts'
+export { createSse, type WebAdapters, type WebSse } from './object/web.ts'

@@ -14,7 +14,7 @@ const MiB = 1_048_576
 
 type Engine = Awaited<ReturnType<Lib['core']['pickEngine']>>
 
-/** Layer upon layer: the engine, a driver, the skins. The limit for 64 KiB is 65.5 over its GB/s. */
+/** Layer upon layer: the engine, a driver, the adapters. The limit for 64 KiB is 65.5 over its GB/s. */
 const layers = async (bench: Bench, engine: Engine, size: number): Promise<readonly Contestant[]> => {
   if (!engine.synchronous) return []
   const key = new Uint8Array(randomBytes(32))
@@ -43,18 +43,18 @@ const layers = async (bench: Bench, engine: Engine, size: number): Promise<reado
     put.driver.dispose()
     return count
   }
-  const skinned = (skin: 'generator' | 'Transform') => async () => {
-    await flow(skin, plaintext(4 * size), await sse.encrypt({ length: 4 * size }), nowhere)
+  const adapted = (adapter: 'generator' | 'Transform') => async () => {
+    await flow(adapter, plaintext(4 * size), await sse.encrypt({ length: 4 * size }), nowhere)
     return count
   }
   const put = await sse.encrypt()
   put.driver.dispose()
-  const skins = 'pieces' in put ? (['generator', 'Transform'] as const) : (['Transform'] as const)
+  const adapters = 'pieces' in put ? (['generator', 'Transform'] as const) : (['Transform'] as const)
   const against = [alone]
   return [
     alone,
     { ...labels, name: 'suite 1, driver', against, run: driver },
-    ...skins.map(skin => ({ ...labels, name: `suite 1, ${skin}`, against, run: skinned(skin) })),
+    ...adapters.map(adapter => ({ ...labels, name: `suite 1, ${adapter}`, against, run: adapted(adapter) })),
   ]
 }
 
@@ -78,12 +78,12 @@ export const ffi: BenchCase = {
     const of = (direction: string) => others.filter(each => each.direction === direction || each.engine === 'openssl')
     const against = { seal: [...of('seal'), ...hand.seal], open: [...of('open'), ...hand.open] }
     const contestants: Contestant[] = [...others, ...hand.seal, ...hand.open]
-    for (const [suite, skin] of [
+    for (const [suite, adapter] of [
       [1, 'Transform'],
       [1, 'generator'],
       [5, 'Transform'],
     ] as const) {
-      contestants.push(...(await ours(bench.lib, { engine, suite, skin, size, times }, against)))
+      contestants.push(...(await ours(bench.lib, { engine, suite, adapter, size, times }, against)))
     }
     return [
       { name: `seal and open, Node ${process.version}`, unit: 'MB/s', contestants },

@@ -24,7 +24,7 @@ export const rivals: BenchCase = {
     const against = { seal: [...of('seal'), ...hand.seal], open: [...of('open'), ...hand.open] }
     for (const engine of await enginesOf(bench.lib, bench.note)) {
       if (engine.name !== 'node') continue
-      contestants.push(...(await ours(bench.lib, { engine, suite: 1, skin: 'Transform', size, times }, against)))
+      contestants.push(...(await ours(bench.lib, { engine, suite: 1, adapter: 'Transform', size, times }, against)))
     }
     return [{ name: 'seal and open', unit: 'MB/s', contestants }]
   },

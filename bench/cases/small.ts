@@ -6,7 +6,7 @@ import { type Wrapping, wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
 import { bytes } from '../support/bytes.ts'
 import { bucket, contextOf, openService, openStore, putObject, type Service } from '../support/service.ts'
-import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, type SkinName } from '../support/streams.ts'
+import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, type AdapterName } from '../support/streams.ts'
 
 const KiB = 1024
 
@@ -28,11 +28,11 @@ const facade = async (
     const open = () => sse.decrypt(envelope, { held: stored.length, context: contextOf('key'), ...read })
     const validate = () => assertPlaintext(size, async sink => flow('Transform', chunksOf(stored), await open(), sink))
     const labels = { size, suite: 1, engine: 'node', own: true, validate }
-    const skins: readonly SkinName[] = 'pieces' in put ? ['Transform', 'generator'] : ['Transform']
-    for (const skin of skins) {
-      const named = { ...labels, name: `${skin}, ${name}` }
-      const sealing = async () => flow(skin, plaintext(size), await encrypt(), nowhere)
-      const opening = async () => flow(skin, chunksOf(stored), await open(), nowhere)
+    const adapters: readonly AdapterName[] = 'pieces' in put ? ['Transform', 'generator'] : ['Transform']
+    for (const adapter of adapters) {
+      const named = { ...labels, name: `${adapter}, ${name}` }
+      const sealing = async () => flow(adapter, plaintext(size), await encrypt(), nowhere)
+      const opening = async () => flow(adapter, chunksOf(stored), await open(), nowhere)
       contestants.push(
         {
           ...named,

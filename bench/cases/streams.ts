@@ -1,4 +1,4 @@
-/** Seal and open, suite by suite, engine by engine, skin by skin: whole pipelines from memory to nowhere. */
+/** Seal and open, suite by suite, engine by engine, adapter by adapter: whole pipelines from memory to nowhere. */
 import type { BenchCase, Contestant } from '../harness.ts'
 import { enginesOf, type NamedEngine } from '../support/engines.ts'
 import { limits } from '../support/limit.ts'
@@ -16,8 +16,8 @@ const entries = (
   all: boolean,
 ): readonly Ours[] =>
   engines.flatMap(engine => {
-    const entry = (suite: Ours['suite'], skin: Ours['skin'] = 'Transform'): Ours => ({
-      ...{ engine, suite, skin, size },
+    const entry = (suite: Ours['suite'], adapter: Ours['adapter'] = 'Transform'): Ours => ({
+      ...{ engine, suite, adapter, size },
       times: engine.name === 'noble' ? 1 : times,
     })
     if (size > engine.upTo) return []
@@ -30,7 +30,7 @@ const entries = (
 /** The case. */
 export const streams: BenchCase = {
   name: 'streams',
-  about: 'seal and open per suite, engine and skin, with openssl speed and createCipheriv in the same rounds',
+  about: 'seal and open per suite, engine and adapter, with openssl speed and createCipheriv in the same rounds',
   make: async bench => {
     const sizes: readonly number[] = bench.pick([MiB], [MiB, 16 * MiB], [MiB, 64 * MiB, 512 * MiB])
     const large = bench.pick(0, 16, 64) * MiB

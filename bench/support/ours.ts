@@ -1,15 +1,15 @@
-/** This package as contestants: a suite, an engine and a skin, sealing and opening. */
+/** This package as contestants: a suite, an engine and a adapter, sealing and opening. */
 import { randomBytes } from 'node:crypto'
 import type { Contestant } from '../harness.ts'
 import type { Lib } from '../lib.ts'
 import type { NamedEngine } from './engines.ts'
-import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, repeated, type SkinName } from './streams.ts'
+import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, repeated, type AdapterName } from './streams.ts'
 
 /** Which of ours. */
 export interface Ours {
   readonly engine: NamedEngine
   readonly suite: 1 | 2 | 3 | 5
-  readonly skin: SkinName
+  readonly adapter: AdapterName
   /** Bytes of a body. */
   readonly size: number
   /** Bodies one after the other. */
@@ -19,7 +19,7 @@ export interface Ours {
 /** Sealing and opening, compared with others that seal and open. */
 export const ours = async (
   { core }: Lib,
-  { engine: { name: engine, engine: made }, suite, skin, size, times }: Ours,
+  { engine: { name: engine, engine: made }, suite, adapter, size, times }: Ours,
   against: { readonly seal: readonly Contestant[]; readonly open: readonly Contestant[] },
 ): Promise<readonly Contestant[]> => {
   const customerKey = new Uint8Array(randomBytes(32))
@@ -28,20 +28,21 @@ export const ours = async (
   const seal = () => sse.encrypt({ length: size })
   const sealed = async () => {
     const put = await seal()
-    const stored = await gather(sink => flow(skin, plaintext(size), put, sink))
+    const stored = await gather(sink => flow(adapter, plaintext(size), put, sink))
     return { stored, envelope: put.result().envelope }
   }
   const open = ({ envelope, stored }: Awaited<ReturnType<typeof sealed>>) =>
     sse.decrypt(envelope, { held: stored.length })
   const { driver, ...first } = await seal()
   driver.dispose()
-  if (skin === 'generator' && !('pieces' in first)) return [] // another revision, which has none
+  if (adapter === 'generator' && !('pieces' in first)) return [] // another revision, which has none
   const given = await sealed()
-  const check = () => assertPlaintext(size, async sink => flow(skin, chunksOf(given.stored), await open(given), sink))
+  const check = () =>
+    assertPlaintext(size, async sink => flow(adapter, chunksOf(given.stored), await open(given), sink))
   let checked: Promise<void> | undefined
   const validate = () => (checked ??= check())
   const labels = {
-    name: `suite ${suite}, ${engine}, ${skin}`,
+    name: `suite ${suite}, ${engine}, ${adapter}`,
     size,
     engine,
     suite,
@@ -54,13 +55,13 @@ export const ours = async (
       ...labels,
       direction: 'seal',
       against: against.seal,
-      run: repeated(times, size, async () => flow(skin, plaintext(size), await seal(), nowhere)),
+      run: repeated(times, size, async () => flow(adapter, plaintext(size), await seal(), nowhere)),
     },
     {
       ...labels,
       direction: 'open',
       against: against.open,
-      run: repeated(times, size, async () => flow(skin, chunksOf(given.stored), await open(given), nowhere)),
+      run: repeated(times, size, async () => flow(adapter, chunksOf(given.stored), await open(given), nowhere)),
     },
   ]
 }

@@ -66,22 +66,27 @@ export const throughWeb = async (
 }
 
 /** What a body may be dressed as. */
-export const skins = ['Transform', 'generator', 'stage', 'web'] as const
+export const adapters = ['Transform', 'generator', 'stage', 'web'] as const
 
-/** The name of a skin. */
-export type SkinName = (typeof skins)[number]
+/** The name of a adapter. */
+export type AdapterName = (typeof adapters)[number]
 
-/** What has all skins: what `encrypt` and `decrypt` make. */
-export interface Skinned {
+/** What has all adapters: what `encrypt` and `decrypt` make. */
+export interface Adapted {
   readonly stream: Duplex
   readonly pieces: (chunks: Iterable<Uint8Array>) => AsyncIterable<Uint8Array>
   readonly stage: () => (chunk: Uint8Array) => unknown
   readonly web: () => TransformStream<Uint8Array, Uint8Array>
 }
 
-/** Sends a body through one of its skins. */
-export const flow = async (skin: SkinName, chunks: Iterable<Uint8Array>, body: Skinned, sink: Sink): Promise<void> => {
-  switch (skin) {
+/** Sends a body through one of its adapters. */
+export const flow = async (
+  adapter: AdapterName,
+  chunks: Iterable<Uint8Array>,
+  body: Adapted,
+  sink: Sink,
+): Promise<void> => {
+  switch (adapter) {
     case 'generator': {
       for await (const piece of body.pieces(chunks)) sink(piece)
       return

@@ -1,7 +1,7 @@
 /**
  * Every derivation of the product, and the one list of its labels (format.md, sections 2 and 6). Expand is RFC 5869's second step with
- * SHA-512, written with HMAC calls: WebCrypto has no Expand alone, and other implementations refuse a 32-byte PRK. It comes in both
- * colours; everything else is bytes.
+ * SHA-512, written with HMAC calls: WebCrypto has no Expand alone, and other implementations refuse a 32-byte PRK. It has a
+ * synchronous and an asynchronous form; everything else is bytes.
  */
 import { concat, copy, u16, u32, utf8, wipe } from '../bytes.ts'
 import type { Engine, SyncEngine } from './engine.ts'

@@ -1,12 +1,12 @@
 /**
- * What an engine is: one implementation of the AEADs, hashes and the key wrap of every suite. Two colours: a synchronous one seals
+ * What an engine is: one implementation of the AEADs, hashes and the key wrap of every suite. Two kinds: a synchronous one seals
  * segments piece by piece, an asynchronous one (WebCrypto) whole segments with several under way. Everything outside the segment path
  * awaits, so that it takes either.
  */
 import type { MaybePromise } from '../bytes.ts'
 import type { Aead } from './suite.ts'
 
-/** The primitives that both colours have. Keys are 32 bytes; nothing here keeps a reference to them after it has settled. */
+/** The primitives that both kinds have. Keys are 32 bytes; nothing here keeps a reference to them after it has settled. */
 export interface Primitives {
   /** `node`, `webcrypto` or `noble`. */
   readonly name: string
@@ -30,7 +30,7 @@ export interface Primitives {
 
 /** An engine whose calls return at once. */
 export interface SyncEngine extends Primitives {
-  /** Tells the colours apart. */
+  /** Tells the kinds apart. */
   readonly synchronous: true
   hmacSha512(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array
   hmacSha256(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array
@@ -71,7 +71,7 @@ export interface SegmentOpener {
 
 /** An engine whose calls return promises. */
 export interface AsyncEngine extends Primitives {
-  /** Tells the colours apart. */
+  /** Tells the kinds apart. */
   readonly synchronous: false
   /** Seals and opens whole segments of one stream, any number under way at once. */
   segments(aead: Aead, key: Uint8Array): Promise<SegmentCipher>
@@ -85,5 +85,5 @@ export interface SegmentCipher {
   open(nonce: Uint8Array, sealed: Uint8Array): Promise<Uint8Array>
 }
 
-/** An engine of either colour. */
+/** An engine of either kind. */
 export type Engine = SyncEngine | AsyncEngine

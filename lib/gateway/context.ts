@@ -34,7 +34,7 @@ export interface FormClaim {
 }
 
 /** What an action gets. */
-export interface Context {
+export interface GatewayRequest {
   readonly options: GatewayOptions
   readonly req: IncomingMessage
   readonly res: ServerResponse
@@ -69,7 +69,7 @@ export interface Context {
   /** The bucket before anything was decided, for actions that ask for each of many objects; `NoSuchBucket`. */
   findBucket(question?: AccessQuestion): Promise<OwnedBucket>
   /** The same request, as its form has it. */
-  withForm(form: FormClaim): Context
+  withForm(form: FormClaim): GatewayRequest
   /** What an action that is not built is answered. */
   notBuilt(): SseError
 }
@@ -107,13 +107,13 @@ export interface Opening {
   /** The bucket policies. */
   readonly policyOf: PolicyOf
   /** Told of the context, and of the one that a form makes of it: for the log. */
-  readonly onOpen: (context: Context) => void
+  readonly onOpen: (context: GatewayRequest) => void
   /** Counts instead of the request's own signature, headers and key. */
   readonly form?: FormClaim | undefined
 }
 
 /** Understands a request and verifies its signature; throws what is wrong with either. */
-export const openContext = (options: GatewayOptions, opening: Opening): Context => {
+export const openContext = (options: GatewayOptions, opening: Opening): GatewayRequest => {
   const { req, res, clock, users, policyOf, form } = opening
   const { url = '/', method = '' } = req
   const { path, query: rawQuery } = splitUrl(url)
@@ -138,7 +138,7 @@ export const openContext = (options: GatewayOptions, opening: Opening): Context 
     return target.bucket
   }
   const tls = isEncrypted(req) || options.trustTransport === true
-  const context: Context = {
+  const context: GatewayRequest = {
     options,
     req,
     res,
@@ -177,7 +177,7 @@ const callerOf = (requester: Requester): Caller => {
 }
 
 /** `http://HOST/BUCKET/KEY`, or `http://BUCKET.HOST/KEY` where the request came so; the key is encoded, slashes too, as S3 has it. */
-export const locationOf = (ctx: Context, key: string): string => {
+export const locationOf = (ctx: GatewayRequest, key: string): string => {
   const host = `${ctx.tls ? 'https' : 'http'}://${ctx.req.headers.host ?? 'localhost'}`
   const path = ctx.target.style === 'path' ? `/${ctx.bucketName()}` : ''
   return `${host}${path}/${encodeURIComponent(key)}`

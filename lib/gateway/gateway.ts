@@ -9,7 +9,7 @@ import type { Caller, Tenant } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
 import { actions } from './actions/index.ts'
 import { answerError, asSseError, type ErrorFacts } from './http/answer.ts'
-import { type Context, openContext } from './context.ts'
+import { type GatewayRequest, openContext } from './context.ts'
 import { createPolicyCache } from './access/policy-cache.ts'
 import { splitUrl } from './http/target.ts'
 
@@ -108,8 +108,8 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     const { url = '/', method = '' } = req
     const { path } = splitUrl(url)
     const facts: ErrorFacts = { requestId, hostId, resource: path }
-    const last: { context?: Context } = {}
-    const onOpen = (context: Context) => {
+    const last: { context?: GatewayRequest } = {}
+    const onOpen = (context: GatewayRequest) => {
       last.context = context
       identify(res, requestId, [context.dialect === 'obs' ? 'obs' : 'amz'])
     }

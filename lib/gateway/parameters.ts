@@ -1,21 +1,21 @@
 /** Parameters that all listings share. */
 import { fromBase64url, fromUtf8 } from '../bytes.ts'
 import { SseError } from '../errors.ts'
-import type { Context } from './context.ts'
+import type { GatewayRequest } from './context.ts'
 
 const most = 1000
 
 /** A parameter's text, empty where it is not given. */
-export const parameterOf = (ctx: Context, name: string): string => ctx.query.get(name) ?? ''
+export const parameterOf = (ctx: GatewayRequest, name: string): string => ctx.query.get(name) ?? ''
 
 /** A limit such as `max-keys`: 1,000 by default and at most. `InvalidArgument` where it is no number. */
-export const limitOf = (ctx: Context, name: string): number => {
+export const limitOf = (ctx: GatewayRequest, name: string): number => {
   const text = ctx.query.get(name)
   return text === undefined || text === '' ? most : Math.min(integer(name, text), most)
 }
 
 /** A marker that is a number; 0 where it is not given. */
-export const markerOf = (ctx: Context, name: string): number => {
+export const markerOf = (ctx: GatewayRequest, name: string): number => {
   const text = parameterOf(ctx, name)
   return text === '' ? 0 : integer(name, text)
 }
@@ -30,7 +30,7 @@ export const integer = (name: string, text: string): number => {
 }
 
 /** How keys are written: as they are, or percent-encoded where the client asked for it. */
-export const encoderOf = (ctx: Context): ((text: string) => string) => {
+export const encoderOf = (ctx: GatewayRequest): ((text: string) => string) => {
   const type = ctx.query.get('encoding-type')
   if (type === undefined) return text => text
   if (type !== 'url') {
@@ -43,7 +43,7 @@ export const encoderOf = (ctx: Context): ((text: string) => string) => {
 }
 
 /** Where a page begins, as the last one told it in base64url; `undefined` for the first. `InvalidArgument` where it is no token. */
-export const continuationToken = (ctx: Context): string | undefined => {
+export const continuationToken = (ctx: GatewayRequest): string | undefined => {
   const token = ctx.query.get('continuation-token')
   if (token === undefined) return undefined
   const bytes = fromBase64url(token)

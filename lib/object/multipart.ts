@@ -30,7 +30,7 @@ import { unlock, type UnlockParts } from './decrypt.ts'
 import { finished } from './encrypt.ts'
 
 /** A new upload. */
-export interface NewUpload {
+export interface CreatedUpload {
   /** 32 characters, alone or followed by a dot and the store's own id. */
   readonly uploadId: string
   /** To be stored until Complete; it holds the data key wrapped, and nothing secret in clear. */
@@ -54,7 +54,7 @@ const idOf = async (engine: Engine, session: Uint8Array): Promise<string> =>
   base64url(await uploadIdentity(engine, session))
 
 /** Creates an upload; one call to the KMS, or none under a bucket key in memory. */
-export const createUpload = async (parts: CreateUploadParts): Promise<NewUpload> => {
+export const createUpload = async (parts: CreateUploadParts): Promise<CreatedUpload> => {
   const { engine, suite, provider, keyId, context, own } = parts
   if (own !== undefined && !/^[A-Za-z0-9._~-]{1,512}$/.test(own)) {
     throw new RangeError("a store's own upload id is 1 to 512 of A-Z, a-z, 0-9, dot, underscore, tilde and hyphen")

@@ -1,4 +1,4 @@
-/** The façade with Node's skins: `stream` (a Transform), `pieces()` (a generator), `stage()` (stream-chain) and `web()` (WHATWG). */
+/** The façade with Node's adapters: `stream` (a Transform), `pieces()` (a generator), `stage()` (stream-chain) and `web()` (WHATWG). */
 import type { Transform } from 'node:stream'
 import { pickEngine } from '../cipher/choose.ts'
 import type { Engine } from '../cipher/engine.ts'
@@ -11,10 +11,10 @@ import { type Stage, toStage } from '../segment/chain.ts'
 import { toTransform } from '../segment/node.ts'
 import { toWeb } from '../segment/web.ts'
 import { SseError } from '../errors.ts'
-import { type Driven, type SseOf, sseOver, type SseOptions } from './sse.ts'
+import { type WithDriver, type SseOf, sseOver, type SseOptions } from './sse.ts'
 
-/** A body's skins; take one of them, once. */
-export interface NodeSkins {
+/** A body's adapters; take one of them, once. */
+export interface NodeAdapters {
   /** A Node `Transform`, made when it is first asked for. */
   readonly stream: Transform
   /**
@@ -30,12 +30,12 @@ export interface NodeSkins {
 }
 
 /** The façade in Node. */
-export type Sse = SseOf<NodeSkins>
+export type Sse = SseOf<NodeAdapters>
 
 // `assign`, because a spread in front of a getter takes several times as long: this is done for every small object.
-const skin = <T extends Driven>(result: T): T & NodeSkins => {
+const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
   let stream: Transform | undefined
-  const skins: NodeSkins = {
+  const adapters: NodeAdapters = {
     get stream() {
       return (stream ??= toTransform(result.driver))
     },
@@ -43,7 +43,7 @@ const skin = <T extends Driven>(result: T): T & NodeSkins => {
     stage: () => toStage(result.driver),
     web: () => toWeb(result.driver),
   }
-  return Object.assign(skins, result)
+  return Object.assign(adapters, result)
 }
 
 /** What {@link Sse} is made of in Node. */
@@ -69,4 +69,4 @@ export const chooseEngine = async (named: string | undefined = process.env['SSE_
  * {@includeCode ../../test/examples/pipeline.test.ts#create}
  */
 export const createSse = ({ engine, ...options }: NodeSseOptions): Sse =>
-  sseOver(options, async () => (typeof engine === 'object' ? engine : chooseEngine(engine)), skin)
+  sseOver(options, async () => (typeof engine === 'object' ? engine : chooseEngine(engine)), adapt)

@@ -1,6 +1,6 @@
 /**
- * The façade: what a server or pipeline calls. It joins a KMS, the accepted keys and an engine, and hands out bodies as drivers; `skin`
- * dresses them as Node, stream-chain or Web streams. Free of `node:`; the entries choose the skins.
+ * The façade: what a server or pipeline calls. It joins a KMS, the accepted keys and an engine, and hands out bodies as drivers; `adapt`
+ * makes them Node, stream-chain or Web streams. Free of `node:`; the entries choose the adapters.
  */
 import type { Engine } from '../cipher/engine.ts'
 import { type SuiteId, suiteOf } from '../cipher/suite.ts'
@@ -28,7 +28,7 @@ import {
   type ListedPart,
   listParts,
   type NamedPart,
-  type NewUpload,
+  type CreatedUpload,
   type OpenUpload,
   openUpload,
   type PartEncryption,
@@ -114,16 +114,16 @@ export interface Reencryption extends Encryption {
 }
 
 /** A body and its driver. */
-export interface Driven {
-  /** What all skins call. */
+export interface WithDriver {
+  /** What all adapters call. */
   readonly driver: Driver
 }
 
 /** Dresses whatever has a driver. */
-export type Skin<F> = <T extends Driven>(result: T) => T & F
+export type Adapt<F> = <T extends WithDriver>(result: T) => T & F
 
 /**
- * Encrypts and decrypts objects; every body comes with the skins `F` of its entry. Rejections are `SseError`s, but for wrong arguments of
+ * Encrypts and decrypts objects; every body comes with the adapters `F` of its entry. Rejections are `SseError`s, but for wrong arguments of
  * the calling program: `TypeError` and `RangeError`.
  */
 export interface SseOf<F> {
@@ -153,13 +153,13 @@ export interface SseOf<F> {
    *
    * {@includeCode ../../test/examples/pipeline.test.ts#file}
    */
-  decryptPipe(options?: KeyOptions & { readonly range?: RangeRequest | undefined }): Promise<Driven & F>
+  decryptPipe(options?: KeyOptions & { readonly range?: RangeRequest | undefined }): Promise<WithDriver & F>
   /**
    * Creates a multipart upload: one call to the KMS.
    *
    * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
    */
-  createUpload(options?: UploadOptions): Promise<NewUpload>
+  createUpload(options?: UploadOptions): Promise<CreatedUpload>
   /**
    * Begins to encrypt one attempt of a part, in any order, on any machine.
    *
@@ -222,7 +222,7 @@ const opened = (
 export const sseOver = <F>(
   options: Omit<SseOptions, 'engine'>,
   pick: () => Promise<Engine>,
-  skin: Skin<F>,
+  adapt: Adapt<F>,
 ): SseOf<F> => {
   const { kms } = options
   const bucketKeys = new BucketKeys(kms, options.bucketKeys)
@@ -303,10 +303,11 @@ export const sseOver = <F>(
     )
 
   return {
-    encrypt: async (call = {}) => skin(await begin(call)),
-    decrypt: async (envelope, call = {}) => skin(await within(call, unlock => opened(bytesOf(envelope), unlock, call))),
+    encrypt: async (call = {}) => adapt(await begin(call)),
+    decrypt: async (envelope, call = {}) =>
+      adapt(await within(call, unlock => opened(bytesOf(envelope), unlock, call))),
     decryptFile: async (file, call = {}) =>
-      skin(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range }))),
+      adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range }))),
     decryptPipe: async (call = {}) => {
       const { unlock, release } = await unlockOf(call)
       const pipe = decryptPipe({ ...unlock, range: call.range })
@@ -314,7 +315,7 @@ export const sseOver = <F>(
         pipe.dispose()
         release() // the key is needed when the envelope has come, so its copy lives as long as the driver
       }
-      return skin({ driver: { ...pipe, dispose } })
+      return adapt({ driver: { ...pipe, dispose } })
     },
     createUpload: (call = {}) =>
       within(call, unlock => {
@@ -323,7 +324,7 @@ export const sseOver = <F>(
         return createUpload({ engine: unlock.engine, suite, provider: wrapper, keyId, context, own: call.own })
       }),
     encryptPart: async (upload, part, call = {}) =>
-      skin(await withUpload(upload, call, open => encryptPart(open, part, call))),
+      adapt(await withUpload(upload, call, open => encryptPart(open, part, call))),
     listParts: (upload, receipts, call = {}) => withUpload(upload, call, open => listParts(open, receipts)),
     completeUpload: (upload, named, receipts, call = {}) =>
       withUpload(upload, call, open => completeUpload(open, named, receipts, call)),
@@ -342,7 +343,7 @@ export const sseOver = <F>(
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries
         const into = await begin({ ...call.to, context, length: from.length })
-        return skin({ ...into, from, driver: reencrypt(from, into.driver) })
+        return adapt({ ...into, from, driver: reencrypt(from, into.driver) })
       } catch (error) {
         from.driver.dispose()
         throw error

@@ -4,10 +4,10 @@ import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
 import { type Stage, toStage } from '../segment/chain.ts'
 import { toWeb } from '../segment/web.ts'
-import { type Driven, type SseOf, sseOver, type SseOptions } from './sse.ts'
+import { type WithDriver, type SseOf, sseOver, type SseOptions } from './sse.ts'
 
-/** A body's skins; take one of them, once. */
-export interface WebSkins {
+/** A body's adapters; take one of them, once. */
+export interface WebAdapters {
   /** A stage for stream-chain's `chain([...])`. */
   stage(): Stage
   /** A WHATWG `TransformStream`. */
@@ -15,9 +15,9 @@ export interface WebSkins {
 }
 
 /** The façade in browsers and other runtimes. */
-export type WebSse = SseOf<WebSkins>
+export type WebSse = SseOf<WebAdapters>
 
-const skin = <T extends Driven>(result: T): T & WebSkins => ({
+const adapt = <T extends WithDriver>(result: T): T & WebAdapters => ({
   ...result,
   stage: () => toStage(result.driver),
   web: () => toWeb(result.driver),
@@ -29,4 +29,4 @@ const skin = <T extends Driven>(result: T): T & WebSkins => ({
  * {@includeCode ../../test/examples/reference.test.ts#web-entry}
  */
 export const createSse = ({ engine, ...options }: SseOptions): WebSse =>
-  sseOver(options, async () => engine ?? pickEngine([webCryptoEngine, nobleEngine]), skin)
+  sseOver(options, async () => engine ?? pickEngine([webCryptoEngine, nobleEngine]), adapt)

@@ -41,7 +41,7 @@ export const parseAddress = (text: string): Address | undefined => {
 }
 
 /** A range: an address alone, or `address/bits`; `undefined` where it is none. */
-export const parseRange = (range: string): AddressRange | undefined => {
+export const parseCidr = (range: string): AddressRange | undefined => {
   const [text = '', bitsText, ...more] = range.split('/')
   const base = parseAddress(text)
   if (base === undefined || more.length > 0) return undefined
@@ -168,7 +168,7 @@ const operators: ReadonlyMap<string, Operator> = new Map([
   ...orders('Numeric', readNumber),
   ...orders('Date', readDate),
   ['Bool', { compile: bool, negated: false }],
-  ...pair('IpAddress', 'NotIpAddress', readBoth(parseRange, parseAddress, inRange)),
+  ...pair('IpAddress', 'NotIpAddress', readBoth(parseCidr, parseAddress, inRange)),
   ...pair('ArnEquals', 'ArnNotEquals', arnLike),
   ...pair('ArnLike', 'ArnNotLike', arnLike),
 ])

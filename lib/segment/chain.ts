@@ -1,4 +1,4 @@
-/** stream-chain skin of a driver. */
+/** A driver as a stage of stream-chain. */
 import { flushable, many, type Many } from 'stream-chain/defs.js'
 import { isPromise, type MaybePromise } from '../bytes.ts'
 import type { Driver, Emit } from './driver.ts'
@@ -14,7 +14,7 @@ export type Stage = (chunk: Uint8Array) => any
 /**
  * A stage over a driver; it serves one body.
  *
- * {@includeCode ../../test/examples/reference.test.ts#skins-other}
+ * {@includeCode ../../test/examples/reference.test.ts#adapters-other}
  */
 export const toStage = (driver: Driver): Stage => {
   const collect = (run: (emit: Emit) => MaybePromise<void>): MaybePromise<Many<Uint8Array>> => {

@@ -1,5 +1,5 @@
 /**
- * A driver: bytes in, bytes out, of either colour, that every skin (Node, stream-chain, Web Streams) calls in the same way.
+ * The interface under the Node, Web and stream-chain adapters: bytes in, bytes out. Works with synchronous and asynchronous engines.
  */
 import { isPromise, type MaybePromise } from '../bytes.ts'
 
@@ -12,7 +12,7 @@ export interface Driver {
   write(chunk: Uint8Array, emit: Emit): MaybePromise<void>
   /** The input ended. Errors tell of a body that is cut, too long, too short or not authentic. */
   end(emit: Emit): MaybePromise<void>
-  /** Wipes keys and whatever is held; may be called at any time, and twice. Skins call it on success, error and abort. */
+  /** Wipes keys and whatever is held; may be called at any time, and twice. Adapters call it on success, error and abort. */
   dispose(): void
 }
 

@@ -1,4 +1,4 @@
-/** Node skin of a driver. */
+/** Node adapter of a driver. */
 import { Transform } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { isPromise, type MaybePromise } from '../bytes.ts'
@@ -58,7 +58,7 @@ export const inTurn = (work: () => MaybePromise<void>, done: Done): void => {
  * A Node `Transform` over a driver: chunks in, chunks out, errors destroy it, keys are wiped when it closes. Use it in `pipeline()`,
  * which propagates errors both ways.
  *
- * {@includeCode ../../test/examples/reference.test.ts#skins}
+ * {@includeCode ../../test/examples/reference.test.ts#adapters}
  */
 export const toTransform = (driver: Driver): Transform => {
   const emit = (bytes: Uint8Array) => {
@@ -105,7 +105,7 @@ export const tuneMemory = (): void => {
  * ahead: the next chunk is asked for once everything that the last one gave was taken, so its source may use its memory again. Errors are
  * thrown; keys are wiped at the end, on an error, and where the loop is left.
  *
- * {@includeCode ../../test/examples/reference.test.ts#skins-other}
+ * {@includeCode ../../test/examples/reference.test.ts#adapters-other}
  */
 export async function* toPieces(
   driver: Driver,

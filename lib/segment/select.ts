@@ -1,4 +1,4 @@
-/** The driver for whichever colour of engine. An AEAD that the engine lacks (suite 3 with WebCrypto) is noble's. */
+/** The driver for either kind of engine. An AEAD that the engine lacks (suite 3 with WebCrypto) is noble's. */
 import type { Engine } from '../cipher/engine.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import type { Aead } from '../cipher/suite.ts'

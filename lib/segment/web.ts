@@ -1,10 +1,10 @@
-/** WHATWG skin of a driver. */
+/** A driver as a WHATWG `TransformStream`. */
 import type { Driver } from './driver.ts'
 
 /**
  * A `TransformStream` over a driver, for `pipeThrough`. Keys are wiped when it ends, fails, is aborted or cancelled.
  *
- * {@includeCode ../../test/examples/reference.test.ts#skins-other}
+ * {@includeCode ../../test/examples/reference.test.ts#adapters-other}
  */
 export const toWeb = (driver: Driver): TransformStream<Uint8Array, Uint8Array> => {
   const guarded = async (run: () => unknown, ends: boolean): Promise<void> => {

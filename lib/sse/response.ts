@@ -18,7 +18,7 @@ export type ObjectEncryption =
       /** Says which member of a union this is. */
       readonly kind: 'sse-kms'
       /** Full ARN of the master key that was used. */
-      readonly keyArn: string
+      readonly keyId: string
       /** Whether a bucket key wraps the data key. */
       readonly bucketKey?: boolean
       /** The client's entries of the encryption context. */
@@ -59,10 +59,10 @@ export const sseResponseHeaders = (
         [names.customer.keyMd5, encryption.keyMd5],
       ]
     case 'sse-kms': {
-      const { keyArn, bucketKey, context } = encryption
+      const { keyId, bucketKey, context } = encryption
       const headers: [string, string][] = [
         [names.algorithm, names.kms],
-        [names.keyId, keyArn],
+        [names.keyId, keyId],
       ]
       if (bucketKey && names.bucketKey) headers.push([names.bucketKey, 'true'])
       if (context?.size && names.context && answersContext.includes(operation))

@@ -219,19 +219,19 @@ t.test('errors', async t => {
   t.strictSame(answer, { code: 'NotAuthentic', status, s3Code, message })
 })
 
-t.test('skins, engine by engine', async t => {
+t.test('adapters, engine by engine', async t => {
   const plain = randomBytes(100_000)
-  // #region skins
+  // #region adapters
   const put = await sse.encrypt()
   const transform = toTransform(put.driver) // for pipeline(); put.stream is the same
-  // #endregion skins
+  // #endregion adapters
   const stored = await through(plain, transform)
   const { envelope } = put.result()
-  // #region skins-other
+  // #region adapters-other
   const stage = toStage((await sse.decrypt(envelope)).driver) // for chain([...])
   const web = toWeb((await sse.decrypt(envelope)).driver) // for pipeThrough()
   const pieces = toPieces((await sse.decrypt(envelope)).driver, [stored]) // for `for await`; .pieces([stored]) is the same
-  // #endregion skins-other
+  // #endregion adapters-other
   t.ok(plain.equals(await buffer(pieces)))
   const opened = chain([stage])
   Readable.from([stored]).pipe(opened)

@@ -72,7 +72,7 @@ t.test('a write', async t => {
   const system = { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' }
   const context = new Map([...decision.context, ...Object.entries(system)])
   const put = await sse.encrypt({ accept: [key.keyId], context })
-  const answer = sseResponseHeaders('put', { kind: 'sse-kms', keyArn: put.keyId }, 's3')
+  const answer = sseResponseHeaders('put', { kind: 'sse-kms', keyId: put.keyId }, 's3')
   // #endregion write
   t.strictSame(answer, [
     ['x-amz-server-side-encryption', 'aws:kms'],

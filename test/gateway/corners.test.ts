@@ -8,7 +8,7 @@ import { createOnce } from '../../lib/cli/output.ts'
 import { SseError } from '../../lib/errors.ts'
 import { serviceDomain } from '../../lib/gateway/objects/encryption.ts'
 import { createSse } from '../../lib/object/node.ts'
-import type { Driven } from '../../lib/object/sse.ts'
+import type { WithDriver } from '../../lib/object/sse.ts'
 import type { Driver } from '../../lib/segment/driver.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import type { NewObject, ObjectStore } from '../../lib/store/store.ts'
@@ -124,7 +124,7 @@ t.test('a store that takes no body: the keys that were made for it are wiped', a
     createBody: () => Promise.reject(new SseError('StoreFailed')),
   })
   const drivers: Driver[] = []
-  const noting = <A extends readonly unknown[], R extends Driven>(make: (...given: A) => Promise<R>) =>
+  const noting = <A extends readonly unknown[], R extends WithDriver>(make: (...given: A) => Promise<R>) =>
     async function (...given: A): Promise<R> {
       const made = await make(...given)
       drivers.push(made.driver)

@@ -75,7 +75,7 @@ t.test('an object comes back, by every façade, engine and suite', async t => {
   }
 })
 
-t.test('skins of the façades', async t => {
+t.test('adapters of the façades', async t => {
   const plaintext = bodyOf(100_000)
   const web = createWebSse({ kms, accept: [keyId] })
   const throughWeb = async (stream: TransformStream<Uint8Array, Uint8Array>, bytes: Uint8Array) =>

@@ -1,5 +1,5 @@
 /**
- * Segments and their streams: sizes as inverse functions, bodies of any length in any chunks over every suite, engine and skin, what is released
+ * Segments and their streams: sizes as inverse functions, bodies of any length in any chunks over every suite, engine and adapter, what is released
  * when, and that keys are wiped however a body ends.
  */
 import assert from 'node:assert/strict'
@@ -37,7 +37,7 @@ import { toTransform } from '../../lib/segment/node.ts'
 import { toWeb } from '../../lib/segment/web.ts'
 import { engines } from '../support/engines.ts'
 import { drive, driven, inChunks, inRandomChunks, seeded } from '../support/drive.ts'
-import { skins } from '../support/skins.ts'
+import { adapters } from '../support/adapters.ts'
 import { type Seen, spyAsync, spySync } from '../support/spy.ts'
 
 const all: readonly Suite[] = [...suites.values()]
@@ -236,7 +236,7 @@ for (const engine of engines) {
       for (const length of lengthsOf(suite)) {
         const reference = await sealed(suite, length)
         t.equal(reference.length, storedLength(suite, length))
-        for (const [name, run] of skins) {
+        for (const [name, run] of adapters) {
           const label = `suite ${suite.id}, ${length} bytes, ${name}`
           const chunks = (bytes: Uint8Array) => inRandomChunks(bytes, seeded(length))
           const made = await run(sealer(engine, suite, length), chunks(plain(length)))
@@ -251,9 +251,9 @@ for (const engine of engines) {
 
   t.test(`any length in any chunks with ${engine.name}`, async t => {
     const lengths = fc.oneof(fc.nat(3 * S), fc.constantFrom(0, S - 1, S, S + 1, 2 * S))
-    const skin = fc.constantFrom(...skins)
+    const adapter = fc.constantFrom(...adapters)
     await fc.assert(
-      fc.asyncProperty(lengths, fc.integer(), skin, skin, async (length, seed, [, sealing], [, opening]) => {
+      fc.asyncProperty(lengths, fc.integer(), adapter, adapter, async (length, seed, [, sealing], [, opening]) => {
         const random = seeded(seed)
         const made = await sealing(sealer(engine, suite), inRandomChunks(plain(length), random))
         assert.equal(made.error, undefined)
@@ -274,7 +274,7 @@ for (const engine of engines) {
 
   t.test(`a declared length with ${engine.name}`, async t => {
     const length = S + 5
-    for (const [name, run] of skins) {
+    for (const [name, run] of adapters) {
       for (const declared of [0, 4, S, length - 1, length + 1, 3 * S]) {
         const { error, released } = await run(sealer(engine, suite, declared), inChunks(plain(length), 1000))
         t.match(error, { code: 'LengthMismatch', status: 400 }, `${name}: ${declared} declared, ${length} sent`)
@@ -286,7 +286,7 @@ for (const engine of engines) {
   t.test(`nothing unverified leaves with ${engine.name}`, async t => {
     const length = 4 * S + 100
     const stored = await sealed(suite, length)
-    for (const [name, run] of skins) {
+    for (const [name, run] of adapters) {
       for (let k = 0; k < 5; k++) {
         const at = headerSize + k * (S + tagSize) + (k === 4 ? 7 : S + 3)
         const flipped = stored.map((byte, i) => (i === at ? byte ^ 0x10 : byte))
@@ -375,7 +375,7 @@ t.test('a segment’s plaintext leaves after its tag was checked', async t => {
   }
 })
 
-// How a body may end, over each skin.
+// How a body may end, over each adapter.
 
 const failing = new Error('the source broke')
 function* broken(bytes: Uint8Array): Iterable<Uint8Array> {
@@ -398,7 +398,7 @@ const watched: readonly (() => { readonly engine: SyncEngine | AsyncEngine; read
 t.test('keys are wiped on success and on errors', async t => {
   const stored = await sealed(suite, 2 * S)
   for (const watch of watched) {
-    for (const [skin, run] of skins) {
+    for (const [adapter, run] of adapters) {
       const ends: readonly (readonly [
         string,
         number | undefined,
@@ -422,7 +422,7 @@ t.test('keys are wiped on success and on errors', async t => {
       ]
       for (const [end, declared, plaintext, ciphertext, well] of ends) {
         const { engine, seen } = watch()
-        const name = `${skin}, ${engine.name}, ${end}`
+        const name = `${adapter}, ${engine.name}, ${end}`
         const made = await run(sealer(engine, suite, declared), plaintext)
         t.equal(made.error === undefined, well, `${name}: sealed`)
         const dek = newDek()
@@ -567,7 +567,7 @@ t.test('a driver that ended, failed or was disposed takes and gives nothing more
   for (let i = 0; i < 2; i++) await t.rejects(async () => odd.write(plain(1), emit), { message: 'call 1' })
 })
 
-t.test('skins pass on whatever a driver throws, or rejects with', async t => {
+t.test('adapters pass on whatever a driver throws, or rejects with', async t => {
   const idle = { write: () => undefined, end: () => undefined, dispose: () => undefined }
   const thrown = () => {
     throw 'a string' // eslint-disable-line no-throw-literal
@@ -579,13 +579,13 @@ t.test('skins pass on whatever a driver throws, or rejects with', async t => {
     { ...idle, write: rejected },
     { ...idle, end: rejected },
   ]
-  for (const [name, run] of skins.slice(1)) {
+  for (const [name, run] of adapters.slice(1)) {
     for (const driver of throwers) {
       const { error } = await run(driver, [plain(1)])
       t.match(String(error), /a string/, name)
     }
   }
-  for (const [name, run] of skins.filter(([name]) => name === 'Transform' || name === 'generator')) {
+  for (const [name, run] of adapters.filter(([name]) => name === 'Transform' || name === 'generator')) {
     const { error } = await run({ ...idle, end: () => Promise.reject() }, [plain(1)]) // eslint-disable-line prefer-promise-reject-errors
     t.type(error, Error, `${name}: nothing is no success`)
   }

@@ -474,7 +474,7 @@ t.test('sections 1, 4 and 5: what is answered', async t => {
     'get',
     'head',
   ] as const
-  const sent: ObjectEncryption = { kind: 'sse-kms', keyArn: arn, bucketKey: true, context: new Map([['a', '"é']]) }
+  const sent: ObjectEncryption = { kind: 'sse-kms', keyId: arn, bucketKey: true, context: new Map([['a', '"é']]) }
   const withContext: readonly AnsweredOperation[] = ['put', 'copy', 'initiate']
   for (const operation of operations) {
     t.strictSame(sseResponseHeaders(operation, { kind: 'plain' }, 's3'), [], `${operation}: plain`)
@@ -488,10 +488,10 @@ t.test('sections 1, 4 and 5: what is answered', async t => {
       [S, 'aws:kms'],
       [K, arn],
     ]
-    const off: ObjectEncryption = { kind: 'sse-kms', keyArn: arn, bucketKey: false, context: new Map() }
+    const off: ObjectEncryption = { kind: 'sse-kms', keyId: arn, bucketKey: false, context: new Map() }
     t.strictSame(sseResponseHeaders(operation, off, 's3'), basic, `${operation}: SSE-KMS`)
     t.strictSame(
-      sseResponseHeaders(operation, { kind: 'sse-kms', keyArn: arn }, 'obs'),
+      sseResponseHeaders(operation, { kind: 'sse-kms', keyId: arn }, 'obs'),
       [
         [OS, 'kms'],
         [OK, arn],

@@ -11,7 +11,7 @@ import { aes256, type HeaderGetter, managedNames, obsNames, s3Names } from '../.
 import { hasRole, type Requester, sameTenant, tenantAdmin } from '../../sse/profile.ts'
 import type { ObjectName, ObjectSummary, Upload } from '../../store/store.ts'
 import { aclGrants, bucketAclGrants } from './acl.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import type { PolicyOf } from './policy-cache.ts'
 
 /** What is asked, where it is not the request itself that says so. */
@@ -43,7 +43,7 @@ const refusal = (verdict: Verdict, requester: Requester): SseError => {
 }
 
 /** A bucket, its owner, and what it says to a wish of whoever asks. */
-const lookUp = async (ctx: Context, policyOf: PolicyOf, question: AccessQuestion) => {
+const lookUp = async (ctx: GatewayRequest, policyOf: PolicyOf, question: AccessQuestion) => {
   const { requester, req, query } = ctx
   const { header = ctx.header, object } = question
   const name = object?.bucket ?? ctx.bucketName()
@@ -88,12 +88,15 @@ const lookUp = async (ctx: Context, policyOf: PolicyOf, question: AccessQuestion
 }
 
 /** The bucket before anything was decided: whoever calls this asks `assertMay` for each thing that is done. `NoSuchBucket`. */
-export const findBucket = async (ctx: Context, policyOf: PolicyOf, question: AccessQuestion): Promise<OwnedBucket> =>
-  (await lookUp(ctx, policyOf, question)).owned
+export const findBucket = async (
+  ctx: GatewayRequest,
+  policyOf: PolicyOf,
+  question: AccessQuestion,
+): Promise<OwnedBucket> => (await lookUp(ctx, policyOf, question)).owned
 
 /** The bucket, once the caller may do this to it, or to the object that the question or request names. `NoSuchBucket`, `AccessDenied`. */
 export const openBucket = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   policyOf: PolicyOf,
   permission: string,
   question: AccessQuestion,

@@ -3,14 +3,14 @@ import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { requestedAcl } from '../access/acl.ts'
 import { readBody } from '../body/body.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { fromXml, textOf } from '../http/xml.ts'
 import { withSetting } from '../objects/record.ts'
 import { continuationToken, limitOf } from '../parameters.ts'
 
 /** The buckets of the caller's tenant, by name; pages of them where the client asks for pages. */
-export const listBuckets = async (ctx: Context): Promise<void> => {
+export const listBuckets = async (ctx: GatewayRequest): Promise<void> => {
   const { domainId, name } = ctx.caller()
   const limit = ctx.query.has('max-buckets') ? limitOf(ctx, 'max-buckets') : Infinity
   const after = continuationToken(ctx) ?? ''
@@ -38,7 +38,7 @@ export const listBuckets = async (ctx: Context): Promise<void> => {
 }
 
 /** Makes a bucket of the caller's tenant, in this region and no other. */
-export const createBucket = async (ctx: Context): Promise<void> => {
+export const createBucket = async (ctx: GatewayRequest): Promise<void> => {
   const caller = ctx.caller()
   const bucket = ctx.bucketName()
   const { store, profile } = ctx.options
@@ -69,7 +69,7 @@ const constraint = (body: string): string | undefined => {
 }
 
 /** Whether the bucket is there and the caller may list it; where it lies, in the words of both families of clients. */
-export const headBucket = async (ctx: Context): Promise<void> => {
+export const headBucket = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:ListBucket')
   answerEmpty(ctx.res, 200, {
     'x-amz-bucket-region': bucket.region,
@@ -80,32 +80,33 @@ export const headBucket = async (ctx: Context): Promise<void> => {
 }
 
 /** Answers where the bucket lies. S3 calls the first of its regions by an empty name. */
-export const getBucketLocation = async (ctx: Context): Promise<void> => {
+export const getBucketLocation = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:GetBucketLocation')
   if (ctx.dialect === 'obs') answerXml(ctx.res, 'Location', { '#text': bucket.region })
   else answerXml(ctx.res, 'LocationConstraint', bucket.region === 'us-east-1' ? {} : { '#text': bucket.region })
 }
 
 /** Deletes an empty bucket. */
-export const deleteBucket = async (ctx: Context): Promise<void> => {
+export const deleteBucket = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:DeleteBucket')
   await ctx.options.store.deleteBucket(bucket.name)
   answerEmpty(ctx.res, 204)
 }
 
 /** Says that OBS's own interface is spoken; whether the bucket exists is not said. */
-export const headApiVersion = async (ctx: Context): Promise<void> => answerEmpty(ctx.res, 200, { 'x-obs-api': '3.0' })
+export const headApiVersion = async (ctx: GatewayRequest): Promise<void> =>
+  answerEmpty(ctx.res, 200, { 'x-obs-api': '3.0' })
 
 const root = 'VersioningConfiguration'
 
 /** Answers an empty configuration, or that versioning was suspended. */
-export const getBucketVersioning = async (ctx: Context): Promise<void> => {
+export const getBucketVersioning = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:GetBucketVersioning')
   answerXml(ctx.res, root, { Status: bucket.settings['versioning'] })
 }
 
 /** Takes `Suspended`. */
-export const putBucketVersioning = async (ctx: Context): Promise<void> => {
+export const putBucketVersioning = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:PutBucketVersioning')
   const content = fromXml(await readBody(ctx, 64 * 1024), root)
   const status = textOf(content, 'Status')

@@ -10,7 +10,7 @@ import { refuseStranger } from '../access/access.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { readBody } from '../body/body.ts'
 import type { ChecksumAlgorithm } from '../body/checksums.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { encryptionHeaders } from '../objects/encryption.ts'
 import { locationOf } from '../context.ts'
 import type { RequestHeaders } from '../http/headers.ts'
@@ -50,7 +50,7 @@ const md5OfMd5s = (
 
 /** The checksum of the object out of its parts'; `InvalidPart`, `BadDigest` where the client says otherwise. */
 const wholeOf = async (
-  { headers }: Context,
+  { headers }: GatewayRequest,
   { upload }: FoundUpload,
   named: readonly CheckedPart[],
   parts: readonly SummedPart[],
@@ -75,7 +75,7 @@ interface Completed {
 type Common = Pick<NewObject, 'kind' | 'headers' | 'attributes' | 'owner' | 'modified'>
 
 const completeSealed = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   found: FoundUpload,
   { stored, options }: UploadKeys,
   named: readonly CheckedPart[],
@@ -122,7 +122,7 @@ const completeSealed = async (
 
 /** The same choice for a plain upload, whose parts have MD5s for ETags; of several attempts the last one acknowledged. */
 const completePlain = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   found: FoundUpload,
   named: readonly CheckedPart[],
   common: Common,
@@ -158,7 +158,7 @@ const ofBody = (headers: RequestHeaders): RequestHeaders =>
   new Map([...headers].filter(([name]) => !/^x-amz-(?:sdk-)?checksum-/.test(name)))
 
 /** Completes an upload: the parts that are named become the object, in one step. */
-export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
+export const completeMultipartUpload = async (ctx: GatewayRequest): Promise<void> => {
   const found = await findUpload(ctx, 's3:PutObject', true)
   const { upload, bucket, key, owner } = found
   refuseOnOther('complete', ctx.header, ctx.options.profile)
@@ -204,7 +204,7 @@ export const completeMultipartUpload = async (ctx: Context): Promise<void> => {
 }
 
 /** Drops an upload and its parts. */
-export const abortMultipartUpload = async (ctx: Context): Promise<void> => {
+export const abortMultipartUpload = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket, key, upload } = await findUpload(ctx, 's3:AbortMultipartUpload')
   await ctx.options.store.abortUpload(bucket.name, key, upload.id)
   answerEmpty(ctx.res, 204)

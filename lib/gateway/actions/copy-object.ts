@@ -14,7 +14,7 @@ import { requestedAttributes } from '../objects/record.ts'
 import { bucketEncryption } from '../objects/record.ts'
 import { requestedAlgorithm } from '../body/checksums.ts'
 import { changeCondition } from '../http/conditions.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import { type CopySource, openSource, sourceBody } from '../objects/source.ts'
 import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../objects/encryption.ts'
 import { objectHeaders } from '../objects/record.ts'
@@ -22,7 +22,7 @@ import { defaultChecksum, digestsFor, hasMd5Etag, receiveObject } from '../objec
 import { checksumsOf, checksumXml, notedChecksums, openStored, type StoredChecksum } from '../objects/checksums.ts'
 
 /** COPY or REPLACE. */
-const directive = (ctx: Context, name: string): 'COPY' | 'REPLACE' => {
+const directive = (ctx: GatewayRequest, name: string): 'COPY' | 'REPLACE' => {
   const value = ctx.header(`x-amz-${name}`) ?? ctx.header(`x-obs-${name}`) ?? 'COPY'
   if (value === 'COPY' || value === 'REPLACE') return value
   throw new SseError('InvalidArgument', {
@@ -31,13 +31,13 @@ const directive = (ctx: Context, name: string): 'COPY' | 'REPLACE' => {
   })
 }
 
-const namesEncryption = (ctx: Context): boolean =>
+const namesEncryption = (ctx: GatewayRequest): boolean =>
   [s3Names, obsNames]
     .flatMap(names => [...managedNames(names), ...customerNames(names.customer)])
     .some(name => ctx.header(name) !== undefined)
 
 /** Metadata, tags and notes of the target: the source's, or the request's. */
-const describeTarget = (ctx: Context, target: OwnedBucket, source: CopySource, encryption: WriteEncryption) => {
+const describeTarget = (ctx: GatewayRequest, target: OwnedBucket, source: CopySource, encryption: WriteEncryption) => {
   const asked = requestedAttributes(ctx, target, ctx.key())
   const { tags, parts } = source.record.attributes
   const keepsTags = directive(ctx, 'tagging-directive') === 'COPY' && tags !== undefined
@@ -53,7 +53,7 @@ const describeTarget = (ctx: Context, target: OwnedBucket, source: CopySource, e
 }
 
 /** A new envelope over the source's bytes, the ETag that the object has under it, and its checksums, which stay. */
-const rewrapped = async (ctx: Context, source: CopySource, encryption: WriteEncryption) => {
+const rewrapped = async (ctx: GatewayRequest, source: CopySource, encryption: WriteEncryption) => {
   const { envelope, values } = source.record
   if (encryption.kind === 'plain' || envelope === undefined) throw new SseError('NotAuthentic')
   const { sse } = ctx.options
@@ -65,7 +65,7 @@ const rewrapped = async (ctx: Context, source: CopySource, encryption: WriteEncr
 }
 
 /** Whether the target is to have a checksum that the source has not, so that its bytes are read. */
-const lacks = async (ctx: Context, source: CopySource): Promise<boolean> => {
+const lacks = async (ctx: GatewayRequest, source: CopySource): Promise<boolean> => {
   const asked = requestedAlgorithm(ctx.header)
   if (asked === undefined) return false
   const { checksums } = await openStored(ctx, source.record, source.read)
@@ -80,7 +80,7 @@ interface Copied {
 type Described = ReturnType<typeof describeTarget> & Pick<NewObject, 'kind' | 'owner' | 'modified'>
 
 const carryOut = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   target: OwnedBucket,
   source: CopySource,
   encryption: WriteEncryption,
@@ -128,7 +128,7 @@ const carryOut = async (
 }
 
 /** Copies an object. */
-export const copyObject = async (ctx: Context): Promise<void> => {
+export const copyObject = async (ctx: GatewayRequest): Promise<void> => {
   const key = ctx.key()
   const target = await ctx.openBucket('s3:PutObject')
   const encryption = await decideWrite(ctx, target, key)

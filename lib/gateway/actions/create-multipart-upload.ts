@@ -3,13 +3,13 @@ import { randomBytes } from 'node:crypto'
 import { wipe } from '../../bytes.ts'
 import { answerXml } from '../http/answer.ts'
 import { requestedAttributes } from '../objects/record.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from '../objects/encryption.ts'
 import { objectHeaders } from '../objects/record.ts'
 import { askedChecksumHeaders, initiatedChecksum, noteUploadChecksum } from '../objects/checksums.ts'
 
 /** Session and id of an upload; a plain one has an id alone. */
-const sessionOf = async (ctx: Context, encryption: WriteEncryption) => {
+const sessionOf = async (ctx: GatewayRequest, encryption: WriteEncryption) => {
   if (encryption.kind === 'plain') return { uploadId: randomBytes(24).toString('base64url'), session: undefined }
   try {
     return await ctx.options.sse.createUpload(encryption.options)
@@ -19,7 +19,7 @@ const sessionOf = async (ctx: Context, encryption: WriteEncryption) => {
 }
 
 /** Opens an upload. */
-export const createMultipartUpload = async (ctx: Context): Promise<void> => {
+export const createMultipartUpload = async (ctx: GatewayRequest): Promise<void> => {
   const key = ctx.key()
   const owned = await ctx.openBucket('s3:PutObject')
   const { bucket, owner } = owned

@@ -5,7 +5,7 @@ import { refuseOnOther } from '../../sse/request.ts'
 import type { ObjectEncryption } from '../../sse/response.ts'
 import type { BodyReader, ObjectRecord, ObjectSummary } from '../../store/store.ts'
 import { noSuchKey } from '../access/access.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { answerBody, answerEmpty, type AnswerHeaders, answerXml, setHeaders } from '../http/answer.ts'
 import { isNotModified, isRangeFor, parseRange } from '../http/conditions.ts'
 import type { XmlContent } from '../http/xml.ts'
@@ -23,7 +23,7 @@ import { storedTags } from '../objects/tags.ts'
 import { integer } from '../parameters.ts'
 import { partNumberOf } from './upload-part.ts'
 
-const recordHeaders = (ctx: Context, record: ObjectSummary): AnswerHeaders => ({
+const recordHeaders = (ctx: GatewayRequest, record: ObjectSummary): AnswerHeaders => ({
   ...answerMetadata(record.headers, ctx.dialect),
   'content-type': record.headers['content-type'] ?? 'binary/octet-stream',
   etag: `"${record.etag}"`,
@@ -48,13 +48,13 @@ const withTotal = (error: unknown, total: number): unknown =>
     : error
 
 /** What of an object a request wants. */
-interface Wish {
+interface RequestedBytes {
   readonly range: RangeRequest | undefined
   /** Headers that say more of it than the object does. */
   readonly headers: AnswerHeaders
 }
 
-const wishOf = (ctx: Context, record: ObjectRecord): Wish => {
+const requestedBytes = (ctx: GatewayRequest, record: ObjectRecord): RequestedBytes => {
   const headers = overriddenHeaders(ctx)
   const asked = ctx.header('range')
   if (!ctx.query.has('partNumber')) {
@@ -70,7 +70,7 @@ const wishOf = (ctx: Context, record: ObjectRecord): Wish => {
 }
 
 /** 304: what a cache keeps, and no body. */
-const answerNotModified = (ctx: Context, record: ObjectSummary): void => {
+const answerNotModified = (ctx: GatewayRequest, record: ObjectSummary): void => {
   const { etag, 'last-modified': modified } = recordHeaders(ctx, record)
   const { 'cache-control': cacheControl, expires } = record.headers
   answerEmpty(ctx.res, 304, { etag, 'last-modified': modified, 'cache-control': cacheControl, expires })
@@ -86,7 +86,7 @@ interface Answer {
 }
 
 /** Answers an object, or a range of it. */
-export const getObject = async (ctx: Context): Promise<void> => {
+export const getObject = async (ctx: GatewayRequest): Promise<void> => {
   const key = ctx.key()
   const owned = await ctx.openBucket('s3:GetObject')
   const { bucket } = owned
@@ -97,7 +97,7 @@ export const getObject = async (ctx: Context): Promise<void> => {
   try {
     const read = await decideRead(ctx, owned, key, record)
     try {
-      const wish = wishOf(ctx, record)
+      const wish = requestedBytes(ctx, record)
       if (isNotModified(ctx.header, record)) return answerNotModified(ctx, record)
       const answer = await openAnswer(ctx, record, body, read, wish.range)
       await send(ctx, { ...recordHeaders(ctx, record), ...wish.headers }, answer)
@@ -112,7 +112,7 @@ export const getObject = async (ctx: Context): Promise<void> => {
 }
 
 const openAnswer = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   record: ObjectRecord,
   body: BodyReader,
   read: Awaited<ReturnType<typeof decideRead>>,
@@ -134,15 +134,15 @@ const openAnswer = async (
     range: request,
     values: wants ? record.values : undefined,
   })
-  const { keyId: keyArn, bucketKey } = plain
-  const encryption = record.kind === 'sse-kms' ? ({ kind: 'sse-kms', keyArn, bucketKey } as const) : read.answer
+  const { keyId, bucketKey } = plain
+  const encryption = record.kind === 'sse-kms' ? ({ kind: 'sse-kms', keyId, bucketKey } as const) : read.answer
   const checksums = checksumHeaders(checksumsOf(plain.values), plain.parts.length)
   const pieces = plain.pieces(body.read({ ...plain.stored, reuse: true }))
   return { body: pieces, range: plain.range, total: plain.plaintextLength, encryption, checksums }
 }
 
 const send = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   headers: AnswerHeaders,
   { body, range, total, encryption, checksums }: Answer,
 ): Promise<void> => {
@@ -159,7 +159,7 @@ const send = async (
 }
 
 /** Answers what the record says of an object. */
-export const headObject = async (ctx: Context): Promise<void> => {
+export const headObject = async (ctx: GatewayRequest): Promise<void> => {
   const key = ctx.key()
   const owned = await ctx.openBucket('s3:GetObject')
   const { bucket } = owned
@@ -168,7 +168,7 @@ export const headObject = async (ctx: Context): Promise<void> => {
   if (record === undefined) throw noSuchKey(owned, key)
   const read = await decideRead(ctx, owned, key, record)
   try {
-    const wish = wishOf(ctx, record)
+    const wish = requestedBytes(ctx, record)
     const wants = wish.range === undefined && wantsChecksums(ctx)
     // A customer's key is tried in any case, as S3 does: whoever has a wrong one learns nothing of the object.
     const stored = wants || record.kind === 'sse-c' ? await openStored(ctx, record, read) : undefined
@@ -190,7 +190,7 @@ export const headObject = async (ctx: Context): Promise<void> => {
 const header = 'x-amz-object-attributes'
 const known = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize']
 
-const wantedOf = (ctx: Context): ReadonlySet<string> => {
+const wantedOf = (ctx: GatewayRequest): ReadonlySet<string> => {
   const names = (ctx.header(header) ?? '').split(',').map(name => name.trim())
   const unknown = names.find(name => !known.includes(name))
   if (unknown !== undefined) {
@@ -202,7 +202,7 @@ const wantedOf = (ctx: Context): ReadonlySet<string> => {
   return new Set(names)
 }
 
-const numberIn = (ctx: Context, name: string, otherwise: number): number => {
+const numberIn = (ctx: GatewayRequest, name: string, otherwise: number): number => {
   const text = ctx.header(name)
   return text === undefined ? otherwise : integer(name, text)
 }
@@ -210,7 +210,7 @@ const numberIn = (ctx: Context, name: string, otherwise: number): number => {
 const mostParts = 1000
 
 /** A page of the parts; nothing for an object that was not uploaded in parts. */
-const partsXml = (ctx: Context, parts: readonly PartSize[]): XmlContent => {
+const partsXml = (ctx: GatewayRequest, parts: readonly PartSize[]): XmlContent => {
   if (parts.length === 0) return undefined
   const marker = numberIn(ctx, 'x-amz-part-number-marker', 0)
   const limit = Math.min(numberIn(ctx, 'x-amz-max-parts', mostParts), mostParts)
@@ -227,7 +227,7 @@ const partsXml = (ctx: Context, parts: readonly PartSize[]): XmlContent => {
 }
 
 /** Answers the attributes that are asked for. */
-export const getObjectAttributes = async (ctx: Context): Promise<void> => {
+export const getObjectAttributes = async (ctx: GatewayRequest): Promise<void> => {
   const key = ctx.key()
   const owned = await ctx.openBucket('s3:GetObject')
   owned.assertMay('s3:GetObjectAttributes', key)

@@ -1,5 +1,5 @@
 /** The actions that are built, by the names that S3 gives them. */
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { abortMultipartUpload, completeMultipartUpload } from './complete-multipart-upload.ts'
 import { copyObject } from './copy-object.ts'
 import { uploadPartCopy } from './upload-part.ts'
@@ -23,7 +23,7 @@ import { putObject } from './put-delete.ts'
 import { getBucketVersioning, putBucketVersioning } from './buckets.ts'
 
 /** Carries out a request and answers it; what it throws is answered as an error. */
-export type Action = (ctx: Context) => Promise<void>
+export type Action = (ctx: GatewayRequest) => Promise<void>
 
 /** Actions by name. */
 export const actions: ReadonlyMap<string, Action> = new Map<string, Action>([

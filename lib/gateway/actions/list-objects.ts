@@ -5,7 +5,7 @@ import { refuseOnOther } from '../../sse/request.ts'
 import type { Tenant } from '../../sse/profile.ts'
 import type { ObjectSummary } from '../../store/store.ts'
 import { answerXml } from '../http/answer.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { continuationToken, encoderOf, limitOf } from '../parameters.ts'
 
 /** A page, and what all three answers have in common. */
@@ -22,7 +22,7 @@ interface Listing {
 }
 
 /** Decides, then reads a page; `afterOf` says behind which key it begins. */
-const list = async (ctx: Context, permission: string, afterOf: () => string | undefined): Promise<Listing> => {
+const list = async (ctx: GatewayRequest, permission: string, afterOf: () => string | undefined): Promise<Listing> => {
   const { bucket, owner } = await ctx.openBucket(permission)
   refuseOnOther('list', ctx.header)
   const limit = limitOf(ctx, 'max-keys')
@@ -65,7 +65,7 @@ const contents = ({ entries, encode, owner }: Listing, showOwner: boolean, showV
 const commonPrefixes = ({ prefixes, encode }: Listing) => prefixes.map(prefix => ({ Prefix: encode(prefix) }))
 
 /** A page in the first form: markers are keys. */
-export const listObjects = async (ctx: Context): Promise<void> => {
+export const listObjects = async (ctx: GatewayRequest): Promise<void> => {
   const marker = ctx.query.get('marker') ?? ''
   const listing = await list(ctx, 's3:ListBucket', () => marker)
   const { common, delimited, encode, next } = listing
@@ -80,7 +80,7 @@ export const listObjects = async (ctx: Context): Promise<void> => {
 }
 
 /** A page in the second form: tokens are opaque, and owners shown when they are asked for. */
-export const listObjectsV2 = async (ctx: Context): Promise<void> => {
+export const listObjectsV2 = async (ctx: GatewayRequest): Promise<void> => {
   const startAfter = ctx.query.get('start-after')
   const listing = await list(ctx, 's3:ListBucket', () => continuationToken(ctx) ?? startAfter)
   const { common, encode, entries, prefixes, next } = listing
@@ -96,7 +96,7 @@ export const listObjectsV2 = async (ctx: Context): Promise<void> => {
 }
 
 /** A page of versions: every object has the one that is called `null`. */
-export const listObjectVersions = async (ctx: Context): Promise<void> => {
+export const listObjectVersions = async (ctx: GatewayRequest): Promise<void> => {
   const marker = ctx.query.get('key-marker') ?? ''
   const idMarker = ctx.query.get('version-id-marker') ?? ''
   const listing = await list(ctx, 's3:ListBucketVersions', () => {

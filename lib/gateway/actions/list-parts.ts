@@ -3,7 +3,7 @@ import { base64, hex } from '../../bytes.ts'
 import { valueIds } from '../../envelope/sealed-values.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { answerXml } from '../http/answer.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { encoderOf, limitOf, markerOf } from '../parameters.ts'
 import { hasMd5Etag } from '../objects/write.ts'
 import { uploadChecksum } from '../objects/checksums.ts'
@@ -19,7 +19,7 @@ interface PartRow {
 
 /** All attempts; one of a sealed upload that has no receipt was never acknowledged. */
 const rowsOf = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   { upload, bucket, key }: FoundUpload,
   keys: UploadKeys | undefined,
 ): Promise<readonly PartRow[]> => {
@@ -47,7 +47,7 @@ const rowsOf = async (
 }
 
 /** The parts of an upload: of each number the attempt that was acknowledged last. */
-export const listParts = async (ctx: Context): Promise<void> => {
+export const listParts = async (ctx: GatewayRequest): Promise<void> => {
   const found = await findUpload(ctx, 's3:ListMultipartUploadParts')
   const { bucket, key, upload, owner } = found
   refuseOnOther('list', ctx.header)
@@ -89,7 +89,7 @@ export const listParts = async (ctx: Context): Promise<void> => {
 }
 
 /** The open uploads of a bucket. */
-export const listMultipartUploads = async (ctx: Context): Promise<void> => {
+export const listMultipartUploads = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket, owner } = await ctx.openBucket('s3:ListBucketMultipartUploads')
   refuseOnOther('list', ctx.header)
   const encode = encoderOf(ctx)

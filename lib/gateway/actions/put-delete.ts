@@ -4,7 +4,7 @@ import { SseError } from '../../errors.ts'
 import { refuseStranger } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import { declaredChecksums } from '../body/checksums.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import { answerEmpty, answerXml, asSseError } from '../http/answer.ts'
 import { changeCondition } from '../http/conditions.ts'
 import { maxKeyLength } from '../http/target.ts'
@@ -12,7 +12,7 @@ import { fields, fromXml, textOf } from '../http/xml.ts'
 import { writeObject } from '../objects/write.ts'
 
 /** Stores an object. */
-export const putObject = async (ctx: Context): Promise<void> => {
+export const putObject = async (ctx: GatewayRequest): Promise<void> => {
   const key = ctx.key()
   const owned = await ctx.openBucket('s3:PutObject')
   const condition = changeCondition(ctx.header)
@@ -22,7 +22,7 @@ export const putObject = async (ctx: Context): Promise<void> => {
 }
 
 /** Deletes an object. */
-export const deleteObject = async (ctx: Context): Promise<void> => {
+export const deleteObject = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:DeleteObject')
   const matching = changeCondition(ctx.header)
   await ctx.options.store.deleteObject(owned.bucket.name, ctx.key(), {
@@ -38,7 +38,7 @@ const maxBody = 2 * 1024 * 1024
 const maxObjects = 1000
 
 /** An object that is to be deleted. */
-interface Doomed {
+interface ObjectToDelete {
   readonly key: string
   readonly versionId: string | undefined
   readonly etag: string | undefined
@@ -54,7 +54,7 @@ const codecOf = (type: string | undefined): { decode(text: string): string; enco
 const parse = (xml: string) => {
   const content = fromXml(xml, 'Delete')
   const { decode, encode } = codecOf(textOf(content, 'EncodingType'))
-  const objects = fields(content, 'Object').map((object): Doomed => {
+  const objects = fields(content, 'Object').map((object): ObjectToDelete => {
     const sent = textOf(object, 'Key')
     if (sent === undefined || sent === '') throw new SseError('MalformedXML')
     try {
@@ -69,9 +69,9 @@ const parse = (xml: string) => {
 
 /** What was wrong, if something was. */
 const deleteOne = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   owned: OwnedBucket,
-  { key, versionId, etag }: Doomed,
+  { key, versionId, etag }: ObjectToDelete,
 ): Promise<SseError | undefined> => {
   const matching = changeCondition(name => (name === 'if-match' ? etag : undefined))
   try {
@@ -95,7 +95,7 @@ const deleteOne = async (
 }
 
 /** Deletes objects; those that are not there count as deleted. */
-export const deleteObjects = async (ctx: Context): Promise<void> => {
+export const deleteObjects = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.findBucket()
   const { policy, acl } = owned.bucket.settings
   // Where nothing could let a stranger in, not even the list of keys is read.

@@ -4,7 +4,7 @@ import { parsePolicy } from '../../policy/policy.ts'
 import { bucketEncryptionOrBase, formatBucketEncryption, parseBucketEncryption } from '../../sse/bucket-encryption.ts'
 import { aclXml, type OpenAcl, parseAcl, requestedAcl } from '../access/acl.ts'
 import { readBody } from '../body/body.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import { answerEmpty, answerXml, setHeaders } from '../http/answer.ts'
 import { fromXml } from '../http/xml.ts'
 import { bucketEncryption, encryptionSetting, readRecord, updateAttribute, withSetting } from '../objects/record.ts'
@@ -13,7 +13,7 @@ import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXm
 const aclRoot = 'AccessControlPolicy'
 
 /** The list that a request asks for, by header or body and not by both. */
-const wanted = async (ctx: Context, { owner }: OwnedBucket): Promise<OpenAcl | undefined> => {
+const wanted = async (ctx: GatewayRequest, { owner }: OwnedBucket): Promise<OpenAcl | undefined> => {
   const named = requestedAcl(ctx.header)
   const body = await readBody(ctx, 64 * 1024)
   if (named !== undefined && body !== '') {
@@ -27,13 +27,13 @@ const wanted = async (ctx: Context, { owner }: OwnedBucket): Promise<OpenAcl | u
 }
 
 /** Answers a bucket's list. */
-export const getBucketAcl = async (ctx: Context): Promise<void> => {
+export const getBucketAcl = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket, owner } = await ctx.openBucket('s3:GetBucketAcl')
   answerXml(ctx.res, aclRoot, aclXml(owner, bucket.settings['acl'], ctx.dialect))
 }
 
 /** Puts a bucket's list. */
-export const putBucketAcl = async (ctx: Context): Promise<void> => {
+export const putBucketAcl = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:PutBucketAcl')
   const acl = await wanted(ctx, owned)
   await ctx.options.store.updateBucket(owned.bucket.name, current => withSetting(current, 'acl', acl))
@@ -41,14 +41,14 @@ export const putBucketAcl = async (ctx: Context): Promise<void> => {
 }
 
 /** Answers an object's list. */
-export const getObjectAcl = async (ctx: Context): Promise<void> => {
+export const getObjectAcl = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:GetObjectAcl')
   const record = await readRecord(ctx, owned)
   answerXml(ctx.res, aclRoot, aclXml(owned.owner, record.attributes['acl'], ctx.dialect))
 }
 
 /** Puts an object's list. */
-export const putObjectAcl = async (ctx: Context): Promise<void> => {
+export const putObjectAcl = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:PutObjectAcl')
   const acl = await wanted(ctx, owned)
   await updateAttribute(ctx, owned, 'acl', acl)
@@ -59,7 +59,7 @@ const encryptionRoot = 'ServerSideEncryptionConfiguration'
 const maxEncryptionBody = 64 * 1024
 
 /** Answers the configuration, or the base that holds without one. */
-export const getBucketEncryption = async (ctx: Context): Promise<void> => {
+export const getBucketEncryption = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:GetEncryptionConfiguration')
   const encryption = bucketEncryptionOrBase(bucketEncryption(bucket), ctx.options.profile.baseEncryption)
   const { Rule } = formatBucketEncryption(encryption, ctx.dialect)
@@ -68,7 +68,7 @@ export const getBucketEncryption = async (ctx: Context): Promise<void> => {
 }
 
 /** Configures a default. The key that it names is looked at when an object is written. */
-export const putBucketEncryption = async (ctx: Context): Promise<void> => {
+export const putBucketEncryption = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:PutEncryptionConfiguration')
   const encryption = parseBucketEncryption(fromXml(await readBody(ctx, maxEncryptionBody), encryptionRoot))
   const setting = encryptionSetting(encryption)
@@ -77,7 +77,7 @@ export const putBucketEncryption = async (ctx: Context): Promise<void> => {
 }
 
 /** Takes the configuration away, if there is one. */
-export const deleteBucketEncryption = async (ctx: Context): Promise<void> => {
+export const deleteBucketEncryption = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:PutEncryptionConfiguration')
   await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'encryption', undefined))
   answerEmpty(ctx.res, 204)
@@ -86,7 +86,7 @@ export const deleteBucketEncryption = async (ctx: Context): Promise<void> => {
 const maxPolicyBody = 64 * 1024
 
 /** Another tenant may be let at objects by a policy, but never at the policy itself. */
-const open = async (ctx: Context, permission: string): Promise<OwnedBucket> => {
+const open = async (ctx: GatewayRequest, permission: string): Promise<OwnedBucket> => {
   const owned = await ctx.openBucket(permission)
   if (!owned.own) {
     throw new SseError('MethodNotAllowed', { message: 'The policy is for the tenant that owns the bucket. Ask it.' })
@@ -95,7 +95,7 @@ const open = async (ctx: Context, permission: string): Promise<OwnedBucket> => {
 }
 
 /** Answers the policy as it was put. */
-export const getBucketPolicy = async (ctx: Context): Promise<void> => {
+export const getBucketPolicy = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await open(ctx, 's3:GetBucketPolicy')
   const text = bucket.settings['policy']
   if (text === undefined) throw new SseError('NoSuchBucketPolicy', { details: { BucketName: bucket.name } })
@@ -105,7 +105,7 @@ export const getBucketPolicy = async (ctx: Context): Promise<void> => {
 }
 
 /** Puts a policy that can be held to. */
-export const putBucketPolicy = async (ctx: Context): Promise<void> => {
+export const putBucketPolicy = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await open(ctx, 's3:PutBucketPolicy')
   const policy = await readBody(ctx, maxPolicyBody, { malformed: 'MalformedPolicy' })
   parsePolicy(policy, { bucket: bucket.name })
@@ -114,7 +114,7 @@ export const putBucketPolicy = async (ctx: Context): Promise<void> => {
 }
 
 /** Takes the policy away, if there is one. */
-export const deleteBucketPolicy = async (ctx: Context): Promise<void> => {
+export const deleteBucketPolicy = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await open(ctx, 's3:DeleteBucketPolicy')
   await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'policy', undefined))
   answerEmpty(ctx.res, 204)
@@ -123,7 +123,7 @@ export const deleteBucketPolicy = async (ctx: Context): Promise<void> => {
 const maxBucketTagging = 128 * 1024
 
 /** Answers the tags; `NoSuchTagSet` where there are none. */
-export const getBucketTagging = async (ctx: Context): Promise<void> => {
+export const getBucketTagging = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:GetBucketTagging')
   const tags = bucket.settings['tagging']
   if (tags === undefined) throw new SseError('NoSuchTagSet', { details: { BucketName: bucket.name } })
@@ -131,7 +131,7 @@ export const getBucketTagging = async (ctx: Context): Promise<void> => {
 }
 
 /** Puts these tags instead of those that are there. */
-export const putBucketTagging = async (ctx: Context): Promise<void> => {
+export const putBucketTagging = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:PutBucketTagging')
   const tags = parseTags(await readBody(ctx, maxBucketTagging), maxBucketTags)
   const setting = tags.length === 0 ? undefined : encodeTags(tags)
@@ -140,7 +140,7 @@ export const putBucketTagging = async (ctx: Context): Promise<void> => {
 }
 
 /** Takes all tags away. */
-export const deleteBucketTagging = async (ctx: Context): Promise<void> => {
+export const deleteBucketTagging = async (ctx: GatewayRequest): Promise<void> => {
   const { bucket } = await ctx.openBucket('s3:PutBucketTagging')
   await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'tagging', undefined))
   answerEmpty(ctx.res, 204)
@@ -149,14 +149,14 @@ export const deleteBucketTagging = async (ctx: Context): Promise<void> => {
 const maxObjectTagging = 64 * 1024
 
 /** Answers the tags of an object; there may be none. */
-export const getObjectTagging = async (ctx: Context): Promise<void> => {
+export const getObjectTagging = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:GetObjectTagging')
   const { attributes } = await readRecord(ctx, owned)
   answerXml(ctx.res, 'Tagging', tagsXml(storedTags(attributes['tags'])))
 }
 
 /** Puts these tags instead of those that are there. */
-export const putObjectTagging = async (ctx: Context): Promise<void> => {
+export const putObjectTagging = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:PutObjectTagging')
   const tags = parseTags(await readBody(ctx, maxObjectTagging), maxObjectTags)
   await updateAttribute(ctx, owned, 'tags', tags.length === 0 ? undefined : encodeTags(tags))
@@ -164,7 +164,7 @@ export const putObjectTagging = async (ctx: Context): Promise<void> => {
 }
 
 /** Takes all tags away. */
-export const deleteObjectTagging = async (ctx: Context): Promise<void> => {
+export const deleteObjectTagging = async (ctx: GatewayRequest): Promise<void> => {
   const owned = await ctx.openBucket('s3:DeleteObjectTagging')
   await updateAttribute(ctx, owned, 'tags', undefined)
   answerEmpty(ctx.res, 204)

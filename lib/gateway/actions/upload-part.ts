@@ -4,7 +4,7 @@ import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import type { BodyWriter, NewPart } from '../../store/store.ts'
 import { type IncomingBody, incomingBody, type RequestBodyOptions } from '../body/body.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import {
   assertPartChecksum,
@@ -22,7 +22,7 @@ import { bodyToSeal, digestsFor, fill, hasMd5Etag, md5Of, valuesOf } from '../ob
 import { parameterOf } from '../parameters.ts'
 
 /** The part number of a request, 1 to 10,000. */
-export const partNumberOf = (ctx: Context): number => {
+export const partNumberOf = (ctx: GatewayRequest): number => {
   const text = parameterOf(ctx, 'partNumber')
   const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (number >= 1 && number <= 10_000) return number
@@ -66,7 +66,7 @@ export interface ReceivedPart {
 
 /** Receives one attempt of a part into the store; it belongs to nothing yet. */
 export const receivePart = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   { number, kind, keys, checksum }: PartTarget,
   incoming: IncomingBody,
 ): Promise<ReceivedPart> => {
@@ -92,7 +92,7 @@ export const receivePart = async (
 }
 
 /** Stores a part. */
-export const uploadPart = async (ctx: Context): Promise<void> => {
+export const uploadPart = async (ctx: GatewayRequest): Promise<void> => {
   const number = partNumberOf(ctx)
   const found = await findUpload(ctx, 's3:PutObject')
   refuseOnOther('upload-part', ctx.header, ctx.options.profile)
@@ -114,7 +114,7 @@ export const uploadPart = async (ctx: Context): Promise<void> => {
 }
 
 /** Copies an object, or a range of it, into a part. */
-export const uploadPartCopy = async (ctx: Context): Promise<void> => {
+export const uploadPartCopy = async (ctx: GatewayRequest): Promise<void> => {
   const number = partNumberOf(ctx)
   const found = await findUpload(ctx, 's3:PutObject')
   refuseOnOther('upload-part-copy', ctx.header, ctx.options.profile)

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { fromUtf8 } from '../../bytes.ts'
 import { type ErrorCode, SseError } from '../../errors.ts'
 import type { BodyAuthentication } from '../auth/credential.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import type { BodyStage } from '../http/pour.ts'
 import { type ChunkedDecoder, decodeChunked } from './aws-chunked.ts'
@@ -22,7 +22,7 @@ export interface IncomingBody extends RequestBody {
 }
 
 /** Asks the client for the body, where it waits to be asked. Not decoded, and not checked. */
-export const askForBody = (ctx: Context): Readable => {
+export const askForBody = (ctx: GatewayRequest): Readable => {
   if (/^100-continue$/i.test(ctx.req.headers.expect ?? '')) ctx.res.writeContinue()
   return ctx.req
 }
@@ -30,7 +30,7 @@ export const askForBody = (ctx: Context): Readable => {
 /**
  * The body of a write. `MissingContentLength` where its length is not known, unless the profile takes a body that ends where HTTP's own chunks do.
  */
-export const incomingBody = (ctx: Context, options: RequestBodyOptions): IncomingBody => {
+export const incomingBody = (ctx: GatewayRequest, options: RequestBodyOptions): IncomingBody => {
   const body = openBody(ctx.authentication.body, ctx.headers, options)
   const chunks = /^chunked$/i.test(ctx.req.headers['transfer-encoding'] ?? '')
   if (body.length === undefined && !(chunks && ctx.options.profile.unknownLength)) {
@@ -40,7 +40,7 @@ export const incomingBody = (ctx: Context, options: RequestBodyOptions): Incomin
 }
 
 /** The bytes of a request. Whoever stops reading leaves the connection open, for an answer. */
-const bytesOf = (ctx: Context): AsyncIterable<Uint8Array> => askForBody(ctx).iterator({ destroyOnReturn: false })
+const bytesOf = (ctx: GatewayRequest): AsyncIterable<Uint8Array> => askForBody(ctx).iterator({ destroyOnReturn: false })
 
 /** Bytes through stages, one behind the other. */
 export const through = (bytes: AsyncIterable<Uint8Array>, stages: readonly BodyStage[]): AsyncIterable<Uint8Array> => {
@@ -59,7 +59,7 @@ export interface ReadBodyOptions {
 
 /** A small body as text, checked like any other; `EntityTooLarge` above `limit` bytes. */
 export const readBody = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   limit: number,
   { malformed = 'MalformedXML', headers = ctx.headers }: ReadBodyOptions = {},
 ): Promise<string> => {

@@ -16,7 +16,7 @@ import {
   requestedAlgorithm,
 } from '../body/checksums.ts'
 import { combineCrcs, isCrc } from '../body/crc.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import type { AnswerHeaders } from '../http/answer.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import type { ReadEncryption } from './encryption.ts'
@@ -76,7 +76,11 @@ export const notedChecksums = ({ attributes }: Pick<ObjectRecord, 'attributes'>)
 }
 
 /** Opens what lies beside an object. `NotAuthentic`, and the KMS's errors. */
-export const openStored = async (ctx: Context, record: ObjectRecord, read: ReadEncryption): Promise<StoredFacts> => {
+export const openStored = async (
+  ctx: GatewayRequest,
+  record: ObjectRecord,
+  read: ReadEncryption,
+): Promise<StoredFacts> => {
   if (record.kind === 'plain') return { checksums: notedChecksums(record), parts: partsOf(record) }
   if (record.envelope === undefined) throw new SseError('NotAuthentic')
   const { driver, values, parts } = await ctx.options.sse.decrypt(record.envelope, {
@@ -97,7 +101,7 @@ export const shownChecksum = ({ type, value }: StoredChecksum, parts: number | u
   type === 'COMPOSITE' && parts !== undefined ? `${value}-${parts}` : value
 
 /** Whether a GET or HEAD asks for checksums. */
-export const wantsChecksums = ({ header }: Pick<Context, 'header'>): boolean =>
+export const wantsChecksums = ({ header }: Pick<GatewayRequest, 'header'>): boolean =>
   header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
 
 /** The checksum of a part as a header. */
@@ -140,7 +144,7 @@ const typeOf = (algorithm: ChecksumAlgorithm, asked: string | undefined): Checks
 }
 
 /** What Initiate asks for, or the default; `undefined` for no checksum. `InvalidRequest`. */
-export const initiatedChecksum = (ctx: Context): UploadChecksum | undefined => {
+export const initiatedChecksum = (ctx: GatewayRequest): UploadChecksum | undefined => {
   const type = ctx.header('x-amz-checksum-type')
   const algorithm = requestedAlgorithm(ctx.header)
   if (algorithm !== undefined) return { algorithm, type: typeOf(algorithm, type), asked: true }

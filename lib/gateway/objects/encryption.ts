@@ -16,7 +16,7 @@ import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } fro
 import { assertKeyUsable } from '../../sse/authorize.ts'
 import type { Tenant } from '../../sse/profile.ts'
 import { bucketEncryption } from './record.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 
 /** `arn:aws:s3:::bucket/key`: what binds a data key to the object's name. */
 export const objectArn = (bucket: string, key: string): string => `arn:aws:s3:::${bucket}/${key}`
@@ -39,9 +39,9 @@ export type WriteEncryption =
     }
 
 /** Tenant and region, as the KMS wants them. */
-const scopeOf = (ctx: Context, domainId: string) => ({ region: ctx.options.profile.region, domainId })
+const scopeOf = (ctx: GatewayRequest, domainId: string) => ({ region: ctx.options.profile.region, domainId })
 
-const kmsKey = async (ctx: Context, owner: Tenant, decision: KmsDecision): Promise<string> => {
+const kmsKey = async (ctx: GatewayRequest, owner: Tenant, decision: KmsDecision): Promise<string> => {
   const { kms, profile } = ctx.options
   const scope = scopeOf(ctx, owner.domainId)
   const key =
@@ -52,7 +52,7 @@ const kmsKey = async (ctx: Context, owner: Tenant, decision: KmsDecision): Promi
 
 /** Decides how a write to the named object encrypts: headers, role and tenant, then the key. */
 export const decideWrite = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   { bucket, owner }: OwnedBucket,
   key: string,
   headers = ctx.header,
@@ -83,7 +83,7 @@ export const decideWrite = async (
       const keyId = await kmsKey(ctx, owner, decision)
       const context = new Map([...decision.context, ...Object.entries(system)])
       const { bucketKey } = decision
-      const answer = { kind: 'sse-kms', keyArn: keyId, bucketKey, context: decision.context } as const
+      const answer = { kind: 'sse-kms', keyId, bucketKey, context: decision.context } as const
       const bucketContext = bucketContextOf(bucket.name)
       return { kind: 'sse-kms', options: { keyId, accept: [keyId], context, bucketContext, bucketKey }, answer }
     }
@@ -98,7 +98,7 @@ const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', '
  * tells, so that a read asks the KMS no more than once.
  */
 const acceptedKeys = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   kind: EncryptionKind,
   owner: Tenant,
   sealed: Uint8Array,
@@ -129,7 +129,7 @@ export interface Sealed {
 
 /** What an object or upload is opened with, where no customer's key came: its context, and the keys that it may lie under. */
 export const openedWith = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   { kind, envelope, session }: Sealed,
   { bucket, owner }: Pick<OwnedBucket, 'bucket' | 'owner'>,
   key: string,
@@ -161,7 +161,7 @@ export interface StoredKind extends Sealed {
  * by default in the headers of a read.
  */
 export const decideRead = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   owned: OwnedBucket,
   key: string,
   object: StoredKind,
@@ -190,7 +190,7 @@ export const decideRead = async (
 export const describeStored = ({ kind, attributes }: StoredKind): ObjectEncryption => {
   if (kind === 'sse-kms') {
     const bucketKey = attributes['bucketKey'] === 'true'
-    return { kind, keyArn: attributes['keyId'] ?? '', bucketKey }
+    return { kind, keyId: attributes['keyId'] ?? '', bucketKey }
   }
   return kind === 'sse-c' ? { kind, keyMd5: '' } : { kind }
 }
@@ -198,12 +198,12 @@ export const describeStored = ({ kind, attributes }: StoredKind): ObjectEncrypti
 /** What of an encryption is noted in an object's record. */
 export const noteEncryption = (encryption: WriteEncryption): Readonly<Record<string, string>> =>
   encryption.kind === 'sse-kms' && encryption.answer.kind === 'sse-kms'
-    ? { keyId: encryption.answer.keyArn, ...(encryption.answer.bucketKey === true && { bucketKey: 'true' }) }
+    ? { keyId: encryption.answer.keyId, ...(encryption.answer.bucketKey === true && { bucketKey: 'true' }) }
     : {}
 
 /** The SSE headers of an answer, in the client's dialect. */
 export const encryptionHeaders = (
-  ctx: Context,
+  ctx: GatewayRequest,
   operation: AnsweredOperation,
   answer: ObjectEncryption,
 ): Readonly<Record<string, string>> => Object.fromEntries(sseResponseHeaders(operation, answer, ctx.dialect))

@@ -8,13 +8,13 @@ import { type BucketEncryption, formatBucketEncryption, parseBucketEncryption } 
 import type { Bucket, ObjectRecord } from '../../store/store.ts'
 import { noSuchKey, refuseStranger } from '../access/access.ts'
 import { requestedAcl } from '../access/acl.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import type { AnswerHeaders } from '../http/answer.ts'
 import { asHeader, type RequestHeaders } from '../http/headers.ts'
 import { encodeTags, requestedTags } from './tags.ts'
 
 /** The record of the object that the request names. `NoSuchKey`; `AccessDenied` for another tenant's SSE-KMS. */
-export const readRecord = async (ctx: Context, owned: OwnedBucket): Promise<ObjectRecord> => {
+export const readRecord = async (ctx: GatewayRequest, owned: OwnedBucket): Promise<ObjectRecord> => {
   const key = ctx.key()
   const record = await ctx.options.store.getObject(owned.bucket.name, key)
   if (record === undefined) throw noSuchKey(owned, key)
@@ -29,7 +29,7 @@ const attempts = 20
  * its last change. Errors as {@link readRecord}; `SlowDown` where others change the object without end.
  */
 export const updateAttribute = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   owned: OwnedBucket,
   name: string,
   value: string | undefined,
@@ -57,7 +57,7 @@ const storageClasses = new Set([
   ...['DEEP_ARCHIVE', 'OUTPOSTS', 'SNOW', 'EXPRESS_ONEZONE', 'WARM', 'COLD'],
 ])
 
-const checkStorageClass = ({ header }: Context): void => {
+const checkStorageClass = ({ header }: GatewayRequest): void => {
   const asked = header('x-amz-storage-class') ?? header('x-obs-storage-class')
   if (asked !== undefined && !storageClasses.has(asked)) {
     throw new SseError('InvalidStorageClass', { details: { StorageClassRequested: asked } })
@@ -70,7 +70,7 @@ const checkStorageClass = ({ header }: Context): void => {
  * `InvalidTag`, `NotImplemented`.
  */
 export const requestedAttributes = (
-  ctx: Context,
+  ctx: GatewayRequest,
   owned: OwnedBucket,
   key: string,
 ): Readonly<Record<string, string>> => {
@@ -169,7 +169,7 @@ const names = [
  * The headers that the query asks for. `InvalidRequest` where nobody signed it: a link could else make an object into something that its owner did
  * not store. `InvalidArgument` for what no header can say.
  */
-export const overriddenHeaders = ({ query, requester }: Pick<Context, 'query' | 'requester'>): AnswerHeaders => {
+export const overriddenHeaders = ({ query, requester }: Pick<GatewayRequest, 'query' | 'requester'>): AnswerHeaders => {
   const headers = new Map<string, string>()
   for (const name of names) {
     const parameter = `response-${name}`

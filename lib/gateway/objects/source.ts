@@ -6,14 +6,14 @@ import type { BodyReader, ObjectName, ObjectRecord } from '../../store/store.ts'
 import { noSuchKey } from '../access/access.ts'
 import type { IncomingBody } from '../body/body.ts'
 import { assertSourceConditions } from '../http/conditions.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import { createDigest, type DigestAlgorithm } from '../body/checksums.ts'
 import { decideRead, type ReadEncryption } from './encryption.ts'
 import type { BodyStage } from '../http/pour.ts'
 import type { RequestBodyOptions } from '../body/body.ts'
 import { checksumsOf, notedChecksums, type StoredChecksum } from './checksums.ts'
 
-const header = (ctx: Context, name: string): string | undefined =>
+const header = (ctx: GatewayRequest, name: string): string | undefined =>
   ctx.header(`x-amz-${name}`) ?? ctx.header(`x-obs-${name}`)
 
 const invalidSource = (text: string, message: string): SseError =>
@@ -49,7 +49,7 @@ export interface CopySource {
 }
 
 /** Opens the source: permission, existence, conditions, then role, tenant and keys. */
-export const openSource = async (ctx: Context): Promise<CopySource> => {
+export const openSource = async (ctx: GatewayRequest): Promise<CopySource> => {
   const name = sourceName(header(ctx, 'copy-source'))
   const owned = await ctx.openBucket('s3:GetObject', { object: name })
   const opened = await ctx.options.store.openObject(name.bucket, name.key)
@@ -70,7 +70,7 @@ export const openSource = async (ctx: Context): Promise<CopySource> => {
 }
 
 /** `x-amz-copy-source-range`: exactly `bytes=first-last`, inside the source. */
-export const sourceRange = (ctx: Context, size: number): ByteRange | undefined => {
+export const sourceRange = (ctx: GatewayRequest, size: number): ByteRange | undefined => {
   const text = header(ctx, 'copy-source-range')
   if (text === undefined) return undefined
   const match = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(text)
@@ -93,7 +93,7 @@ interface SourcePlaintext {
 
 /** Opens the plaintext of a source: every check before its first byte. */
 const plaintext = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   { record, read, body }: CopySource,
   range: ByteRange | undefined,
 ): Promise<SourcePlaintext> => {
@@ -117,7 +117,7 @@ const plaintext = async (
 
 /** The source as a body that is received like any other. `digestsOf` says which digests its target needs, from the checksums that it has itself. */
 export const sourceBody = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   source: CopySource,
   digestsOf: (checksums: readonly StoredChecksum[]) => RequestBodyOptions,
   range?: ByteRange,

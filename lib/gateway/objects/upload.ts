@@ -7,7 +7,7 @@ import { assertPartKeyFits, parseCustomerKey, partKeyMismatch } from '../../sse/
 import type { ObjectEncryption } from '../../sse/response.ts'
 import type { Upload } from '../../store/store.ts'
 import { uploadHeaders } from '../access/access.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import { parameterOf } from '../parameters.ts'
 import { describeStored, objectArn, openedWith } from './encryption.ts'
 
@@ -18,7 +18,7 @@ export interface FoundUpload extends OwnedBucket {
 }
 
 /** The upload that a request names by its whole id; `NoSuchUpload`. */
-export const findUpload = async (ctx: Context, permission: string, completed = false): Promise<FoundUpload> => {
+export const findUpload = async (ctx: GatewayRequest, permission: string, completed = false): Promise<FoundUpload> => {
   const key = ctx.key()
   const id = parameterOf(ctx, 'uploadId')
   // Looked up first: what a bucket policy sees of a part is how its upload is encrypted.
@@ -51,7 +51,7 @@ export const underUploadKey = <T>(work: Promise<T>): Promise<T> =>
   })
 
 /** Role, tenant and customer's key of a request about an upload; the keys that its session may lie under. */
-export const useUpload = async (ctx: Context, found: FoundUpload): Promise<UsableUpload> => {
+export const useUpload = async (ctx: GatewayRequest, found: FoundUpload): Promise<UsableUpload> => {
   const { upload, key, bucket, owner } = found
   const request = parseCustomerKey(ctx.header, { secure: ctx.secure })
   const release = () => wipe(request?.key)

@@ -4,13 +4,13 @@
  */
 import { hex, wipe } from '../../bytes.ts'
 import { valueIds, type Values } from '../../envelope/sealed-values.ts'
-import type { Driven } from '../../object/sse.ts'
+import type { WithDriver } from '../../object/sse.ts'
 import type { AnsweredOperation } from '../../sse/response.ts'
 import type { BodyWriter, Condition, ObjectRecord } from '../../store/store.ts'
 import { refuseStranger } from '../access/access.ts'
 import { type IncomingBody, type RequestBodyOptions, through } from '../body/body.ts'
 import type { ChecksumAlgorithm } from '../body/checksums.ts'
-import type { Context, OwnedBucket } from '../context.ts'
+import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import type { AnswerHeaders } from '../http/answer.ts'
 import { type BodyStage, pour } from '../http/pour.ts'
 import { checksumHeaders, noteChecksums, receivedChecksums, type StoredChecksum } from './checksums.ts'
@@ -40,7 +40,7 @@ export const md5Of = ({ digests }: IncomingBody): string =>
   [...digests()].flatMap(([name, digest]) => (name === 'md5' ? [hex(digest)] : [])).join('')
 
 /** The checksum that a body gets where its client sends none. */
-export const defaultChecksum = ({ options }: Context): ChecksumAlgorithm | undefined =>
+export const defaultChecksum = ({ options }: GatewayRequest): ChecksumAlgorithm | undefined =>
   options.profile.defaultChecksum === 'none' ? undefined : options.profile.defaultChecksum
 
 /** Digests that the body of an object of this kind needs: for its ETag, and `otherwise` for its checksum. */
@@ -65,7 +65,7 @@ export const valuesOf = (
 
 /** Receives the body of an object. Rejects with what is wrong with it, and leaves nothing behind then. Wipes a customer's key. */
 export const receiveObject = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   encryption: WriteEncryption,
   incoming: IncomingBody,
 ): Promise<ReceivedBody> => {
@@ -94,7 +94,7 @@ export const receiveObject = async (
 }
 
 /** A body of the store, for what is about to be sealed: its keys are wiped where there is none. */
-export const bodyToSeal = async (body: Promise<BodyWriter>, { driver }: Driven): Promise<BodyWriter> => {
+export const bodyToSeal = async (body: Promise<BodyWriter>, { driver }: WithDriver): Promise<BodyWriter> => {
   try {
     return await body
   } catch (error) {
@@ -133,7 +133,7 @@ export interface WrittenObject {
 
 /** Writes an object as its request's headers ask for it; whatever fails, the old one is whole. */
 export const writeObject = async (
-  ctx: Context,
+  ctx: GatewayRequest,
   { operation, owned, key, condition, body }: ObjectWrite,
 ): Promise<WrittenObject> => {
   const { bucket, owner } = owned

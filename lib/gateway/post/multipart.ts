@@ -10,7 +10,7 @@ import { SseError } from '../../errors.ts'
 import { cut } from '../http/canonical.ts'
 
 /** What the headers of a part say. */
-export interface Part {
+export interface FormPart {
   readonly name: string
   /** As it was sent, with whatever path it has; `undefined` where none was. */
   readonly filename: string | undefined
@@ -58,7 +58,7 @@ export const boundaryOf = (contentType: string): string | undefined => {
   return boundary
 }
 
-const parseHeaders = (block: string): Part => {
+const parseHeaders = (block: string): FormPart => {
   let disposition: string | undefined
   for (const line of block.split('\r\n')) {
     const [name, value] = cut(line, ':')
@@ -102,7 +102,7 @@ export class MultipartReader {
   }
 
   /** The next part, once the rest of the one before was skipped; `undefined` behind the last. `MalformedPOSTRequest`, `IncompleteBody`. */
-  async next(): Promise<Part | undefined> {
+  async next(): Promise<FormPart | undefined> {
     for await (const _skipped of this.body()) continue
     while (this.#held.length < 2) await this.#more()
     if (this.#held.toString('latin1', 0, 2) === '--') return undefined

@@ -7,7 +7,7 @@ import { utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../http/answer.ts'
 import { askForBody } from '../body/body.ts'
-import type { Context } from '../context.ts'
+import type { GatewayRequest } from '../context.ts'
 import { type FormFields, readForm, type UploadForm } from './form.ts'
 import { asHeader, type RequestHeaders } from '../http/headers.ts'
 import { locationOf } from '../context.ts'
@@ -75,7 +75,7 @@ const redirection = (fields: FormFields, stored: Readonly<Record<string, string>
   return url.href
 }
 
-const answer = (ctx: Context, fields: FormFields, key: string, etag: string, headers: AnswerHeaders): void => {
+const answer = (ctx: GatewayRequest, fields: FormFields, key: string, etag: string, headers: AnswerHeaders): void => {
   const { res } = ctx
   const bucket = ctx.bucketName()
   const next = redirection(fields, { bucket, key, etag })
@@ -89,7 +89,7 @@ const answer = (ctx: Context, fields: FormFields, key: string, etag: string, hea
   res.writeHead(201).end(body)
 }
 
-const store = async (ctx: Context, { fields: sent, file }: UploadForm): Promise<void> => {
+const store = async (ctx: GatewayRequest, { fields: sent, file }: UploadForm): Promise<void> => {
   const fields = new Map(sent).set('bucket', ctx.bucketName())
   const key = keyOf(fields)
   const { signer, policy } = authenticateForm(fields, ctx.verification)
@@ -110,7 +110,7 @@ const store = async (ctx: Context, { fields: sent, file }: UploadForm): Promise<
 }
 
 /** Stores the file of a form. */
-export const postObject = async (ctx: Context): Promise<void> => {
+export const postObject = async (ctx: GatewayRequest): Promise<void> => {
   if (ctx.authentication.kind === 'signed') {
     const message = 'A form is signed by its own fields. Leave the signature of the request out.'
     throw new SseError('InvalidRequest', { message })

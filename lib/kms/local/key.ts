@@ -51,7 +51,7 @@ export const checkAlias = (alias: string): string => {
 }
 
 /** The full ARN. */
-export const arnOf = ({ region, domainId, uuid }: KeyName): string => `arn:aws:kms:${region}:${domainId}:key/${uuid}`
+export const localArn = ({ region, domainId, uuid }: KeyName): string => `arn:aws:kms:${region}:${domainId}:key/${uuid}`
 
 const invalid = (keyId: string): never => {
   throw new SseError('InvalidKeyId', { message: `Invalid keyId '${keyId}'` })
@@ -66,13 +66,13 @@ export const parseArn = (keyId: string): KeyName => {
 }
 
 /** What a query names: a key, or an alias in a scope. */
-export type KeyReference = KeyName | (KeyScope & { readonly alias: string })
+export type LocalKeyReference = KeyName | (KeyScope & { readonly alias: string })
 
 /**
  * What a query names. A scope inside the text goes before the query's. `InvalidKeyId` where the text is malformed, or short without a
  * scope; `RangeError` where the query's scope is malformed.
  */
-export const parseQuery = ({ keyId, scope }: KeyQuery): KeyReference => {
+export const parseQuery = ({ keyId, scope }: KeyQuery): LocalKeyReference => {
   if (scope !== undefined) checkScope(scope)
   const [, inRegion, inDomain, uuid, alias] = queryPattern.exec(keyId) ?? []
   const region = inRegion ?? scope?.region

@@ -10,7 +10,7 @@ import { SseError } from '../../errors.ts'
 import { DataKey } from '../data-key.ts'
 import type { KeyScope } from '../provider.ts'
 import { eraseFile, isThere, namesIn, onDisk, removeFile, syncUp } from './files.ts'
-import { arnOf, encodeRecord, isScopePart, isUuid, type KeyName, type KeyRecord, parseRecord } from './key.ts'
+import { localArn, encodeRecord, isScopePart, isUuid, type KeyName, type KeyRecord, parseRecord } from './key.ts'
 import type { Keyring } from './keyring.ts'
 import { corrupt, fieldsOf } from './sealed-json.ts'
 
@@ -54,7 +54,7 @@ export class KeyFiles {
 
   /** The newest revision of a key; none where there is no such key. `KeyringCorrupt` where it is not authentic. */
   async load(name: KeyName): Promise<StoredKey | undefined> {
-    const arn = arnOf(name)
+    const arn = localArn(name)
     const known = this.#held.get(arn)
     if (known !== undefined && (await this.#isNewest(known.stored))) return this.#hold(known)
     for (;;) {

@@ -11,7 +11,7 @@ import { SseError } from '../../errors.ts'
 import { addAlias, aliasesOf, findAlias, removeAlias } from './keys.ts'
 import { DataKey } from '../data-key.ts'
 import { KeyFiles, type StoredKey } from './keys.ts'
-import { arnOf, checkAlias, checkScope, defaultAlias, type KeyName, parseArn, parseQuery, uuidOf } from './key.ts'
+import { localArn, checkAlias, checkScope, defaultAlias, type KeyName, parseArn, parseQuery, uuidOf } from './key.ts'
 import {
   assertEnabled,
   cancelled,
@@ -164,7 +164,7 @@ export class LocalKms implements KmsProvider {
     const found = await this.#load(name)
     if (found !== undefined) return this.#describe(found)
     await this.#make(name, 'service')
-    return this.describeKey({ keyId: arnOf(name) })
+    return this.describeKey({ keyId: localArn(name) })
   }
 
   /** Makes a key for a customer. `InvalidArgument` where the alias is taken; no key is made then. */
@@ -177,7 +177,7 @@ export class LocalKms implements KmsProvider {
       await this.#files.discard(name)
       return taken(wanted)
     }
-    return this.describeKey({ keyId: arnOf(name) })
+    return this.describeKey({ keyId: localArn(name) })
   }
 
   /** The keys of a region and domain, of all where left out; sorted by ARN. */
@@ -287,7 +287,7 @@ export class LocalKms implements KmsProvider {
   async #newVersion(name: KeyName, version: number): Promise<Uint8Array> {
     const key = randomBytes(keySize)
     try {
-      return await this.#keyring.wrap(arnOf(name), version, key)
+      return await this.#keyring.wrap(localArn(name), version, key)
     } finally {
       wipe(key)
     }
@@ -316,7 +316,7 @@ export class LocalKms implements KmsProvider {
 
   async #find(query: KeyQuery): Promise<StoredKey> {
     const reference = parseQuery(query)
-    if ('uuid' in reference) return (await this.#load(reference)) ?? notFound(arnOf(reference))
+    if ('uuid' in reference) return (await this.#load(reference)) ?? notFound(localArn(reference))
     const { alias } = reference
     const name = await (alias === defaultAlias
       ? this.#defaultName(reference)

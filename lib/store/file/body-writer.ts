@@ -8,7 +8,7 @@ import { Writable } from 'node:stream'
 import { SseError } from '../../errors.ts'
 import type { BodyOptions, BodyWriter } from '../store.ts'
 import { hold } from './bodies.ts'
-import { type Context, holder } from './context.ts'
+import { type FileStore, holder } from './context.ts'
 import type { BodyFile, BodyPlace } from './database.ts'
 import { newId, onDisk } from './disk.ts'
 import { encodeKey } from './keys.ts'
@@ -39,7 +39,7 @@ const answer = (work: Promise<void>, done: (error?: Error | null) => void): void
 export class BodyDraft implements BodyWriter {
   /** See {@link BodyWriter}. */
   readonly writable: Writable
-  readonly #context: Context
+  readonly #context: FileStore
   readonly #id = newId()
   #size = 0
   #state: 'open' | 'whole' | 'given' | 'gone' = 'open'
@@ -48,7 +48,7 @@ export class BodyDraft implements BodyWriter {
   #removal: Promise<void> | undefined
 
   /** Begins a body; where it is known to be large its file is made at once. */
-  constructor(context: Context, { expectedSize = 0 }: BodyOptions = {}) {
+  constructor(context: FileStore, { expectedSize = 0 }: BodyOptions = {}) {
     this.#context = context
     this.writable = new Writable({
       highWaterMark: 262_144,
@@ -120,7 +120,7 @@ export class BodyDraft implements BodyWriter {
   }
 
   /** Gives the body away, to a change of this store. `TypeError` where it is not of this store, not whole or not its writer's any more. */
-  give(context: Context): void {
+  give(context: FileStore): void {
     if (context !== this.#context) throw new TypeError('the body is not one of this store')
     if (this.#state === 'open') throw new TypeError('the stream of the body has not finished: end it and wait')
     if (this.#state !== 'whole') throw new TypeError('the body was given away or discarded before')
@@ -197,7 +197,7 @@ export class BodyDraft implements BodyWriter {
  * given away before.
  */
 export const giving = async <T>(
-  context: Context,
+  context: FileStore,
   body: BodyWriter,
   change: (draft: BodyDraft) => Promise<T>,
 ): Promise<T> => {

@@ -1,7 +1,7 @@
 /** Buckets of the embedded store. */
 import { SseError } from '../../errors.ts'
 import type { Bucket, ObjectStore } from '../store.ts'
-import { bucketKey, type Context, requireBucket } from './context.ts'
+import { bucketKey, type FileStore, requireBucket } from './context.ts'
 import { entriesOf, entriesWhere, hasAny } from './database.ts'
 import { forgetCompletion } from './uploads.ts'
 
@@ -12,7 +12,7 @@ export type BucketActions = Pick<
 >
 
 /** See {@link ObjectStore}. */
-export const bucketActions = (context: Context): BucketActions => {
+export const bucketActions = (context: FileStore): BucketActions => {
   const { database } = context
   const { buckets, objects, uploads, completions } = database.tables
   return {

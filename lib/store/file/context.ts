@@ -7,7 +7,7 @@ import { checkName, encodeKey } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
 
 /** An open store. */
-export interface Context {
+export interface FileStore {
   readonly database: Database
   readonly disk: Disk
   /** This process. */
@@ -17,7 +17,7 @@ export interface Context {
 }
 
 /** What this process writes beside what it holds. */
-export const holder = ({ process, now }: Context): Holder => ({ process, since: now() })
+export const holder = ({ process, now }: FileStore): Holder => ({ process, since: now() })
 
 /** Key of a bucket. */
 export const bucketKey = (bucket: string): Uint8Array => {
@@ -41,7 +41,7 @@ export const uploadKey = (bucket: string, key: string, id: string): Uint8Array =
 }
 
 /** The bucket, inside a read or a change; else `NoSuchBucket`. */
-export const requireBucket = ({ database }: Context, bucket: string): Bucket => {
+export const requireBucket = ({ database }: FileStore, bucket: string): Bucket => {
   const found = database.tables.buckets.get(bucketKey(bucket))
   if (found === undefined) throw new SseError('NoSuchBucket')
   return found

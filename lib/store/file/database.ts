@@ -46,22 +46,22 @@ export interface Pin extends Holder {
 }
 
 /** An upload; its parts lie under its serial. */
-export interface StoredUpload {
+export interface UploadRow {
   /** 32 hex digits. */
   readonly serial: string
   readonly upload: NewUpload
 }
 
 /** What is remembered of a completed upload. */
-export interface StoredCompletion {
-  readonly upload: StoredUpload
+export interface CompletionRow {
+  readonly upload: UploadRow
   readonly token: string
   readonly at: number
   readonly record: ObjectRecord
 }
 
 /** An attempt of a part: a file of its own. */
-export interface StoredPart {
+export interface AttemptRow {
   /** 32 hex digits. */
   readonly file: string
   readonly part: Part
@@ -90,11 +90,11 @@ export interface Tables {
   /** pin */
   readonly pins: Table<Pin, Uint8Array>
   /** bucket, key, upload: open ones */
-  readonly uploads: Table<StoredUpload, Uint8Array>
+  readonly uploads: Table<UploadRow, Uint8Array>
   /** bucket, key, upload: completed ones */
-  readonly completions: Table<StoredCompletion, Uint8Array>
+  readonly completions: Table<CompletionRow, Uint8Array>
   /** serial of the upload ‖ u32 in order of acknowledgement */
-  readonly parts: Table<StoredPart, Uint8Array>
+  readonly parts: Table<AttemptRow, Uint8Array>
 }
 
 // Changes in one commit: they run one after the other on the event loop, which waits for as long.

@@ -5,7 +5,7 @@ import type { BodyReader, Condition, NewObject, ObjectRecord, ObjectStore } from
 import { filesOf, hold, release } from './bodies.ts'
 import { memoryBody, mostHandles, openFiles, pinnedFiles } from './body-reader.ts'
 import { giving } from './body-writer.ts'
-import { bucketKey, type Context, holder, objectKey, requireBucket } from './context.ts'
+import { bucketKey, type FileStore, holder, objectKey, requireBucket } from './context.ts'
 import type { BodyFile, BodyPlace, Content } from './database.ts'
 import { hasCode, newId, onDisk } from './disk.ts'
 import { behind, encodeKey } from './keys.ts'
@@ -32,7 +32,7 @@ const damaged = (cause?: unknown): SseError =>
 
 /** Inside a change: refuses it, or makes record and body the object; the body is held already. */
 export const swapObject = (
-  { database }: Context,
+  { database }: FileStore,
   at: Uint8Array,
   record: NewObject,
   body: BodyPlace,
@@ -49,7 +49,7 @@ export const swapObject = (
 }
 
 /** See {@link ObjectStore}. */
-export const objectActions = (context: Context): ObjectActions => {
+export const objectActions = (context: FileStore): ObjectActions => {
   const { database, disk } = context
   const { objects, contents, inline, pins } = database.tables
 

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { BodyDraft } from './body-writer.ts'
 import { bucketActions } from './buckets.ts'
-import type { Context } from './context.ts'
+import type { FileStore } from './context.ts'
 import { Database } from './database.ts'
 import { Disk, onDisk } from './disk.ts'
 import { nameProcess } from './liveness.ts'
@@ -43,7 +43,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
   await onDisk(() => mkdir(index, { recursive: true, mode: 0o700 }))
   const disk = await Disk.open(join(directory, 'bodies'))
   const database = await Database.open(index)
-  const context: Context = { database, disk, process: nameProcess(), now }
+  const context: FileStore = { database, disk, process: nameProcess(), now }
 
   let closed: Promise<void> | undefined
   let sweeps: Promise<unknown> = Promise.resolve()

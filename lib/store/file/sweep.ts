@@ -5,7 +5,7 @@
  */
 import type { SweepReport } from '../store.ts'
 import { release } from './bodies.ts'
-import type { Context } from './context.ts'
+import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
 import { onDisk } from './disk.ts'
 import { encodeKey } from './keys.ts'
@@ -24,7 +24,7 @@ export interface SweepOptions {
 }
 
 /** One sweep; see {@link SweepReport}. */
-export const sweep = async (context: Context, { remember, stop }: SweepOptions): Promise<SweepReport> => {
+export const sweep = async (context: FileStore, { remember, stop }: SweepOptions): Promise<SweepReport> => {
   const { database, disk, process, now } = context
   const { pending, pins, completions, files } = database.tables
   const isGone = (held: Holder): boolean => !(isAlive(held.process, process) ?? now() - held.since < patience)

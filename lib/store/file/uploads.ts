@@ -8,15 +8,8 @@ import { SseError } from '../../errors.ts'
 import type { NewUpload, ObjectStore, Part, PartPeek, Upload } from '../store.ts'
 import { assemble, disown } from './bodies.ts'
 import { giving } from './body-writer.ts'
-import { bucketKey, type Context, requireBucket, uploadKey } from './context.ts'
-import {
-  entriesOf,
-  type Entry,
-  lastKey,
-  type StoredCompletion,
-  type StoredPart,
-  type StoredUpload,
-} from './database.ts'
+import { bucketKey, type FileStore, requireBucket, uploadKey } from './context.ts'
+import { entriesOf, type Entry, lastKey, type CompletionRow, type AttemptRow, type UploadRow } from './database.ts'
 import { hasCode, newId, onDisk } from './disk.ts'
 import { behind, behindAll, encodeKey } from './keys.ts'
 import { page } from './listing.ts'
@@ -28,20 +21,20 @@ export type UploadActions = Pick<
   'createUpload' | 'getUpload' | 'listUploads' | 'putPart' | 'listParts' | 'peekPart' | 'completeUpload' | 'abortUpload'
 >
 
-const partsOf = ({ database }: Context, { serial }: StoredUpload): readonly Entry<StoredPart>[] =>
+const partsOf = ({ database }: FileStore, { serial }: UploadRow): readonly Entry<AttemptRow>[] =>
   entriesOf(database.tables.parts, encodeKey(serial))
 
 const shown = (key: string, upload: NewUpload): Upload => ({ ...upload, key })
 
 /** Inside a change: gives up the memory of a completed upload. */
-export const forgetCompletion = (context: Context, at: Uint8Array, { upload }: StoredCompletion): void => {
+export const forgetCompletion = (context: FileStore, at: Uint8Array, { upload }: CompletionRow): void => {
   const { completions, parts } = context.database.tables
   for (const { key } of partsOf(context, upload)) parts.removeSync(key)
   completions.removeSync(at)
 }
 
 /** See {@link ObjectStore}. */
-export const uploadActions = (context: Context): UploadActions => {
+export const uploadActions = (context: FileStore): UploadActions => {
   const { database, disk } = context
   const { objects, uploads, completions, parts } = database.tables
 
@@ -53,14 +46,14 @@ export const uploadActions = (context: Context): UploadActions => {
     return completion && { stored: completion.upload, token: completion.token }
   }
 
-  const requireUpload = (bucket: string, at: Uint8Array, completed = false): StoredUpload => {
+  const requireUpload = (bucket: string, at: Uint8Array, completed = false): UploadRow => {
     const found = find(bucket, at, completed)
     if (found === undefined) throw new SseError('NoSuchUpload')
     return found.stored
   }
 
   // The key of the next part: behind the last one.
-  const nextPart = ({ serial }: StoredUpload): Uint8Array => {
+  const nextPart = ({ serial }: UploadRow): Uint8Array => {
     const root = encodeKey(serial)
     const last = lastKey(parts, root)
     return concat(root, u32(last === undefined ? 0 : view(last).getUint32(root.length) + 1))
@@ -193,7 +186,7 @@ export const uploadActions = (context: Context): UploadActions => {
 }
 
 interface Found {
-  readonly stored: StoredUpload
+  readonly stored: UploadRow
   readonly token?: string
 }
 

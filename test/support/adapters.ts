@@ -1,4 +1,4 @@
-/** A body through each of the skins, as a program would use them. */
+/** A body through each of the adapters, as a program would use them. */
 import { type Duplex, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { chain } from 'stream-chain'
@@ -64,7 +64,7 @@ const web: Run = (driver, chunks) =>
   })
 
 /** Every way to run a body. */
-export const skins: readonly (readonly [name: string, run: Run])[] = [
+export const adapters: readonly (readonly [name: string, run: Run])[] = [
   ['driver', drive],
   ['Transform', transform],
   ['generator', pieces],
