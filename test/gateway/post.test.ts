@@ -14,7 +14,8 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SseError } from '../../lib/errors.ts'
-import { type FormFields, readForm } from '../../lib/gateway/post/form.ts'
+import { expandFilename } from '../../lib/gateway/post/filename.ts'
+import { type FormFields, maxFields, readForm } from '../../lib/gateway/post/form.ts'
 import type { GatewayUser } from '../../lib/gateway/gateway.ts'
 import { checkPostPolicy, parsePostPolicy } from '../../lib/gateway/post/policy.ts'
 import { authenticateForm } from '../../lib/gateway/post/signature.ts'
@@ -198,7 +199,7 @@ t.test('forms of any content, in any pieces', async t => {
       const body = Buffer.concat([start, piece('submit', after), close, Buffer.from('an epilogue')])
       const form = await readForm(Readable.from(cutAt(body, cuts), { objectMode: false }), multipart)
       const expected = [...joined(fields)].map(([name, value]) => [name, value.replaceAll('${filename}', 'cat.jpg')])
-      const same = JSON.stringify([...form.fields]) === JSON.stringify(expected)
+      const same = JSON.stringify([...expandFilename(form)]) === JSON.stringify(expected)
       runs++
       return same && Buffer.compare(await buffer(form.file), file) === 0
     }),
@@ -370,12 +371,34 @@ t.test('${filename}', async t => {
       'f',
       filename,
     )
-    const { fields } = await readForm(Readable.from([body], { objectMode: false }), multipart)
-    t.strictSame([...fields.values()], [`a/${name}`, `${name}${name}`], filename)
+    const form = await readForm(Readable.from([body], { objectMode: false }), multipart)
+    t.strictSame([...expandFilename(form).values()], [`a/${name}`, `${name}${name}`], filename)
   }
   const unnamed = Buffer.concat([piece('key', 'a/${filename}'), piece('FILE', 'f'), close])
-  const { fields } = await readForm(Readable.from([unnamed], { objectMode: false }), multipart)
-  t.equal(fields.get('key'), 'a/${filename}', 'stays where the file has no name')
+  const form = await readForm(Readable.from([unnamed], { objectMode: false }), multipart)
+  t.equal(expandFilename(form).get('key'), 'a/${filename}', 'stays where the file has no name')
+})
+
+t.test('${filename}: what the fields would have is bounded', async t => {
+  const expand = (fields: Fields, filename: string): FormFields => expandFilename({ fields: joined(fields), filename })
+  const name = 'ü'.repeat(500)
+  t.equal(expand([['key', `${'k'.repeat(24)}\${filename}`]], name).get('key')?.length, 524, 'a key of 1,024 bytes')
+  t.match(await refusalOf(() => expand([['key', `${'k'.repeat(25)}\${filename}`]], name)), {
+    code: 'KeyTooLongError',
+    details: { Size: '1025', MaxSizeAllowed: '1024' },
+  })
+  const times = Math.floor((maxFields - 2) / 1000)
+  const rest = maxFields - 2 - times * 1000
+  const full: Fields = [
+    ['x', '${filename}'.repeat(times)],
+    ['y', 'y'.repeat(rest)],
+  ]
+  t.equal(expand(full, name).get('x')?.length, times * 500, 'as much as a form may send')
+  const code = 'MaxPostPreDataLengthExceeded'
+  t.equal((await refusalOf(() => expand([...full, ['z', '']], name))).code, code, 'and a byte more')
+  for (const field of ['Policy', 'X-Amz-Signature', 'Signature', 'AWSAccessKeyId', 'AccessKeyId', 'token']) {
+    t.strictSame([...expand([[field, '${filename}']], name).values()], ['${filename}'], field)
+  }
 })
 
 t.test('policies: what they must be', async t => {
@@ -969,6 +992,37 @@ t.test('POST Object', async t => {
     t.match(await post(gateway, formOf([['key', 'k']], 'f'), '/open'), { status: 204 })
     t.match(await gateway.store.getObject('open', 'k'), { size: 1 })
     t.match(await post(gateway, formOf([['key', 'k'], kms], 'f'), '/open'), { status: 403 }, 'but not with SSE-KMS')
+  })
+
+  await t.test('${filename} is replaced once it is known who signed', async t => {
+    // Longer than a string can be, were it built.
+    const bomb = '${filename}'.repeat(40_000)
+    const name = 'n'.repeat(15_000)
+    const key = ['key', 'k'] as const
+    const large = ['x-amz-meta-a', bomb] as const
+    const wrong = { ...admin, secretAccessKey: 'x' }
+    const anyKey = [['starts-with', '$key', '']] as const
+    const rows: readonly (readonly [what: string, path: string, fields: Fields, code: string])[] = [
+      ['nobody signed, and there is no bucket', '/nosuchbucket', [['key', bomb]], 'NoSuchBucket'],
+      ['nobody signed', '/bucket', [['key', bomb]], 'KeyTooLongError'],
+      ['nobody signed, another field', '/bucket', [key, large], 'MaxPostPreDataLengthExceeded'],
+      ['a wrong signature', '/bucket', signers.v4(wrong, [['key', bomb]]), 'SignatureDoesNotMatch'],
+      ['a wrong signature, another field', '/bucket', signers.v2(wrong, [key, large]), 'SignatureDoesNotMatch'],
+      ['a key', '/bucket', signers.v4(admin, [['key', bomb]], anyKey), 'KeyTooLongError'],
+      ['another field', '/bucket', signers.obs(admin, [key, large]), 'MaxPostPreDataLengthExceeded'],
+    ]
+    for (const [what, path, fields, code] of rows) {
+      t.match(await post(gateway, formOf(fields, 'f', name), path), { code }, what)
+    }
+    const signed = signers.v4(admin, [key])
+    const signature = signed.at(-1)?.[1] ?? ''
+    const elsewhere: Fields = [...signed.slice(0, -1), ['x-amz-signature', '${filename}']]
+    t.match(await post(gateway, formOf(signed, 'f', signature)), { status: 204 })
+    t.match(
+      await post(gateway, formOf(elsewhere, 'f', signature)),
+      { code: 'SignatureDoesNotMatch' },
+      'the signature itself',
+    )
   })
 
   await t.test('keys of every plane', async () => {

@@ -18,6 +18,12 @@ export interface RequestTarget {
 /** Bytes of UTF-8 that a key may have. */
 export const maxKeyLength = 1024
 
+/** Throws `KeyTooLongError` for a key of more than 1,024 bytes of UTF-8. */
+export const assertKeyLength = (size: number): void => {
+  if (size <= maxKeyLength) return
+  throw new SseError('KeyTooLongError', { details: { Size: String(size), MaxSizeAllowed: String(maxKeyLength) } })
+}
+
 /**
  * Whether a bucket may have this name: 3 to 63 lower-case letters, digits, dots and hyphens, each label beginning and ending with a letter or a
  * digit, and no IPv4 address.
@@ -52,10 +58,7 @@ const bucketOf = (name: string): string => {
 const keyOf = (raw: string): string | undefined => {
   if (raw === '') return undefined
   const key = decode(raw)
-  const size = utf8(key).length
-  if (size > maxKeyLength) {
-    throw new SseError('KeyTooLongError', { details: { Size: String(size), MaxSizeAllowed: String(maxKeyLength) } })
-  }
+  assertKeyLength(utf8(key).length)
   return key
 }
 

@@ -11,8 +11,10 @@ export type FormFields = ReadonlyMap<string, string>
 
 /** A form whose file is about to be read. */
 export interface UploadForm {
-  /** The fields in front of the file, `${filename}` in them replaced by the file's name. */
+  /** The fields in front of the file, as they were sent. */
   readonly fields: FormFields
+  /** The file's name as it was sent, with whatever path it has; `undefined` where it has none. */
+  readonly filename: string | undefined
   /** The file's bytes. Ends once all of the form was read and well-formed; fails otherwise. Whoever does not read it to its end destroys it. */
   readonly file: Readable
 }
@@ -41,13 +43,6 @@ const openReader = (source: Readable, contentType: string): MultipartReader => {
     message: 'At least one of the pre-conditions you specified did not hold',
     details: { Condition: 'Bucket POST must be of the enclosure-type multipart/form-data' },
   })
-}
-
-/** Fields, with the name of the file in place of `${filename}`; without a name it stays, as in S3. */
-const expand = (fields: FormFields, path: string | undefined): FormFields => {
-  if (path === undefined) return fields
-  const name = path.replace(/^.*[/\\]/s, '')
-  return new Map([...fields].map(([field, value]) => [field, value.replaceAll('${filename}', () => name)]))
 }
 
 /** The body that the reader has come to, then the rest of the form. */
@@ -90,7 +85,7 @@ export const readForm = async (source: Readable, contentType: string): Promise<U
       if (part === undefined) throw notOneFile(0)
       if (isFile(part.name)) {
         const file = toReadable(fileOf(reader, source), () => reader.release())
-        return { fields: expand(fields, part.filename), file }
+        return { fields, filename: part.filename, file }
       }
       const name = part.name.toLowerCase()
       const pieces: Uint8Array[] = []

@@ -143,8 +143,15 @@ export const parsePostPolicy = (base64: string): PostPolicy => {
   return { expires, conditions: conditions.map(parseCondition) }
 }
 
-/** Fields that need no condition: they carry the policy and its signature, in the forms of Signature Version 4 and 2 and of OBS. */
-const needsNone = new Set(['policy', 'x-amz-signature', 'signature', 'awsaccesskeyid', 'accesskeyid', 'token'])
+/** Fields that carry the policy and its signature, in the forms of Signature Version 4 and 2 and of OBS: they need no condition. */
+export const signatureFields: ReadonlySet<string> = new Set([
+  'policy',
+  'x-amz-signature',
+  'signature',
+  'awsaccesskeyid',
+  'accesskeyid',
+  'token',
+])
 
 const fulfils = ({ operation, field, value }: FieldCondition, fields: FormFields): boolean => {
   const sent = fields.get(field)
@@ -171,7 +178,7 @@ export const checkPostPolicy = ({ expires, conditions }: PostPolicy, fields: For
     else covered.add(condition.field)
   }
   const extra = [...fields.keys()].filter(
-    name => !covered.has(name) && !needsNone.has(name) && !name.startsWith('x-ignore-'),
+    name => !covered.has(name) && !signatureFields.has(name) && !name.startsWith('x-ignore-'),
   )
   if (extra.length > 0) throw denied(`Extra input fields: ${extra.join(', ')}`)
   return length

@@ -3,30 +3,20 @@
  * signed; the file then takes the way of every other body. Nothing of the file is read before all of that is decided.
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http'
-import { utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../http/answer.ts'
-import { askForBody } from '../body/body.ts'
-import type { GatewayRequest } from '../context.ts'
-import { type FormFields, readForm, type UploadForm } from './form.ts'
+import { askForBody, openBody } from '../body/body.ts'
+import { type GatewayRequest, locationOf } from '../context.ts'
 import { asHeader, type RequestHeaders } from '../http/headers.ts'
-import { locationOf } from '../context.ts'
-import { objectHeaders } from '../objects/record.ts'
-import { checkPostPolicy, type LengthRange, parsePostPolicy } from './policy.ts'
 import type { BodyStage } from '../http/pour.ts'
-import { openBody } from '../body/body.ts'
-import { maxKeyLength } from '../http/target.ts'
-import { authenticateForm, requiredField } from './signature.ts'
+import { toXml } from '../http/xml.ts'
+import { objectHeaders } from '../objects/record.ts'
 import { encodeTags, maxObjectTags, parseTags } from '../objects/tags.ts'
 import { writeObject } from '../objects/write.ts'
-import { toXml } from '../http/xml.ts'
-
-const keyOf = (fields: FormFields): string => {
-  const key = requiredField(fields, 'key')
-  const size = utf8(key).length
-  if (size <= maxKeyLength) return key
-  throw new SseError('KeyTooLongError', { details: { Size: String(size), MaxSizeAllowed: String(maxKeyLength) } })
-}
+import { expandFilename } from './filename.ts'
+import { type FormFields, readForm, type UploadForm } from './form.ts'
+import { checkPostPolicy, type LengthRange, parsePostPolicy } from './policy.ts'
+import { authenticateForm, requiredField } from './signature.ts'
 
 /** Fields as the headers that they stand for; `acl` and `tagging` are headers by other names. `InvalidArgument` for what no header can say. */
 const headersOf = (fields: FormFields): RequestHeaders => {
@@ -89,12 +79,15 @@ const answer = (ctx: GatewayRequest, fields: FormFields, key: string, etag: stri
   res.writeHead(201).end(body)
 }
 
-const store = async (ctx: GatewayRequest, { fields: sent, file }: UploadForm): Promise<void> => {
-  const fields = new Map(sent).set('bucket', ctx.bucketName())
-  const key = keyOf(fields)
-  const { signer, policy } = authenticateForm(fields, ctx.verification)
+const store = async (ctx: GatewayRequest, upload: UploadForm): Promise<void> => {
+  const { signer, policy } = authenticateForm(upload.fields, ctx.verification)
+  // Nobody vouches for the fields, so nothing is made of them before it is known that there is a bucket. They are no headers yet.
+  if (signer.kind === 'anonymous') await ctx.findBucket({ header: () => undefined })
+  const expanded = expandFilename(upload)
+  const key = requiredField(expanded, 'key')
+  const fields = new Map(expanded).set('bucket', ctx.bucketName())
   const length = policy === undefined ? undefined : checkPostPolicy(parsePostPolicy(policy), fields, ctx.now())
-  const form = ctx.withForm({ authentication: { ...signer, headers: headersOf(sent) }, key })
+  const form = ctx.withForm({ authentication: { ...signer, headers: headersOf(expanded) }, key })
   const owned = await form.openBucket('s3:PutObject')
   const { record, headers } = await writeObject(form, {
     operation: 'post',
@@ -103,7 +96,7 @@ const store = async (ctx: GatewayRequest, { fields: sent, file }: UploadForm): P
     body: digests => {
       const body = openBody(signer.body, form.headers, digests)
       const stages = length === undefined ? body.stages : [holdTo(length), ...body.stages]
-      return { ...body, length: undefined, stages, start: () => file }
+      return { ...body, length: undefined, stages, start: () => upload.file }
     },
   })
   answer(form, fields, key, `"${record.etag}"`, headers)
