@@ -9,6 +9,9 @@ import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { SseError } from '../../lib/errors.ts'
+import { trimmed } from '../../lib/gateway/headers.ts'
+import { parsePostPolicy } from '../../lib/gateway/post-policy.ts'
 import { createSse } from '../../lib/object/node.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import { admin, region, type Reply, startGateway, type TestGateway } from '../support/gateway.ts'
@@ -18,6 +21,7 @@ type Headers = Readonly<Record<string, string>>
 
 const kms = { 'x-amz-server-side-encryption': 'aws:kms' }
 const unsigned = { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }
+const base64 = (text: string): string => Buffer.from(text).toString('base64')
 const md5 = (bytes: string | Uint8Array) => createHash('md5').update(bytes).digest('base64')
 const messageOf = ({ text }: Reply): string => /<Message>(.*?)<\/Message>/s.exec(text)?.[1] ?? ''
 const uploadId = ({ text }: Reply): string => /<UploadId>(.*?)</.exec(text)?.[1] ?? ''
@@ -354,6 +358,47 @@ t.test('keys are bytes: dots, NUL, 1,024 of them, every plane', async t => {
     const reply = await send('GET', path).catch(() => undefined)
     if (reply !== undefined) t.match(reply, { status: 400 }, path)
   }
+})
+
+const small = 1800
+/** How many times as long a run takes for eight times the text: 8 where time is linear, 64 where it grows with the square. */
+const growth = (make: (size: number) => string, run: (text: string) => unknown): number => {
+  const best = (size: number): number => {
+    const text = make(size)
+    const times = Array.from({ length: 9 }, () => {
+      const start = performance.now()
+      for (let i = 0; i < 5; i++) run(text)
+      return performance.now() - start
+    })
+    return Math.min(...times)
+  }
+  best(small) // compiles
+  return best(8 * small) / Math.max(best(small), 0.05) // less than that is the clock
+}
+
+t.test('what a client sends is read in linear time', async t => {
+  const policy = (text: string): void => {
+    try {
+      parsePostPolicy(base64(text))
+    } catch (error) {
+      if (error instanceof SseError && error.code === 'InvalidPolicyDocument') return
+      throw error
+    }
+    throw new Error('was not refused')
+  }
+  const rows: readonly (readonly [what: string, make: (size: number) => string, run: (text: string) => unknown])[] = [
+    ['blanks inside a header', size => `a${' '.repeat(size)}b`, trimmed],
+    ['tabs around a header', size => `${'\t'.repeat(size / 2)}a${'\t'.repeat(size / 2)}`, trimmed],
+    ['a policy of quotes that nothing closes', size => `"${String.raw`\"`.repeat(size / 2)}\\`, policy],
+    ['a policy of commas and blanks', size => `, ${' '.repeat(size - 2)}`, policy],
+  ]
+  for (const [what, make, run] of rows) {
+    const times = growth(make, run)
+    t.ok(times < 30, `${what}: ${times.toFixed(1)} times`)
+  }
+  t.equal(trimmed(' \t a \t b\u00a0 \t'), 'a \t b\u00a0')
+  t.equal(trimmed(' \t '), '')
+  t.equal(trimmed(''), '')
 })
 
 t.test('what is no request', async t => {

@@ -8,7 +8,14 @@ import type { Query } from './route.ts'
 export type RequestHeaders = ReadonlyMap<string, string>
 
 /** A text without the spaces and tabs around it; other white space may be bytes of UTF-8 here. */
-export const trimmed = (text: string): string => text.replace(/^[ \t]+|[ \t]+$/g, '')
+export const trimmed = (text: string): string => {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t'
+  let start = 0
+  let end = text.length
+  while (start < end && isBlank(start)) start++
+  while (start < end && isBlank(end - 1)) end--
+  return text.slice(start, end)
+}
 
 /** Parses node's `rawHeaders` (name, value, name, …); spaces and tabs around a value go. */
 export const parseHeaders = (rawHeaders: readonly string[]): RequestHeaders => {
