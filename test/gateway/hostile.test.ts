@@ -401,6 +401,27 @@ t.test('what a client sends is read in linear time', async t => {
   t.equal(trimmed(''), '')
 })
 
+t.test('a header that is signed twice is refused before anything is made of it', async t => {
+  const gateway = await open(t)
+  const sign = (names: string): Headers => {
+    const wire = { service: 's3', region, method: 'GET', host: gateway.host, path: '/bucket' }
+    const { Authorization = '', ...headers } = aws4.sign(
+      { ...wire, headers: { ...unsigned, 'x-amz-a': 'v' } },
+      admin,
+    ).headers
+    const authorization = String(Authorization).replace('SignedHeaders=', `SignedHeaders=${names}`)
+    return {
+      ...Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
+      authorization,
+    }
+  }
+  const ask = (headers: Headers) => gateway.signedFetch(undefined, 'GET', '/bucket', { headers })
+  t.match(await ask(sign('')), { status: 200 })
+  const twice = await ask(sign('x-amz-a;'.repeat(500)))
+  t.match(twice, { status: 400, code: 'AuthorizationHeaderMalformed' })
+  t.match(messageOf(twice), 'SignedHeaders names a header twice. Name each once.')
+})
+
 t.test('what is no request', async t => {
   const { send, dial, host } = await open(t)
   const say = async (text: string): Promise<string> => {

@@ -63,9 +63,12 @@ const claim = (
   if (match === null) {
     throw malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
   }
+  const names = signedHeaders.split(';')
+  // What is signed has the value of each: a long one named a thousand times would fill the memory.
+  if (new Set(names).size < names.length) throw malformed('SignedHeaders names a header twice. Name each once.')
   const [, accessKeyId = '', date = '', region = '', service = '', terminator = ''] = match
   const scope = [date, region, service, terminator] as const
-  return { accessKeyId, scope, signedHeaders: signedHeaders.split(';'), signature, life, malformed }
+  return { accessKeyId, scope, signedHeaders: names, signature, life, malformed }
 }
 
 const fromHeader = (authorization: string): Claim => {
