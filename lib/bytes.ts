@@ -115,5 +115,5 @@ export const wipe = (...secrets: readonly (Uint8Array | undefined)[]): void => {
 /** Whether a value is a promise: synchronous and asynchronous engines meet here. */
 export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> => value instanceof Promise
 
-/** The same bytes, typed as WebCrypto wants them (never over shared memory). */
+/** The same bytes in the type that WebCrypto takes (never over shared memory). */
 export const overArrayBuffer = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => bytes as Uint8Array<ArrayBuffer>

@@ -1,28 +1,47 @@
-/** What both entries share: free of `node:`. Re-exports only. */
+/** What `.` and `./web` both export: free of `node:`. Re-exports only. */
+export { errorTable, SseError, type ErrorCode, type SseErrorOptions } from './errors.ts'
+
+export type { Decryption } from './object/decrypt.ts'
+export type { Encryption, PlannedObject, SealedObject } from './object/encrypt.ts'
+export { type FileFront, type RandomAccess, readFileEnvelope } from './object/file.ts'
 export type {
-  AsyncEngine,
-  Engine,
-  Primitives,
-  SegmentCipher,
-  SegmentOpener,
-  SegmentSealer,
-  SyncEngine,
-} from './cipher/engine.ts'
-export { pickEngine, selfTest } from './cipher/choose.ts'
-export { nobleEngine } from './cipher/noble.ts'
-export { webCryptoEngine } from './cipher/web.ts'
-export { type Aead, type Suite, type SuiteId, suiteOf } from './cipher/suite.ts'
-export type { BucketKeyOptions, BucketKeys, BucketKeyTarget } from './kms/bucket-keys.ts'
+  CompletedUpload,
+  CompleteOptions,
+  CreatedUpload,
+  HeldAttempt,
+  ListedPart,
+  NamedPart,
+  PartEncryption,
+  PartOptions,
+  SealedPart,
+} from './object/multipart.ts'
+export type {
+  CopyOptions,
+  DecryptOptions,
+  EncryptOptions,
+  KeyOptions,
+  Reencryption,
+  RewrappedFile,
+  StoredUpload,
+  TargetOptions,
+  UploadOptions,
+} from './object/sse.ts'
+
+export type { BucketKeyOptions } from './kms/bucket-keys.ts'
 export { clientContext, type ContextInput, type EncryptionContext, encryptionContext } from './kms/context.ts'
 export { customerKey, type CustomerKey } from './kms/customer.ts'
 export { DataKey } from './kms/data-key.ts'
 export type {
+  AcceptedKey,
+  AcceptScope,
+  CallOptions,
+  DataKeyWrapper,
   GeneratedKey,
+  KeyAdministration,
   KeyDescription,
   KeyQuery,
   KeyScope,
   KeyState,
-  KeyWrapper,
   KmsProvider,
   RewrapRequest,
   UnwrapRequest,
@@ -30,6 +49,17 @@ export type {
   WrappedKey,
   WrapTarget,
 } from './kms/provider.ts'
+
+export {
+  type Envelope,
+  parseEnvelope,
+  parseReceipt,
+  parseSession,
+  type Receipt,
+  type Session,
+} from './envelope/envelope.ts'
+export type { PartRow } from './envelope/part-table.ts'
+export { compositeFlag, valueIds, type Values } from './envelope/sealed-values.ts'
 export {
   type ByteRange,
   maxPlaintext,
@@ -40,48 +70,9 @@ export {
   segmentRange,
   storedLength,
 } from './segment/layout.ts'
-export type { Driver, Emit } from './segment/driver.ts'
-export { type Stage, toStage } from './segment/chain.ts'
-export { toWeb } from './segment/web.ts'
-export { type Descriptor } from './envelope/descriptor.ts'
-export {
-  type Envelope,
-  parseEnvelope,
-  parseReceipt,
-  parseSession,
-  type Receipt,
-  type Session,
-} from './envelope/envelope.ts'
-export type { PartRow } from './envelope/part-table.ts'
-export { compositeFlag, valueIds, type ValueKind, type ValueName, type Values } from './envelope/sealed-values.ts'
-export type { WrapRecord } from './envelope/wrap-record.ts'
-export type { AcceptedKey } from './object/decrypt.ts'
-export type { Decryption, DecryptParts, UnlockParts } from './object/decrypt.ts'
-export type { Encryption, EncryptParts, PlannedObject, SealedObject } from './object/encrypt.ts'
-export { type FileFront, type RandomAccess, readFileEnvelope } from './object/file.ts'
-export type {
-  CompletedUpload,
-  CompleteOptions,
-  HeldAttempt,
-  ListedPart,
-  NamedPart,
-  CreatedUpload,
-  PartEncryption,
-  PartOptions,
-  SealedPart,
-} from './object/multipart.ts'
-export type {
-  CopyOptions,
-  DecryptOptions,
-  WithDriver,
-  EncryptOptions,
-  KeyOptions,
-  Reencryption,
-  RewrappedFile,
-  Adapt,
-  SseOf,
-  SseOptions,
-  StoredUpload,
-  TargetOptions,
-  UploadOptions,
-} from './object/sse.ts'
+
+export { pickEngine, selfTest } from './cipher/choose.ts'
+export type { Engine } from './cipher/engine.ts'
+export { nobleEngine } from './cipher/noble.ts'
+export { type Suite, type SuiteId, suiteOf } from './cipher/suite.ts'
+export { webCryptoEngine } from './cipher/web.ts'

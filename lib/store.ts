@@ -5,4 +5,7 @@
  * @module
  */
 export { type FileStoreOptions, openFileStore } from './store/file/store.ts'
+export type * from './store/body-store.ts'
+export { assertCondition } from './store/condition.ts'
+export type * from './store/records.ts'
 export type * from './store/store.ts'

@@ -1,9 +1,9 @@
 /**
- * The same without `node:`, for browsers and other runtimes: WebCrypto or noble underneath, WHATWG streams and stream-chain stages on top.
+ * The same as `sse-kms-streams` without `node:`, for browsers and other runtimes. The engine is WebCrypto or noble. Bodies are WHATWG streams
+ * and stages for stream-chain.
  *
  * @module
  */
-export { errorTable, SseError, type ErrorCode, type ErrorRow, type SseErrorOptions } from './errors.ts'
-export type { MaybePromise } from './bytes.ts'
 export * from './common.ts'
 export { createSse, type WebAdapters, type WebSse } from './object/web.ts'
+export type { SseOptions } from './object/sse.ts'

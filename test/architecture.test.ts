@@ -7,6 +7,7 @@ import { dirname, join, normalize, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
+import { gatewayPackages } from '../lib/cli/serve.ts'
 
 const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
@@ -66,7 +67,9 @@ const imports = all.flatMap(source => source.imports)
 
 const floors: Readonly<Record<string, number>> = {
   'errors.ts': 0,
+  'files.ts': 0,
   'bytes.ts': 0,
+  'lru.ts': 0,
   cipher: 1,
   segment: 2,
   kms: 3,
@@ -95,6 +98,65 @@ t.test('floors: an import goes down, or stays in its folder', async t => {
   t.strictSame(wrong, [])
 })
 
+/** Floors of the gateway: a request goes up, an import goes down. */
+const gatewayFloors: Readonly<Record<string, number>> = {
+  'options.ts': 0,
+  http: 1,
+  auth: 2,
+  body: 3,
+  access: 4,
+  'services.ts': 5,
+  objects: 6,
+  'request.ts': 7,
+  plan: 8,
+  post: 9,
+  actions: 10,
+  'gateway.ts': 11,
+}
+
+t.test('floors of the gateway: an import goes down, or stays in its folder', async t => {
+  const inGateway = (name: string): string | undefined => /^gateway\/([^/]+)/.exec(name)?.[1]
+  const tops = new Set(all.flatMap(({ name }) => inGateway(name) ?? []))
+  t.strictSame([...tops].sort(), Object.keys(gatewayFloors).sort())
+  const wrong = imports.filter(({ from, to, inside }) => {
+    const [above, below] = [inGateway(from), inside ? inGateway(to) : undefined]
+    if (above === undefined || below === undefined || above === below) return false
+    return (gatewayFloors[above] ?? 0) <= (gatewayFloors[below] ?? 0)
+  })
+  t.strictSame(wrong, [])
+})
+
+/** The files of an import circle, in order; none where there is no circle. */
+const circleIn = (graph: ReadonlyMap<string, readonly string[]>): readonly string[] => {
+  const done = new Set<string>()
+  const search = (name: string, path: readonly string[]): readonly string[] => {
+    if (path.includes(name)) return path.slice(path.indexOf(name))
+    if (done.has(name)) return []
+    for (const next of graph.get(name) ?? []) {
+      const circle = search(next, [...path, name])
+      if (circle.length > 0) return circle
+    }
+    done.add(name)
+    return []
+  }
+  for (const name of graph.keys()) {
+    const circle = search(name, [])
+    if (circle.length > 0) return circle
+  }
+  return []
+}
+
+t.test('no import circles, types included', async t => {
+  const found = (graph: Readonly<Record<string, readonly string[]>>) => circleIn(new Map(Object.entries(graph)))
+  t.strictSame(found({ a: ['b', 'c'], b: ['d'], c: ['d'], d: [] }), [])
+  t.strictSame(found({ a: ['b'], b: ['c'], c: ['d', 'b'], d: [] }), ['b', 'c'])
+  t.strictSame(found({ a: ['a'] }), ['a'])
+  const graph = new Map(
+    all.map(source => [source.name, source.imports.filter(({ inside }) => inside).map(({ to }) => to)]),
+  )
+  t.strictSame(circleIn(graph), [])
+})
+
 t.test('entries only re-export', async t => {
   const entries = all.filter(({ name }) => isEntry(name)).map(({ name }) => name)
   for (const name of ['index.ts', 'web.ts', 'testing.ts']) t.ok(entries.includes(name), name)
@@ -119,12 +181,10 @@ const outside = (module: RegExp, allowed: RegExp): readonly string[] =>
 
 t.test('who may import what', async t => {
   t.strictSame(outside(/^node:https?$/, /^(gateway|cli)\//), [], 'node:http only in the gateway and the command line')
-  t.strictSame(outside(/^node:fs/, /^(kms|store|cli)\//), [], 'node:fs only where files live')
-  t.strictSame(
-    outside(/^stream-chain/, /^segment\/chain\.ts$|^(gateway|cli)\//),
-    [],
-    'stream-chain where pipelines are put together',
-  )
+  t.strictSame(outside(/^node:fs/, /^files\.ts$|^(kms\/local|store\/file|cli)\//), [], 'node:fs only where files live')
+  t.strictSame(outside(/^lmdb/, /^store\/file\/database\.ts$/), [], 'lmdb in the embedded store')
+  t.strictSame(outside(/^fast-xml-parser/, /^gateway\/http\/xml\.ts$/), [], 'XML in one place')
+  t.strictSame(outside(/^stream-chain/, /^segment\/chain\.ts$/), [], 'stream-chain in one adapter')
   t.strictSame(
     outside(/^@noble/, /^cipher\/noble\.ts$|^kms\/local\/root-key\.ts$|^sse\/customer-key\.ts$/),
     [],
@@ -161,14 +221,31 @@ t.test('who may import what', async t => {
   for (const name of new Set(others)) t.ok(declared.includes(`"${name}"`), `${name} is declared`)
 })
 
-t.test('what ./web reaches is free of node: and of Buffer', async t => {
+/** A file, and all that it imports. */
+const reachedFrom = (entry: string): ReadonlySet<string> => {
   const reached = new Set<string>()
   const reach = (name: string): void => {
     if (reached.has(name)) return
     reached.add(name)
     for (const { to, inside } of sources.get(name)?.imports ?? []) if (inside) reach(to)
   }
-  reach('web.ts')
+  reach(entry)
+  return reached
+}
+
+t.test('sse-kms serve asks for the packages that it needs, and no others', async t => {
+  const { peerDependencies }: { readonly peerDependencies: object } = JSON.parse(
+    readFileSync(join(lib, '../package.json'), 'utf8'),
+  )
+  const reached = new Set(
+    [...reachedFrom('cli/serve.ts')].flatMap(name => sources.get(name)?.imports ?? []).map(({ to }) => to),
+  )
+  const needed = Object.keys(peerDependencies).filter(name => reached.has(name) && name !== 'cli-progress') // works without it
+  t.strictSame([...gatewayPackages].sort(), needed.sort())
+})
+
+t.test('what ./web reaches is free of node: and of Buffer', async t => {
+  const reached = reachedFrom('web.ts')
   t.ok(reached.has('object/sse.ts') && reached.has('segment/async.ts') && reached.size > 30, 'it reaches the core')
   const wrong = [...reached].flatMap(
     name => sources.get(name)?.imports.filter(({ to }) => to.startsWith('node:')) ?? [],

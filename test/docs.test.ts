@@ -4,16 +4,20 @@
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { SourceMap } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { format } from 'prettier'
 import t from 'tap'
+import { exampleOf } from '../docs/example.ts'
 import { checkConfig, jsonSchema } from '../lib/cli/config-schema.ts'
 import { exitCodes } from '../lib/cli/failure.ts'
 import { actions } from '../lib/gateway/actions/index.ts'
 import { parseQuery, route } from '../lib/gateway/http/route.ts'
+import * as ffi from '../lib/ffi.ts'
 import * as gateway from '../lib/gateway.ts'
 import * as index from '../lib/index.ts'
+import * as rules from '../lib/rules.ts'
 import * as store from '../lib/store.ts'
 import * as testing from '../lib/testing.ts'
 import * as web from '../lib/web.ts'
@@ -29,26 +33,13 @@ const markdown = (folder: string): readonly string[] =>
 const documents = [...markdown('.'), ...markdown('docs'), ...markdown('.github')]
 const write = process.env['DOCS_WRITE'] === '1'
 
-/** The code of a region as a reader may copy it: not indented, importing the package instead of its sources. */
-const regionOf = (path: string, name: string): string => {
-  const [, code] = new RegExp(`^[ ]*// #region ${name}\n(.*?)^[ ]*// #endregion ${name}$`, 'ms').exec(read(path)) ?? []
-  if (code === undefined) throw new Error(`${path} has no region ${name}`)
-  const lines = code.split('\n')
-  const indent = Math.min(...lines.filter(line => line.trim() !== '').map(line => line.search(/\S/)))
-  const specifier = (entry: string): string => (entry === 'index' ? '' : `/${entry}`)
-  return lines
-    .map(line => line.slice(indent))
-    .join('\n')
-    .replace(/'(?:\.\.\/)+lib\/(\w+)\.ts'/g, (_, entry: string) => `'sse-kms-streams${specifier(entry)}'`)
-}
-
 const table = (head: readonly string[], rows: readonly (readonly unknown[])[]): string =>
   [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |\n`).join('')
 
 const errorsTable = (): string =>
   table(
     ['code', 'HTTP', 'S3 code', 'message'],
-    Object.entries(index.errorTable).map(([code, [status, s3Code, message]]) => [
+    Object.entries(index.errorTable).map(([code, { status, s3Code = code, message }]) => [
       `\`${code}\``,
       status,
       `\`${s3Code}\``,
@@ -78,7 +69,7 @@ const exitTable = (): string => {
     usage: 'the command line or the configuration is wrong',
     notAuthentic: 'the input is not authentic, or the key is the wrong one',
     interrupted: 'interrupted by a signal',
-    brokenPipe: 'whoever read the output stopped reading',
+    brokenPipe: 'the reader of the output stopped reading',
   }
   const rows = Object.entries(exitCodes).map(([name, code]) => [code, new Map(Object.entries(meanings)).get(name)])
   return table(['exit status', 'meaning'], rows)
@@ -125,7 +116,7 @@ const actionsTable = (): string =>
       const shown = target.replace('/b', '/BUCKET').replace('/k', '/KEY').replace('=u', '=ID').replace('=1', '=N')
       const action = actionOf(request)
       const source = copySource === true ? ' with `x-amz-copy-source`' : ''
-      return [action, `\`${method} ${shown}\`${source}`, actions.has(action) ? 'built' : 'refused, 501 NotImplemented']
+      return [action, `\`${method} ${shown}\`${source}`, action in actions ? 'built' : 'refused, 501 NotImplemented']
     }),
   )
 
@@ -166,7 +157,10 @@ const peersTable = (): string =>
   table(
     ['entry', 'optional packages'],
     [
-      ['`sse-kms-streams`, `sse-kms-streams/web`', peersOf('lib/index.ts', 'lib/web.ts', 'lib/testing.ts') || 'none'],
+      [
+        '`sse-kms-streams`, `/web`, `/rules`, `/ffi`, `/testing`',
+        peersOf('lib/index.ts', 'lib/web.ts', 'lib/rules.ts', 'lib/ffi.ts', 'lib/testing.ts') || 'none',
+      ],
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
       ['`sse-kms`', peersOf('lib/cli/main.ts')],
@@ -201,7 +195,7 @@ const inStep = (text: string): string =>
     })
     .replace(
       /(<!-- (test\/\S+?)#(\S+) -->\n+```ts\n).*?(?=```)/gs,
-      (_, head: string, path: string, name: string) => head + regionOf(path, name),
+      (_, head: string, path: string, name: string) => head + exampleOf(join(root, path), name),
     )
 
 /** A document without its code: blocks and spans. */
@@ -228,7 +222,7 @@ t.test('tables and code blocks', async t => {
   for (const [name] of tables) t.ok(documents.some(path => read(path).includes(`<!-- table: ${name} -->`)))
   const listed = new Set(requests.map(actionOf))
   t.strictSame(
-    [...actions.keys()].filter(name => !listed.has(name)),
+    Object.keys(actions).filter(name => !listed.has(name)),
     [],
     'every operation that is built is listed',
   )
@@ -297,7 +291,7 @@ t.test('every public function has an example that a test runs', async t => {
   const regions = sources.join('\n').matchAll(/\/\/ #region (\S+)\n(.*?)\/\/ #endregion \1\n/gs)
   const examples = Array.from(regions, ([, , code]) => code).join('\n')
   const shown = (name: string): boolean => new RegExp(`\\b${name}\\b`).test(examples)
-  for (const [entry, exports] of Object.entries({ index, web, store, gateway, testing })) {
+  for (const [entry, exports] of Object.entries({ index, web, rules, ffi, store, gateway, testing })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)
   }
   const sse = index.createSse({ kms: index.customerKey(index.nodeEngine, new Uint8Array(32)), accept: [''] })
@@ -305,6 +299,39 @@ t.test('every public function has an example that a test runs', async t => {
   for (const name of Object.getOwnPropertyNames(index.LocalKms.prototype)) {
     if (name !== 'constructor') t.ok(shown(name), `${name} of LocalKms`)
   }
+})
+
+t.test('the built declarations show the examples, and their maps still lead to the sources', async t => {
+  const names = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(name =>
+    name.endsWith('.ts'),
+  )
+  let count = 0
+  for (const name of names) {
+    const source = read(join('lib', name)).split('\n')
+    const built = join('dist', name.replace(/\.ts$/, '.d.ts'))
+    const text = read(built)
+    t.notMatch(text, '{@includeCode', built)
+    const shown = text.replace(/^ *\* ?/gm, '')
+    for (const line of source) {
+      const [, path = '', region = ''] = /\{@includeCode (\S+)#(\S+)\}/.exec(line) ?? []
+      if (path === '') continue
+      count++
+      t.ok(shown.includes(`\n\`\`\`ts\n${exampleOf(join(root, 'lib', dirname(name), path), region)}\`\`\`\n`), line)
+    }
+    const map = new SourceMap(JSON.parse(read(`${built}.map`)))
+    for (const [i, line] of text.split('\n').entries()) {
+      const [, declared = ''] = /^export declare (?:const|class) (\w+)/.exec(line) ?? []
+      if (declared === '') continue
+      const entry = map.findEntry(i, line.indexOf(declared))
+      const found = 'originalLine' in entry ? source[entry.originalLine] : undefined
+      t.match(found, new RegExp(`\\b${declared}\\b`), `${built}: ${declared}`)
+    }
+  }
+  t.ok(count > 50)
+})
+
+t.test('an example that is missing stops the build', async t => {
+  t.throws(() => exampleOf(join(root, 'test/examples/pipeline.test.ts'), 'missing'), /has no region missing/)
 })
 
 t.test('the commands of the guide run', async t => {

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { BenchCase, Contestant } from '../harness.ts'
 import { atOnce } from '../support/at-once.ts'
-import { bucket, contextOf, openService, openStore, owner, putObject } from '../support/service.ts'
+import { contextOf, described, openService, openStore, putObject } from '../support/service.ts'
 import { assertPlaintext, flow, plaintext } from '../support/streams.ts'
 
 const KiB = 1024
@@ -17,19 +17,15 @@ export const copy: BenchCase = {
     const { sse, directory } = await openService(bench)
     const store = await openStore(bench, directory)
     const sizes: readonly number[] = bench.pick([KiB, MiB], [KiB, MiB, 64 * MiB], [KiB, MiB, 64 * MiB, KiB * MiB])
-    const said = (size: number) => ({ size, headers: {}, attributes: {}, owner: owner.domainId, modified: Date.now() })
     const from = (size: number) => `from-${size}`
-    const rewrap = async (size: number, to: string) => {
-      const record = await store.getObject(bucket, from(size))
-      if (record?.envelope === undefined) throw new Error('the source is not there')
-      const options = { context: contextOf(from(size)), to: { context: contextOf(to) } }
-      const envelope = await sse.rewrap(record.envelope, options)
-      const source = { bucket, key: from(size), version: record.version }
-      const made = { ...said(size), kind: 'sse-kms', etag: record.etag, envelope } as const
-      await store.copyObject(source, { bucket, key: to }, made)
-    }
+    const rewrap = (size: number, to: string) =>
+      store.copy(from(size), to, async envelope => {
+        const options = { context: contextOf(from(size)), to: { context: contextOf(to) } }
+        const rewrapped = await sse.rewrap(envelope, options)
+        return { ...described(size), kind: 'sse-kms', etag: 'kept', envelope: rewrapped }
+      })
     const reencrypt = async (size: number, to: string) => {
-      const opened = await store.openObject(bucket, from(size))
+      const opened = await store.open(from(size))
       if (opened?.record.envelope === undefined) throw new Error('the source is not there')
       const options = { held: opened.body.size, context: contextOf(from(size)), to: { context: contextOf(to) } }
       const again = await sse.reencrypt(opened.record.envelope, options)
@@ -37,10 +33,10 @@ export const copy: BenchCase = {
       await pipeline(opened.body.read(again.from.stored), again.stream, body.writable)
       await opened.body.close()
       const { etag, envelope } = again.result()
-      await store.putObject(bucket, to, { ...said(size), kind: 'sse-kms', etag, envelope }, body)
+      await store.put(to, { ...described(size), kind: 'sse-kms', etag, envelope }, body)
     }
     const opens = async (size: number, key: string) => {
-      const opened = await store.openObject(bucket, key)
+      const opened = await store.open(key)
       if (opened?.record.envelope === undefined) throw new Error('the copy is not there')
       const options = { held: opened.body.size, context: contextOf(key) }
       const get = await sse.decrypt(opened.record.envelope, options)

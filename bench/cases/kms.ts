@@ -1,34 +1,30 @@
 /** How often the KMS is asked: what costs milliseconds and money where it is a service. */
 import type { BenchCase, Contestant } from '../harness.ts'
-import type { Lib } from '../lib.ts'
 import { wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
 import { contextOf, openService } from '../support/service.ts'
 
-type Provider = Parameters<Lib['core']['createSse']>[0]['kms']
+type Provider = Awaited<ReturnType<typeof openService>>['kms']
+
+const counted = new Set<PropertyKey>([
+  ...['generateDataKey', 'wrapDataKey', 'unwrapDataKey', 'rewrapDataKey'],
+  ...['describeKey', 'defaultKey', 'acceptedKeys'],
+])
 
 /** A provider that counts the calls to another. */
 const counting = (kms: Provider): { readonly kms: Provider; readonly calls: () => number } => {
   let calls = 0
-  const count = <A, R>(run: (argument: A) => R) => {
-    return (argument: A): R => {
-      calls++
-      return run(argument)
-    }
-  }
-  const counted: Provider = {
-    name: kms.name,
-    generateDataKey: count(target => kms.generateDataKey(target)),
-    wrapDataKey: (key, target) => {
-      calls++
-      return kms.wrapDataKey(key, target)
+  const proxy = new Proxy(kms, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      return (...args: readonly unknown[]): unknown => {
+        if (counted.has(name)) calls++
+        return Reflect.apply(value, target, args)
+      }
     },
-    unwrapDataKey: count(request => kms.unwrapDataKey(request)),
-    rewrapDataKey: count(request => kms.rewrapDataKey(request)),
-    describeKey: count(query => kms.describeKey(query)),
-    defaultKey: count(scope => kms.defaultKey(scope)),
-  }
-  return { kms: counted, calls: () => calls }
+  })
+  return { kms: proxy, calls: () => calls }
 }
 
 /** The case. */

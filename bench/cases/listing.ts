@@ -17,7 +17,7 @@ export const listing: BenchCase = {
       let found = 0
       let after: string | undefined
       do {
-        const page = await store.listObjects(bucket, { after, limit: 1000 })
+        const page = await store.list(after, 1000)
         found += page.entries.length
         after = page.next
       } while (after !== undefined)

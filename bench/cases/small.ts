@@ -5,7 +5,7 @@ import type { Bench, BenchCase, Contestant, Group } from '../harness.ts'
 import { type Wrapping, wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
 import { bytes } from '../support/bytes.ts'
-import { bucket, contextOf, openService, openStore, putObject, type Service } from '../support/service.ts'
+import { contextOf, openService, openStore, putObject, type Service } from '../support/service.ts'
 import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, type AdapterName } from '../support/streams.ts'
 
 const KiB = 1024
@@ -95,7 +95,7 @@ export const small: BenchCase = {
         validate: async () => {
           const key = randomBytes(8).toString('hex')
           await putObject(store, key, plaintext(size), size, service.sse)
-          const opened = await store.openObject(bucket, key)
+          const opened = await store.open(key)
           if (opened === undefined) throw new Error('the object is not there')
           const { body, record } = opened
           const options = { held: body.size, context: contextOf(key) }

@@ -56,7 +56,7 @@ export const startGateway = async (bench: Bench): Promise<Service> => {
   const { directory, kms, sse } = await openService(bench)
   const store = await openStore(bench, directory)
   const profile = createProfile('s3', { region, baseEncryption: 'none' })
-  const handler = createGateway({ store, kms, sse, profile, tenants: [owner], users: [user] })
+  const handler = createGateway({ store: store.whole, kms, sse, profile, tenants: [owner], users: [user] })
   const server = createServer(handler).on('checkContinue', handler)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

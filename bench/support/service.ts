@@ -8,7 +8,22 @@ import { readable } from './streams.ts'
 
 type Kms = Awaited<ReturnType<Lib['core']['LocalKms']['open']>>
 type Sse = ReturnType<Lib['core']['createSse']>
-type Store = Awaited<ReturnType<Lib['store']['openFileStore']>>
+type ObjectStore = Awaited<ReturnType<Lib['store']['openFileStore']>>
+type NewObject = Parameters<ObjectStore['putObject']>[2]
+type Body = Awaited<ReturnType<ObjectStore['createBody']>>
+type Opened = Awaited<ReturnType<ObjectStore['openObject']>>
+type Page = Awaited<ReturnType<ObjectStore['listObjects']>>
+
+/** An object store with one bucket, as the cases use it. */
+export interface Store extends Pick<ObjectStore, 'createBody'> {
+  /** The store itself. */
+  readonly whole: ObjectStore
+  put(key: string, record: NewObject, body: Body): Promise<void>
+  /** Makes the object at `from` that at `to`; `record` describes it, with the envelope that is made of the old one. */
+  copy(from: string, to: string, record: (envelope: Uint8Array) => Promise<NewObject>): Promise<void>
+  open(key: string): Promise<Opened>
+  list(after: string | undefined, limit: number): Promise<Page>
+}
 
 /** The tenant that everything belongs to. */
 export const owner = { domainId: 'bench', projectId: 'bench-project' }
@@ -35,12 +50,40 @@ export const openService = async (bench: Bench): Promise<Service> => {
   return { directory, kms, keyId, sse: core.createSse({ kms, accept: [keyId] }) }
 }
 
+/** What every object here has beside its body. Another revision calls notes attributes. */
+export const described = (size: number) => {
+  const kept = { size, headers: {}, notes: {}, attributes: {}, owner: owner.domainId, modified: Date.now() }
+  return kept
+}
+
 /** An object store with one bucket. */
 export const openStore = async (bench: Bench, directory: string): Promise<Store> => {
   const store = await bench.lib.store.openFileStore(join(directory, 'objects'), { sweepEvery: 0 })
   bench.after(() => store.close())
-  await store.createBucket(bucket, { owner: owner.domainId, region, created: Date.now() })
-  return store
+  const made = await store.createBucket(bucket, { owner: owner.domainId, region, created: Date.now() })
+  const id: string | undefined = made.id // revisions before buckets had ids are called by their names
+  // Called without types, since two revisions differ in what they take.
+  const call = (method: keyof ObjectStore, ...args: readonly unknown[]) => Reflect.apply(store[method], store, args)
+  const at = id ?? bucket
+  return {
+    whole: store,
+    createBody: options => store.createBody(options),
+    put: (key, record, body) => call('putObject', id === undefined ? bucket : made, key, record, body),
+    copy: async (from, to, record) => {
+      const source: (NonNullable<Opened>['record'] & { readonly version?: string }) | undefined = await call(
+        'getObject',
+        at,
+        from,
+      )
+      if (source?.envelope === undefined) throw new Error('the source is not there')
+      const { revision, version } = source
+      const target = await record(source.envelope)
+      if (id === undefined) await call('copyObject', { bucket, key: from, version }, { bucket, key: to }, target)
+      else await call('copyObject', { bucketId: id, key: from, revision }, made, to, target)
+    },
+    open: key => call('openObject', at, key),
+    list: (after, limit) => call('listObjects', at, { after, limit }),
+  }
 }
 
 /** Binds a data key to its object, as the gateway does. */
@@ -56,17 +99,17 @@ export const putObject = async (
   size: number,
   sse?: Sse,
 ): Promise<void> => {
-  const said = { size, headers: {}, attributes: {}, owner: owner.domainId, modified: Date.now() }
+  const said = described(size)
   const put = await sse?.encrypt({ context: contextOf(key), length: size })
   const body = await store.createBody({ expectedSize: put?.planned?.storedLength ?? size })
   if (put === undefined) {
     await pipeline(readable(chunks), body.writable)
-    await store.putObject(bucket, key, { ...said, kind: 'plain', etag: 'none' }, body)
+    await store.put(key, { ...said, kind: 'plain', etag: 'none' }, body)
     return
   }
   const pieces: typeof put.pieces | undefined = put.pieces // another revision may have none
   if (pieces === undefined) await pipeline(readable(chunks), put.stream, body.writable)
   else await pipeline(pieces(chunks), body.writable)
   const { etag, envelope } = put.result()
-  await store.putObject(bucket, key, { ...said, kind: 'sse-kms', etag, envelope }, body)
+  await store.put(key, { ...said, kind: 'sse-kms', etag, envelope }, body)
 }

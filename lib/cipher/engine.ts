@@ -1,7 +1,7 @@
 /**
- * What an engine is: one implementation of the AEADs, hashes and the key wrap of every suite. Two kinds: a synchronous one seals
- * segments piece by piece, an asynchronous one (WebCrypto) whole segments with several under way. Everything outside the segment path
- * awaits, so that it takes either.
+ * The interface of an engine: one implementation of the AEADs, hashes and the key wrap of every suite. A synchronous engine seals segments
+ * piece by piece; an asynchronous one (WebCrypto) seals whole segments, several at once. Code outside the segment path awaits and takes
+ * either.
  */
 import type { MaybePromise } from '../bytes.ts'
 import type { Aead } from './suite.ts'

@@ -5,7 +5,7 @@
  *
  * Rules of memory, since native code is given addresses that JavaScript does not watch over:
  *
- * - What native code reads or writes is passed as a buffer, never as an address of our own reckoning: Node borrows it for the call alone.
+ * - What native code reads or writes is passed as a buffer, never as an address that we computed: Node borrows it for the call.
  * - Typed arrays of up to 64 bytes may lie on V8's moving heap. So keys, nonces, tags, lengths and pieces that small go through the slab,
  *   and every output lies in an allocation that is larger.
  * - Keys are in the slab while a context is set up, and wiped there before anything else happens. OpenSSL wipes a context that is freed.
@@ -226,7 +226,7 @@ const openerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentOpener =>
 let engine: SyncEngine | undefined
 
 /**
- * The engine over `node:ffi`; {@link SseError} `EngineUnavailable` where this runtime has none. Use {@link pickEngine} or the option
+ * The engine over `node:ffi`. Throws `SseError` `EngineUnavailable` where this runtime has none. Use `pickEngine` or the option
  * `engine: 'ffi'` of `createSse`, which hold it to known answers first.
  *
  * {@includeCode ../../test/examples/reference.test.ts#engine-ffi}

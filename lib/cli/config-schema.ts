@@ -1,52 +1,11 @@
-/** The configuration of `sse-kms serve` as it is written: the schema, which is published as `docs/config.schema.json`. Needs zod. */
+/**
+ * The configuration of `sse-kms serve` as a file has it: its schema, which is published as `docs/config.schema.json`, and how a file is
+ * read and checked. Needs zod.
+ */
+import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
+import { SseError } from '../errors.ts'
 import { tenantAdmin } from '../sse/profile.ts'
-
-/** A secret as it is written: itself, or where it is. */
-export type SecretFile = string | VariableFile
-
-/** The name of an environment variable. */
-export interface VariableFile {
-  readonly environment: string
-}
-
-/** A user as it is written. */
-export interface UserFile {
-  readonly name: string
-  readonly accessKeyId: string
-  readonly secretAccessKey: SecretFile
-  readonly roles: readonly string[]
-}
-
-/** A tenant as it is written. */
-export interface TenantFile {
-  readonly domainId: string
-  readonly projectId: string
-  readonly users: readonly UserFile[]
-}
-
-/** Where a root key comes from, as it is written. */
-export type RootKeyFile =
-  { readonly file: string; readonly create: boolean } | VariableFile | { readonly passphrase: SecretFile }
-
-/** A configuration as it is written, its simple defaults filled in. */
-export interface ConfigFile {
-  readonly $schema?: string | undefined
-  readonly region: string
-  readonly profile: 'obs' | 's3'
-  readonly listen: string
-  readonly data: string
-  readonly rootKey?: RootKeyFile | undefined
-  readonly hosts?: readonly string[] | undefined
-  readonly tenants?: readonly TenantFile[] | undefined
-  readonly customerKeys?: boolean | undefined
-  readonly lenientParts: boolean
-  readonly baseEncryption?: 'none' | 'sse-s3' | undefined
-  readonly defaultChecksum?: 'none' | 'crc64nvme' | undefined
-  readonly bucketKeySeconds: number
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined
-  readonly log: 'text' | 'json' | 'none'
-}
 
 const text = () => z.string().min(1, { error: 'expected a string that is not empty' })
 
@@ -65,57 +24,57 @@ const scopePart = (what: string) =>
   z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, { error: `expected ${what} of 1 to 64 of A-Z, a-z, 0-9, _ and -` })
 
 const user = z.strictObject({
-  name: text().max(64).describe('For messages and the log.'),
+  name: text().max(64).describe('Name for messages and the log.'),
   accessKeyId: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,128}$/, { error: 'expected 1 to 128 of A-Z, a-z, 0-9, _, . and -' })
-    .describe('Unique in the whole configuration.'),
-  secretAccessKey: secret.describe('The secret itself, or the environment variable that holds it.'),
+    .describe('Access key id, unique in the whole configuration.'),
+  secretAccessKey: secret.describe('Secret access key: the text itself, or the environment variable that holds it.'),
   roles: z
     .array(z.literal(tenantAdmin, { error: `expected "${tenantAdmin}", the only role there is` }))
     .default([])
-    .describe('tenant_admin: may use SSE-KMS in the obs profile.'),
+    .describe('Roles. tenant_admin: may use SSE-KMS in the obs profile.'),
 })
 
 const tenant = z.strictObject({
-  domainId: scopePart('a domain id').describe('Id of the tenant, unique; part of the ARN of its keys.'),
-  projectId: scopePart('a project id').describe('Its one KMS project.'),
+  domainId: scopePart('a domain id').describe('Id of the tenant, unique. Part of the ARN of its keys.'),
+  projectId: scopePart('a project id').describe('Id of its one KMS project.'),
   users: z.array(user).min(1, { error: 'expected at least one user' }),
 })
 
 const rootKey = z.union(
   [
     z.strictObject({
-      file: text().describe('A file of 32 bytes, or of their hex or base64.'),
-      create: z.boolean().default(false).describe('Make it, mode 0600, together with a new key store.'),
+      file: text().describe('File of 32 bytes, raw or in hex or base64.'),
+      create: z.boolean().default(false).describe('Make the file, mode 0600, together with a new key store.'),
     }),
     variable,
-    z.strictObject({ passphrase: secret.describe('A passphrase that the root key is derived from with scrypt.') }),
+    z.strictObject({ passphrase: secret.describe('Passphrase to derive the root key from, with scrypt.') }),
   ],
   { error: 'expected { "file": "…" }, { "environment": "NAME" } or { "passphrase": … }' },
 )
 
-/** HOST:PORT, an IPv6 host in brackets. */
+/** HOST:PORT. An IPv6 host stands in brackets. */
 const listenPattern = /^(?:\[[0-9A-Fa-f:.]+\]|[^:[\]\s/]+):\d{1,5}$/
 
-const schema: z.ZodType<ConfigFile> = z
+const schema = z
   .strictObject({
-    $schema: z.string().optional().describe('For editors; ignored.'),
-    region: scopePart('a region').default('sichuan').describe('Region that is served; part of the ARN of its keys.'),
+    $schema: z.string().optional().describe('For editors. Ignored.'),
+    region: scopePart('a region').default('sichuan').describe('Region of the gateway. Part of the ARN of its keys.'),
     profile: z
       .enum(['obs', 's3'], { error: 'expected "obs" or "s3"' })
       .default('obs')
-      .describe('Whose rules hold: those of OBS (strict) or of Amazon S3.'),
+      .describe('Rules to apply: those of OBS (strict) or of Amazon S3.'),
     listen: z
       .string()
       .regex(listenPattern, { error: 'expected HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000' })
       .default('127.0.0.1:9000')
-      .describe('HOST:PORT to listen on; port 0 takes a free one.'),
-    data: text().default('./data').describe('Folder of keys and objects, from the current directory.'),
+      .describe('HOST:PORT to listen on. Port 0 takes any free port.'),
+    data: text().default('./data').describe('Folder of keys and objects, relative to the current directory.'),
     rootKey: rootKey
       .optional()
       .describe(
-        'Where the root key of the key store comes from. Default: $SSE_KMS_ROOT_KEY, else $SSE_KMS_PASSPHRASE, else root.key in the data folder, which is made.',
+        'Source of the root key of the key store. Default: $SSE_KMS_ROOT_KEY, else $SSE_KMS_PASSPHRASE, else root.key in the data folder, which is made.',
       ),
     hosts: z
       .array(
@@ -124,53 +83,66 @@ const schema: z.ZodType<ConfigFile> = z
           .regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/, { error: 'expected a host name in lower case, without a port' }),
       )
       .optional()
-      .describe('Names under which BUCKET.NAME is taken for a bucket. Default: the host of listen, and localhost.'),
+      .describe(
+        'Host names NAME for which BUCKET.NAME addresses a bucket. Default: the host of listen, and localhost.',
+      ),
     tenants: z
       .array(tenant)
       .min(1, { error: 'expected at least one tenant' })
       .optional()
       .describe(
-        'Who may come in. Default: a demo tenant whose secrets are made at the first start, in demo.json in the data folder.',
+        'Tenants and their users. Default: a demo tenant, whose secrets are made at the first start and kept in demo.json in the data folder.',
       ),
     customerKeys: z
       .boolean()
       .optional()
-      .describe('Whether keys that customers made may be used. Default: no in obs, yes in s3.'),
+      .describe('Whether requests may name keys that customers made. Default: no in obs, yes in s3.'),
     lenientParts: z
       .boolean()
       .default(false)
       .describe(
-        'Ignore encryption headers on parts and Complete, where some clients repeat them, instead of refusing them.',
+        'Ignore encryption headers of UploadPart and CompleteMultipartUpload, which some clients repeat, instead of refusing them.',
       ),
     baseEncryption: z
       .enum(['none', 'sse-s3'], { error: 'expected "none" or "sse-s3"' })
       .optional()
-      .describe('What an object gets that nobody said anything about. Default: none in obs, sse-s3 in s3.'),
+      .describe(
+        'Encryption of objects for which neither the request nor the bucket asks for one. Default: none in obs, sse-s3 in s3.',
+      ),
     defaultChecksum: z
       .enum(['none', 'crc64nvme'], { error: 'expected "none" or "crc64nvme"' })
       .optional()
-      .describe('The checksum of a body that came without one. Default: none in obs, crc64nvme in s3.'),
+      .describe('Checksum that is kept of a body that comes without one. Default: none in obs, crc64nvme in s3.'),
     bucketKeySeconds: z
       .int({ error: 'expected whole seconds' })
       .min(1, { error: 'expected 1 to 86400 seconds' })
       .max(86_400, { error: 'expected 1 to 86400 seconds' })
       .default(300)
       .describe(
-        'Seconds that a bucket key is used before the key store is asked again; that a key was disabled is noticed no later.',
+        'Seconds that a bucket key is used before the key store is asked again. A disabled key stops reads after this time at the latest.',
       ),
     tls: z
       .strictObject({
-        cert: text().describe('File of the certificate and its chain, PEM.'),
-        key: text().describe('File of its private key, PEM.'),
+        cert: text().describe('File of the certificate and its chain, in PEM.'),
+        key: text().describe('File of its private key, in PEM.'),
       })
       .optional()
-      .describe('Serve HTTPS. Default: HTTP.'),
+      .describe('Certificate and key to serve HTTPS with. Default: HTTP.'),
     log: z
       .enum(['text', 'json', 'none'], { error: 'expected "text", "json" or "none"' })
       .default('text')
-      .describe('How requests are logged, to stderr.'),
+      .describe('Format of the request log on stderr.'),
   })
   .meta({ title: 'Configuration of sse-kms serve' })
+
+/** A secret: the text itself, or the environment variable that holds it. */
+export type SecretFile = z.output<typeof secret>
+
+/** A tenant and its users. */
+export type TenantFile = z.output<typeof tenant>
+
+/** A configuration as it is written, with defaults that depend on nothing else. */
+export type ConfigFile = z.output<typeof schema>
 
 const pathOf = (keys: readonly PropertyKey[]): string =>
   keys.map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i === 0 ? '' : '.'}${String(key)}`)).join('')
@@ -183,16 +155,38 @@ const problemOf = (issue: z.core.$ZodIssue): string => {
   return issue.path.length === 0 ? message : `${pathOf(issue.path)}: ${message}`
 }
 
-/** A configuration, its defaults filled in; or what is wrong with it, such as `tenants[0].users[1].name: expected string`. */
-export type Checked =
+/** Checks a parsed configuration. Each problem names its field, such as `tenants[0].users[1].name: expected string`. */
+export const checkConfig = (
+  input: unknown,
+):
   | { readonly config: ConfigFile; readonly problems?: undefined }
-  | { readonly config?: undefined; readonly problems: readonly string[] }
-
-/** Checks a configuration that was parsed. */
-export const checkConfig = (input: unknown): Checked => {
+  | { readonly config?: undefined; readonly problems: readonly string[] } => {
   const { success, data, error } = schema.safeParse(input)
   return success ? { config: data } : { problems: error.issues.map(problemOf) }
 }
 
 /** The schema as JSON Schema, draft 2020-12. */
 export const jsonSchema = (): Readonly<Record<string, unknown>> => ({ ...z.toJSONSchema(schema, { io: 'input' }) })
+
+/** The error of a wrong configuration. `where` is its file; a problem names its field. */
+export const invalidConfig = (where: string, ...problems: readonly string[]): SseError => {
+  const message = `${where}: ${problems.join('; ')}. See sse-kms serve --print-schema.`
+  return new SseError('InvalidConfig', { message })
+}
+
+/** The parsed configuration with its defaults. Throws `InvalidConfig`, which names the wrong fields. */
+export const toConfig = (where: string, input: unknown): ConfigFile => {
+  const { config, problems } = checkConfig(input)
+  if (config === undefined) throw invalidConfig(where, ...problems)
+  return config
+}
+
+/** Reads a configuration from a file. Rejects with `InvalidConfig`, which names the wrong fields. */
+export const readConfigFile = async (path: string): Promise<ConfigFile> => {
+  const text = await readFile(path, 'utf8')
+  try {
+    return toConfig(path, JSON.parse(text))
+  } catch (cause) {
+    throw cause instanceof SyntaxError ? invalidConfig(path, `this is not JSON, ${String(cause)}`) : cause
+  }
+}

@@ -1,14 +1,25 @@
 /**
- * The configuration of `sse-kms serve` as the gateway takes it: a file, the flags that override it, its secrets from the environment, and
- * a default for whatever nobody said.
+ * The configuration of `sse-kms serve` as the gateway takes it: a file, flags that override it, secrets from the environment and all
+ * defaults. Without tenants it has the demo tenant, an administrator and a user, whose secrets are made at the first start and kept in the
+ * data folder, in a file that is a configuration itself.
  */
-import { resolve } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { hex } from '../bytes.ts'
+import { randomBytes } from '../cipher/random.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
-import { checked, readConfigFile, wrong } from './config-file.ts'
-import type { ConfigFile, SecretFile, TenantFile } from './config-schema.ts'
-import { type Demo, demoTenants } from './demo.ts'
+import { tenantAdmin } from '../sse/profile.ts'
+import {
+  type ConfigFile,
+  readConfigFile,
+  type SecretFile,
+  type TenantFile,
+  toConfig,
+  invalidConfig,
+} from './config-schema.ts'
+import { createOnce } from './files.ts'
 import type { Environment } from './io.ts'
-import { dataPlace, rootKeySource } from './key-store.ts'
+import { dataPlace, rootKeySource } from './key-options.ts'
 
 /** A user of a tenant. */
 export interface ConfigUser {
@@ -30,19 +41,19 @@ export interface ConfigTenant {
 export interface Config {
   readonly region: string
   readonly profile: 'obs' | 's3'
-  /** Where to listen; a host of IPv6 has no brackets, port 0 means any. */
+  /** Where to listen. An IPv6 host has no brackets. Port 0 means any. */
   readonly listen: { readonly host: string; readonly port: number }
   /** Folder of keys and objects, absolute. The key store lies in `keys` in it. */
   readonly data: string
   /** Root key of the key store. */
   readonly rootKey: RootKeySource
-  /** Names under which `BUCKET.NAME` is taken for a bucket, without ports. */
+  /** Host names `NAME`, without ports, for which `BUCKET.NAME` addresses a bucket. */
   readonly hosts: readonly string[]
   readonly tenants: readonly ConfigTenant[]
-  /** Left out: what the profile says. */
+  /** The profile's default if left out. */
   readonly customerKeys?: boolean
   readonly lenientParts: boolean
-  /** Left out: what the profile says. */
+  /** The profile's default if left out. */
   readonly baseEncryption?: 'none' | 'sse-s3'
   readonly defaultChecksum: 'none' | 'crc64nvme'
   /** Seconds that a bucket key is used. */
@@ -50,9 +61,11 @@ export interface Config {
   /** Files in PEM, absolute. */
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly log: 'text' | 'json' | 'none'
+  /** For this start alone, so no field of the file: see `sweepAll` of the object store. */
+  readonly sweepAll?: boolean
 }
 
-/** What the command line says; it goes before the file. */
+/** Flags of the command line. They override the file. */
 export interface ConfigFlags {
   readonly listen?: string | undefined
   readonly data?: string | undefined
@@ -60,9 +73,10 @@ export interface ConfigFlags {
   readonly profile?: string | undefined
   readonly log?: string | undefined
   readonly rootKeyFile?: string | undefined
+  readonly sweepAll?: boolean | undefined
 }
 
-/** A configuration, and the demo tenant where nobody named others. */
+/** A configuration, and the demo tenant if no other is configured. */
 export interface LoadedConfig {
   readonly config: Config
   readonly demo: Demo | undefined
@@ -72,42 +86,34 @@ const secretOf = (secret: SecretFile, env: Environment, where: string, path: str
   if (typeof secret === 'string') return secret
   const value = env[secret.environment]
   if (value === undefined || value === '') {
-    throw wrong(where, `${path}: the environment variable ${secret.environment} is not set`)
+    throw invalidConfig(where, `${path}: the environment variable ${secret.environment} is not set`)
   }
   return value
 }
 
-/** Tenants with their secrets; `InvalidConfig` where an id is there twice or a secret is missing. */
+/** Tenants with their secrets. Throws `InvalidConfig` if an id is used twice or a secret is missing. */
 const tenantsOf = (tenants: readonly TenantFile[], env: Environment, where: string): readonly ConfigTenant[] => {
-  const seen = new Map<string, string>()
-  const once = (kind: string, value: string, path: string): void => {
-    const before = seen.get(`${kind} ${value}`)
-    if (before !== undefined) throw wrong(where, `${path}: ${value} is there already, in ${before}`)
-    seen.set(`${kind} ${value}`, path)
+  const paths = new Map<string, string>()
+  const unique = (kind: string, value: string, path: string): void => {
+    const earlier = paths.get(`${kind} ${value}`)
+    if (earlier !== undefined) throw invalidConfig(where, `${path}: ${value} is used already, in ${earlier}`)
+    paths.set(`${kind} ${value}`, path)
   }
-  return tenants.map(({ domainId, projectId, users }, i) => {
-    once('domain', domainId, `tenants[${i}].domainId`)
-    return {
-      domainId,
-      projectId,
-      users: users.map(({ name, accessKeyId, secretAccessKey, roles }, j) => {
-        const path = `tenants[${i}].users[${j}]`
-        once('access key', accessKeyId, `${path}.accessKeyId`)
-        return {
-          name,
-          accessKeyId,
-          secretAccessKey: secretOf(secretAccessKey, env, where, `${path}.secretAccessKey`),
-          roles,
-        }
-      }),
-    }
+  return tenants.map((tenant, i) => {
+    unique('domain', tenant.domainId, `tenants[${i}].domainId`)
+    const users = tenant.users.map((user, j) => {
+      const path = `tenants[${i}].users[${j}]`
+      unique('access key', user.accessKeyId, `${path}.accessKeyId`)
+      return { ...user, secretAccessKey: secretOf(user.secretAccessKey, env, where, `${path}.secretAccessKey`) }
+    })
+    return { ...tenant, users }
   })
 }
 
 const listenOf = (text: string, where: string): Config['listen'] => {
   const colon = text.lastIndexOf(':')
   const port = Number(text.slice(colon + 1))
-  if (port > 65_535) throw wrong(where, 'listen: expected a port up to 65535')
+  if (port > 65_535) throw invalidConfig(where, 'listen: expected a port up to 65535')
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port }
 }
 
@@ -126,33 +132,24 @@ const rootKeyOf = (
   return 'file' in rootKey ? { file: resolve(rootKey.file), create: rootKey.create } : rootKey
 }
 
-/** The tenants of a file, or the demo tenant; `from` says which file they stand in. */
-const tenantsIn = async (
-  { tenants }: ConfigFile,
-  data: string,
-  where: string,
-): Promise<{ readonly tenants: readonly TenantFile[]; readonly from: string; readonly demo: Demo | undefined }> => {
-  if (tenants !== undefined) return { tenants, from: where, demo: undefined }
-  const demo = await demoTenants(data)
-  return { tenants: demo.tenants, from: demo.path, demo }
-}
-
 /**
- * The configuration of a file (none: all defaults) under the flags. Makes the demo tenant's secrets at the first start without tenants.
- * `InvalidConfig` names the field that is wrong.
+ * The configuration of a file, or all defaults without one. Makes the demo tenant if no tenants are configured. Rejects with
+ * `InvalidConfig`, which names the wrong field.
  */
 export const loadConfig = async (
   path: string | undefined,
-  { rootKeyFile, ...flags }: ConfigFlags,
+  { rootKeyFile, sweepAll, ...flags }: ConfigFlags,
   env: Environment,
 ): Promise<LoadedConfig> => {
   const where = path ?? 'configuration'
   const written = path === undefined ? {} : await readConfigFile(path)
-  const said = Object.entries(flags).filter(([, value]) => value !== undefined)
-  const file = checked('command line', { ...written, ...Object.fromEntries(said) })
+  const given = Object.entries(flags).filter(([, value]) => value !== undefined)
+  const file = toConfig('command line', { ...written, ...Object.fromEntries(given) })
   const data = resolve(file.data)
   const listen = listenOf(file.listen, where)
-  const { tenants, from, demo } = await tenantsIn(file, data, where)
+  const demo = file.tenants === undefined ? await demoTenants(data) : undefined
+  const tenants =
+    demo === undefined ? tenantsOf(file.tenants ?? [], env, where) : tenantsOf(demo.tenants, env, demo.path)
   const { region, profile, lenientParts, bucketKeySeconds, log } = file
   const config: Config = {
     region,
@@ -161,7 +158,7 @@ export const loadConfig = async (
     data,
     rootKey: rootKeyOf(file, data, rootKeyFile, env, where),
     hosts: file.hosts ?? hostsOf(listen),
-    tenants: tenantsOf(tenants, env, from),
+    tenants,
     ...(file.customerKeys === undefined ? {} : { customerKeys: file.customerKeys }),
     lenientParts,
     ...(file.baseEncryption === undefined ? {} : { baseEncryption: file.baseEncryption }),
@@ -169,6 +166,39 @@ export const loadConfig = async (
     bucketKeySeconds,
     ...(file.tls === undefined ? {} : { tls: { cert: resolve(file.tls.cert), key: resolve(file.tls.key) } }),
     log,
+    ...(sweepAll === true ? { sweepAll } : {}),
   }
   return { config, demo }
+}
+
+/** The demo tenant and its file. */
+export interface Demo {
+  readonly path: string
+  /** Whether it is made by this call. */
+  readonly isNew: boolean
+  readonly tenants: readonly TenantFile[]
+}
+
+const newUser = (name: string, roles: TenantFile['users'][number]['roles']): TenantFile['users'][number] => ({
+  name,
+  accessKeyId: `DEMO${hex(randomBytes(8)).toUpperCase()}`,
+  secretAccessKey: hex(randomBytes(20)),
+  roles,
+})
+
+const newTenant = (): TenantFile => ({
+  domainId: 'domainiddomainiddomainiddoma0001',
+  projectId: 'projectidprojectidprojectid00001',
+  users: [newUser('admin', [tenantAdmin]), newUser('user', [])],
+})
+
+/** The demo tenant of a data folder. Makes it if there is none; processes that start at once get the same. */
+export const demoTenants = async (data: string): Promise<Demo> => {
+  const path = join(data, 'demo.json')
+  await mkdir(data, { recursive: true, mode: 0o700 })
+  const isNew = await createOnce(path, `${JSON.stringify({ tenants: [newTenant()] }, undefined, 2)}\n`)
+  const { tenants } = await readConfigFile(path)
+  if (tenants === undefined)
+    throw invalidConfig(path, 'tenants: expected the demo tenant; delete the file to make a new one')
+  return { path, isNew, tenants }
 }

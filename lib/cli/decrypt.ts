@@ -1,19 +1,17 @@
-/** `sse-kms decrypt`: a self-describing file (SKF1), or a range of it, back into what it was. */
-import type { RangeRequest } from '../segment/layout.ts'
+/** `sse-kms decrypt`: decrypts a self-describing file (SKF1), or a range of it. */
 import { createSse, type Sse } from '../object/node.ts'
 import type { KeyOptions } from '../object/sse.ts'
-import type { Option } from './arguments.ts'
-import { command, type Command, commonOptions } from './command.ts'
+import type { RangeRequest } from '../segment/layout.ts'
+import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
-import { type Input, withInput } from './input.ts'
-import { type Pumped, pump } from './pump.ts'
-import { contextOf, keyOptions, openKeys } from './sse-options.ts'
+import { type Input, pump, type PumpOptions, withInput } from './files.ts'
+import { contextOf, keyOptions, openKeys } from './key-options.ts'
 
 const options = {
   ...keyOptions,
-  key: { value: 'KEY', help: 'refuse files under another key than this one' },
+  key: { value: 'KEY', help: 'refuse files that are encrypted under any other key' },
   range: { value: 'RANGE', help: 'only these bytes: A-B (both included), A- (to the end) or -N (the last N)' },
-  output: { value: 'FILE', short: 'o', help: 'write there, whole or not at all, instead of to stdout' },
+  output: { value: 'FILE', short: 'o', help: 'write to FILE, whole or not at all, instead of to stdout' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -28,14 +26,14 @@ const rangeOf = (text: string | undefined): RangeRequest | undefined => {
   return last === '' ? { start: a } : { start: a, end: b }
 }
 
-type Wanted = KeyOptions & { readonly range?: RangeRequest | undefined }
+type ReadOptions = KeyOptions & { readonly range?: RangeRequest | undefined }
 
-const opened = async (sse: Sse, input: Input, wanted: Wanted): Promise<Omit<Pumped, 'output'>> => {
+const opened = async (sse: Sse, input: Input, read: ReadOptions): Promise<Omit<PumpOptions, 'output'>> => {
   if (input.file === undefined) {
-    const { stream } = await sse.decryptPipe(wanted)
+    const { stream } = await sse.decryptPipe(read)
     return { source: input.pipe, total: undefined, through: [stream] }
   }
-  const { stream, stored } = await sse.decryptFile(input.file, wanted)
+  const { stream, stored } = await sse.decryptFile(input.file, read)
   return { source: input.file.bytes(stored), total: stored.end - stored.start + 1, through: [stream] }
 }
 
@@ -44,11 +42,10 @@ export const decrypt: Command = command({
   name: 'decrypt',
   usage: ['--keyring DIR [--range RANGE] [FILE] [-o FILE]', '--customer-key FILE [--range RANGE] [FILE] [-o FILE]'],
   about: [
-    'Decrypts FILE, or stdin, to stdout or to the file that -o names. Only files under keys of the key store ' +
-      'are opened. Of a file that is named, a range reads only what it needs; from a pipe everything is read and ' +
-      'checked.',
-    'Nothing leaves before it was authenticated. But what stands at the front of a pipe leaves before its end ' +
-      'was seen: where a file may be cut, heed the exit status, or write with -o, which leaves nothing then.',
+    'Decrypts FILE, or stdin, to stdout or to the file that -o names. Only files under keys of the key store are ' +
+      'decrypted. From a file, a range reads only the segments that it needs; from a pipe, everything is read and verified.',
+    'Every byte is verified before it is written. But the first bytes of a pipe are written before its end is seen, and ' +
+      'a truncated input is noticed only there: check the exit status, or use -o, which writes no file then.',
   ],
   options,
   examples: [

@@ -1,21 +1,19 @@
-/** `sse-kms encrypt`: a file or a pipe into a self-describing file (SKF1). */
+/** `sse-kms encrypt`: encrypts a file or a pipe into a self-describing file (SKF1). */
 import { type SuiteId } from '../cipher/suite.ts'
 import { createSse } from '../object/node.ts'
-import type { Option } from './arguments.ts'
-import { command, type Command, commonOptions } from './command.ts'
+import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
-import { type Input, type Source, withInput } from './input.ts'
-import { pump } from './pump.ts'
-import { contextOf, keyOptions, openKeys } from './sse-options.ts'
+import { type Input, pump, type Source, withInput } from './files.ts'
+import { contextOf, keyOptions, openKeys } from './key-options.ts'
 
 const options = {
   ...keyOptions,
   key: {
     value: 'KEY',
-    help: 'the master key: ARN, id or alias/NAME; else the oldest enabled one, else the default key',
+    help: 'the master key: ARN, id or alias/NAME (default: the oldest enabled, else the default one)',
   },
   suite: { value: 'N', help: '1: AES-256-GCM (default), 2: Cobblestone-256, 3: ChaCha20-Poly1305, 5: large segments' },
-  output: { value: 'FILE', short: 'o', help: 'write there, whole or not at all, instead of to stdout' },
+  output: { value: 'FILE', short: 'o', help: 'write to FILE, whole or not at all, instead of to stdout' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -32,7 +30,7 @@ const suiteOf = (text: string): SuiteId => {
   return suite
 }
 
-/** An empty file may be one of /proc, which has more to say than its length. */
+/** Where to read. The length of an empty file counts as unknown, since files of /proc have size 0 whatever they hold. */
 const sourceOf = ({ file, pipe }: Input): { readonly source: Source; readonly length: number | undefined } =>
   file === undefined ? { source: pipe, length: undefined } : { source: file.bytes(), length: file.size || undefined }
 
@@ -41,11 +39,11 @@ export const encrypt: Command = command({
   name: 'encrypt',
   usage: ['--keyring DIR [--key KEY] [FILE] [-o FILE]', '--customer-key FILE [FILE] [-o FILE]'],
   about: [
-    'Encrypts FILE, or stdin, to stdout or to the file that -o names. The output says itself what it was ' +
-      'encrypted with (see sse-kms inspect), but not the key. A file is encrypted with its length stated; from a ' +
-      'pipe, a reader finds the length at the end.',
-    'An entry of the encryption context is stored in the clear beside the data, and must be the same when it is ' +
-      'decrypted. One whose name begins with "aws:" is not stored: whoever decrypts must give it.',
+    'Encrypts FILE, or stdin, to stdout or to the file that -o names. The output says how it was encrypted (see sse-kms ' +
+      'inspect), but does not contain the key. The length of a file is stored at the front; the length of a pipe is ' +
+      'known only at the end.',
+    'Entries of the encryption context are stored in the clear, and must be the same for decryption. An entry whose ' +
+      'name begins with "aws:" is not stored: give it again to decrypt.',
   ],
   options,
   examples: [
@@ -60,7 +58,7 @@ export const encrypt: Command = command({
     const suite = suiteOf(args.text('suite') ?? '1')
     const context = contextOf(args)
     if (output === undefined && io.stdout.isTTY === true) {
-      throw usage('the output is binary, and stdout is a terminal', 'Name a file with -o FILE, or insist with -o -.')
+      throw usage('the output is binary, and stdout is a terminal', 'Name a file with -o FILE, or force it with -o -.')
     }
     await withInput(path, io, async input => {
       const keys = await openKeys(args, io)

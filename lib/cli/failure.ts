@@ -1,7 +1,7 @@
-/** What went wrong, for people, scripts and the shell: one line with the next step, a stable code and an exit status. */
+/** How an error is reported: one line with the next step, a stable code and an exit status. */
 import { type ErrorCode, errorTable, SseError } from '../errors.ts'
 
-/** The exit statuses; `sse-kms help` lists them too. */
+/** The exit statuses. `sse-kms help` lists them too. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
@@ -14,14 +14,34 @@ export const exitCodes = {
 /** A failure as it is reported. */
 export interface Failure {
   readonly code: ErrorCode | 'Interrupted' | 'BrokenPipe'
-  /** One line; empty where nothing is to be said. */
+  /** One line; empty where nothing is printed. */
   readonly message: string
   readonly exitCode: number
 }
 
-/** The error of a command line that cannot be meant; `next` says where to look. */
+/** The error of a wrong command line. `next` says what to do. */
 export const usage = (message: string, next = 'See sse-kms help.'): SseError =>
   new SseError('InvalidUsage', { message: `${message}. ${next}` })
+
+const isInstalled = (name: string): boolean => {
+  try {
+    import.meta.resolve(name)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Checks that optional packages are installed. Throws `MissingPeer`, which names all that are missing and the line that installs them. */
+export const needPackages = (names: readonly string[]): void => {
+  const missing = names.filter(name => !isInstalled(name))
+  if (missing.length > 0) throw new SseError('MissingPeer', { message: missingMessage(missing) })
+}
+
+const missingMessage = (names: readonly string[]): string =>
+  names.length === 1
+    ? `This needs the package ${names.join()}, which is not installed. Run: npm install ${names.join()}`
+    : `This needs ${names.length} packages that are not installed. Run: npm install ${names.join(' ')}`
 
 const statuses: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>([
   ['InvalidUsage', exitCodes.usage],
@@ -33,15 +53,15 @@ const statuses: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>([
   ['KeyringCorrupt', exitCodes.notAuthentic],
 ])
 
-/** Where the library speaks to a server's client or author, and a person at a terminal needs other words. */
-const words: ReadonlyMap<ErrorCode, string> = new Map<ErrorCode, string>([
+/** Replaces default messages of the library, which address clients and authors of a server. */
+const messages: ReadonlyMap<ErrorCode, string> = new Map<ErrorCode, string>([
   [
     'NotAuthentic',
-    'The input is not authentic: it is damaged, cut or no encrypted file, or belongs to another key or --context. Take a good copy.',
+    'The input is not authentic: it is damaged, truncated or not an encrypted file, or it belongs to another key or --context. Use an intact copy.',
   ],
   [
     'KeyNotAccepted',
-    'The file lies under a key that was not given. Run sse-kms inspect to see which, and name its --keyring or --customer-key.',
+    'The file is encrypted under a key that was not given. Run sse-kms inspect to see which, and name its --keyring or --customer-key.',
   ],
   [
     'WrongCustomerKey',
@@ -58,7 +78,8 @@ interface SystemError extends Error {
 const isSystemError = (error: unknown): error is SystemError =>
   error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string'
 
-const nextSteps: ReadonlyMap<string, string> = new Map([
+/** What to do about an error of the system, by its code. */
+const remedies: ReadonlyMap<string, string> = new Map([
   ['ENOENT', 'Name one that exists.'],
   ['EISDIR', 'Name a file, not a directory.'],
   ['ENOTDIR', 'Name a path whose parents are directories.'],
@@ -69,7 +90,7 @@ const nextSteps: ReadonlyMap<string, string> = new Map([
 ])
 
 const systemMessage = (error: SystemError): string =>
-  `${error.message}. ${nextSteps.get(error.code) ?? 'Look after the file system, and try again.'}`
+  `${error.message}. ${remedies.get(error.code) ?? 'Check the file system, and try again.'}`
 
 const failure = (code: ErrorCode, message: string): Failure => ({
   code,
@@ -77,7 +98,7 @@ const failure = (code: ErrorCode, message: string): Failure => ({
   exitCode: statuses.get(code) ?? exitCodes.failed,
 })
 
-/** The failure that a thrown value is; `interrupted` says that the run was told to stop. */
+/** How to report a thrown value. `interrupted` says that the run was told to stop. */
 export const failureOf = (error: unknown, interrupted: boolean): Failure => {
   if (interrupted && error instanceof Error && error.name === 'AbortError') {
     return {
@@ -92,16 +113,11 @@ export const failureOf = (error: unknown, interrupted: boolean): Failure => {
   }
   if (error instanceof SseError) {
     const cause = isSystemError(error.cause) ? ` Cause: ${error.cause.message}.` : ''
-    const isPlain = error.message === errorTable[error.code][2]
-    return failure(error.code, ((isPlain ? words.get(error.code) : undefined) ?? error.message) + cause)
+    const isDefault = error.message === errorTable[error.code].message
+    return failure(error.code, ((isDefault ? messages.get(error.code) : undefined) ?? error.message) + cause)
   }
   const message = error instanceof Error ? error.message : String(error)
   const missing = /^Cannot find package '([^']+)'/.exec(message)?.[1]
-  if (missing !== undefined) {
-    return failure(
-      'MissingPeer',
-      `This needs the package ${missing}, which is not installed. Run: npm install ${missing}`,
-    )
-  }
+  if (missing !== undefined) return failure('MissingPeer', missingMessage([missing]))
   return failure('InternalError', `Internal error: ${message}. Report it, with the command that you ran.`)
 }

@@ -1,7 +1,7 @@
-/** What a command touches of the world: streams, environment and the signal to stop. Tests give it others than the process's. */
+/** What a command uses of the process: streams, environment and the signal to stop. Tests pass their own. */
 import type { Readable, Writable } from 'node:stream'
 
-/** A stream that people may be looking at. */
+/** An output that may be a terminal. */
 export interface TextOutput extends Writable {
   /** Whether it is a terminal. */
   readonly isTTY?: boolean | undefined
@@ -10,7 +10,7 @@ export interface TextOutput extends Writable {
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** The world of one run. */
+/** Streams, environment and stop signal of one run. */
 export interface Io {
   readonly stdin: Readable
   readonly stdout: TextOutput
@@ -20,11 +20,33 @@ export interface Io {
   readonly signal: AbortSignal
 }
 
-/** Writes text, and waits until the system took it. */
+/** Writes text. Resolves when the system has taken it. */
 export const print = (stream: Writable, text: string): Promise<void> =>
   new Promise((resolve, reject) => {
     stream.write(text, error => (error ? reject(error) : resolve()))
   })
 
-/** A note to the person in front: one line to stderr. */
+/** Writes one line for the user to stderr. */
 export const note = (io: Io, text: string): Promise<void> => print(io.stderr, `sse-kms: ${text}\n`)
+
+const signalNames = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** The part of `process` that {@link interruptSignal} needs. */
+export interface SignalSource {
+  on(name: (typeof signalNames)[number], listener: () => void): unknown
+  removeListener(name: (typeof signalNames)[number], listener: () => void): unknown
+}
+
+/**
+ * Aborted by the first SIGINT, SIGTERM or SIGHUP, so that a command can stop in order. It listens no longer then: a second signal ends the
+ * process at once.
+ */
+export const interruptSignal = (process: SignalSource): AbortSignal => {
+  const controller = new AbortController()
+  const interrupt = () => {
+    for (const name of signalNames) process.removeListener(name, interrupt)
+    controller.abort()
+  }
+  for (const name of signalNames) process.on(name, interrupt)
+  return controller.signal
+}

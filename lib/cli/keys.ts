@@ -1,27 +1,26 @@
-/** `sse-kms keys`: the master keys of a key store, one's own or a server's. */
+/** `sse-kms keys`: manages the master keys of a key store. */
 import { checkAlias } from '../kms/local/key.ts'
 import type { LocalKms } from '../kms/local/local.ts'
 import type { KeyDescription, KeyQuery, KeyScope } from '../kms/provider.ts'
-import { type Arguments, hint, type Option } from './arguments.ts'
-import { command, type Command, commonOptions } from './command.ts'
+import { type Arguments, type Command, command, commonOptions, suggestion, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { print } from './io.ts'
 import {
-  asUsage,
+  checkUsage,
   dataPlace,
   keyringPlace,
   keyStoreOptions,
+  type KeyStorePlace,
   localScope,
   namedScope,
-  type KeyStorePlace,
   openKeyStore,
-} from './key-store.ts'
+} from './key-options.ts'
 
 const options = {
   ...keyStoreOptions,
-  data: { value: 'DIR', help: 'the key store of a server with this data folder; it may be running' },
-  alias: { value: 'NAME', help: 'create: a first alias of the new key' },
-  days: { value: 'N', help: 'delete: destroy the key after so many days, 7 to 30 (30)' },
+  data: { value: 'DIR', help: 'the key store of the server with this data folder, which may be running' },
+  alias: { value: 'NAME', help: 'create: an alias for the new key' },
+  days: { value: 'N', help: 'delete: days until the key is destroyed, 7 to 30 (default: 30)' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -53,7 +52,7 @@ const table = (keys: readonly KeyDescription[]): string => {
     .join('')
 }
 
-/** What an action works on. */
+/** Arguments of an action. */
 interface Call {
   readonly kms: LocalKms
   readonly args: KeysArguments
@@ -63,24 +62,24 @@ interface Call {
 
 interface Action {
   readonly takesKey: boolean
-  /** Resolves to what is printed. */
+  /** Resolves to the output. */
   run(call: Call): Promise<string>
 }
 
 const days = (args: KeysArguments): number => {
   const text = args.text('days') ?? '30'
   const n = Number(text)
-  if (!/^\d+$/.test(text) || n < 7 || n > 30) throw usage(`--days ${text} is no number from 7 to 30`, next)
+  if (!/^\d+$/.test(text) || n < 7 || n > 30) throw usage(`--days ${text} is not a number from 7 to 30`, next)
   return n
 }
 
-const scoped = (scope: KeyScope | undefined): KeyScope => {
-  if (scope === undefined) throw usage('--data needs --region and --domain to make a key in', next)
+const requireScope = (scope: KeyScope | undefined): KeyScope => {
+  if (scope === undefined) throw usage('keys create --data DIR needs --region and --domain', next)
   return scope
 }
 
 const create = async ({ kms, args, scope }: Call): Promise<string> => {
-  const key = await kms.createKey({ ...scoped(scope), alias: args.text('alias') })
+  const key = await kms.createKey({ ...requireScope(scope), alias: args.text('alias') })
   return args.flag('json') ? json(key) : `${key.keyId}\n`
 }
 
@@ -89,16 +88,16 @@ const list = async ({ kms, args }: Call): Promise<string> => {
   return args.flag('json') ? json(keys) : table(keys)
 }
 
-const said = ({ keyId, state, version, deletion }: KeyDescription): string =>
+const stateText = ({ keyId, state, version, deletion }: KeyDescription): string =>
   deletion === undefined
     ? `${keyId} is ${state}, version ${version}.\n`
-    : `${keyId} will be destroyed on ${date(deletion)}, and with it all that lies under it.\n`
+    : `${keyId} will be destroyed on ${date(deletion)}. Everything encrypted under it is lost then.\n`
 
 const change = (make: (call: Call) => Promise<KeyDescription>): Action => ({
   takesKey: true,
   run: async call => {
     const key = await make(call)
-    return call.args.flag('json') ? json(key) : said(key)
+    return call.args.flag('json') ? json(key) : stateText(key)
   },
 })
 
@@ -116,17 +115,17 @@ const find = (name: string | undefined): Action => {
   const names = [...actions.keys()]
   if (name === undefined) throw usage(`say what to do: keys ${names.join(', ')}`, next)
   const action = actions.get(name)
-  if (action === undefined) throw usage(`unknown action keys ${name}`, hint(name, names) ?? next)
+  if (action === undefined) throw usage(`unknown action keys ${name}`, suggestion(name, names) ?? next)
   return action
 }
 
-/** Refuses what belongs to another action, before anything happens. */
+/** Refuses arguments of another action, before anything is opened. */
 const check = (name: string | undefined, { takesKey }: Action, key: string | undefined, args: KeysArguments): void => {
   if (takesKey && key === undefined) throw usage(`keys ${name} needs a key: its ARN, id or alias/NAME`, next)
   if (!takesKey && key !== undefined) throw usage(`unexpected argument ${key}`, next)
   const alias = args.text('alias')
   if (alias !== undefined && name !== 'create') throw usage(`keys ${name} takes no --alias`, next)
-  if (alias !== undefined) asUsage(() => checkAlias(alias))
+  if (alias !== undefined) checkUsage(() => checkAlias(alias))
   if (args.text('days') !== undefined && name !== 'delete') throw usage(`keys ${name} takes no --days`, next)
   days(args)
 }
@@ -134,7 +133,7 @@ const check = (name: string | undefined, { takesKey }: Action, key: string | und
 const placeOf = (args: KeysArguments): { readonly place: KeyStorePlace; readonly scope: KeyScope | undefined } => {
   const keyring = args.text('keyring')
   const data = args.text('data')
-  if (keyring !== undefined && data !== undefined) throw usage('--keyring and --data exclude each other', next)
+  if (keyring !== undefined && data !== undefined) throw usage('--keyring and --data cannot be used together', next)
   if (keyring !== undefined) return { place: keyringPlace(keyring), scope: localScope(args) }
   if (data !== undefined) return { place: dataPlace(data), scope: namedScope(args) }
   throw usage('name a key store with --keyring DIR or --data DIR', next)
@@ -150,14 +149,12 @@ export const keys: Command = command({
     '… --data DIR --region REGION --domain DOMAIN',
   ],
   about: [
-    "Works on the master keys of a key store: a folder of one's own (--keyring), or the data folder of a server " +
-      '(--data), which may be running and heeds the change at once. KEY is an ARN, or an id or alias/NAME in the ' +
-      'region and domain given.',
-    'create prints the ARN of the new key and nothing else. A key store that does not exist is made, with its ' +
-      'root key.',
-    'rotate gives a key a new version, which wraps from then on; what older versions wrapped still opens. ' +
-      'delete destroys a key after a waiting time, and what lies under it is lost then; undelete, until then, ' +
-      'leaves it disabled.',
+    'Manages the master keys of a key store: of your own (--keyring), or of a server (--data), which may be running and ' +
+      'applies a change at once. KEY is an ARN, or an id or alias/NAME in the region and domain given.',
+    'create prints the ARN of the new key and nothing else. It makes the key store and its root key, if there is none.',
+    'rotate gives a key a new version, which wraps data keys from then on. Data keys that older versions wrapped can ' +
+      'still be unwrapped. delete destroys a key after a waiting time: everything encrypted under it is lost then. ' +
+      'undelete cancels that, and leaves the key disabled.',
   ],
   options,
   examples: [
@@ -174,7 +171,7 @@ export const keys: Command = command({
     check(name, action, key, args)
     const { place, scope } = placeOf(args)
     const isNew = name === 'create'
-    if (isNew) scoped(scope)
+    if (isNew) requireScope(scope)
     const kms = await openKeyStore(args, io, place, isNew)
     try {
       await print(io.stdout, await action.run({ kms, args, scope, key: { keyId: key ?? '', scope } }))

@@ -1,16 +1,14 @@
-/** `sse-kms rewrap`: a self-describing file (SKF1) under another master key; its data stays as it is, encrypted. */
+/** `sse-kms rewrap`: moves a self-describing file (SKF1) to another master key. Its data stays encrypted as it is. */
 import { createSse } from '../object/node.ts'
-import type { Option } from './arguments.ts'
-import { command, type Command, commonOptions } from './command.ts'
+import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
-import { type Source, withInput } from './input.ts'
-import { pump } from './pump.ts'
-import { contextOf, keyringOptions, openKeyring } from './sse-options.ts'
+import { pump, type Source, withInput } from './files.ts'
+import { contextOf, keyringOptions, openKeyring } from './key-options.ts'
 
 const options = {
   ...keyringOptions,
   to: { value: 'KEY', help: 'the new master key: ARN, id or alias/NAME' },
-  output: { value: 'FILE', short: 'o', help: 'write there instead of over FILE' },
+  output: { value: 'FILE', short: 'o', help: 'write to this file instead of replacing FILE' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -24,10 +22,10 @@ export const rewrap: Command = command({
   name: 'rewrap',
   usage: ['FILE --keyring DIR --to KEY [-o FILE]'],
   about: [
-    'Moves an encrypted file to another master key of the key store, or to the newest version of its own after ' +
-      'a rotation. Its data key stays the same, so its data is copied, not decrypted. FILE is replaced, whole or ' +
-      'not at all, unless -o names another.',
-    'This does not help where the data key itself leaked: decrypt and encrypt then.',
+    'Moves an encrypted file to another master key of the key store, or, after a rotation, to the newest version of its ' +
+      'own. The data key stays the same, so the data is copied and not decrypted. FILE is replaced, whole or not at all, ' +
+      'unless -o names another file.',
+    'This does not help if the data key itself leaked: decrypt and encrypt the file again.',
   ],
   options,
   examples: [
@@ -45,13 +43,14 @@ export const rewrap: Command = command({
     }
     const context = contextOf(args)
     await withInput(path, io, async ({ file }) => {
-      if (file === undefined) throw usage(`${path} is no file that can be read anywhere`, 'Name a file, not a pipe.')
+      if (file === undefined) throw usage(`${path} is not a regular file`, 'Name a file, not a pipe or a device.')
       const keys = await openKeyring(directory, args, io)
       try {
         const keyId = await keys.choose(to)
         const sse = createSse({ kms: keys.kms, accept: await keys.accepted(undefined) })
-        const whole = await sse.decryptFile(file, { context })
-        whole.driver.dispose() // its checks are what was wanted: a file that is cut must not be taken for a good one afterwards
+        // Checks the whole file's length first: a truncated file must not get a fresh envelope.
+        const { driver } = await sse.decryptFile(file, { context })
+        driver.dispose()
         const { prefix, streams } = await sse.rewrapFile(file, { context, to: { keyId } })
         const source = joined(prefix, file.bytes(streams))
         const total = prefix.length + streams.end - streams.start + 1

@@ -1,50 +1,47 @@
-/** `sse-kms serve`: the S3-compatible gateway, from its configuration to its end. */
+/** `sse-kms serve`: runs the S3-compatible gateway until a signal stops it. */
 import { once } from 'node:events'
-import type { Arguments, Option } from './arguments.ts'
-import { command, type Command, commonOptions } from './command.ts'
-import type { Config } from './config.ts'
-import type { Demo } from './demo.ts'
+import { type Arguments, type Command, command, commonOptions, type Option } from './command.ts'
+import type { Config, LoadedConfig } from './config.ts'
+import { needPackages } from './failure.ts'
 import { type Io, print } from './io.ts'
-import { tellingOfRootKey } from './key-store.ts'
+import { notingNewRootKey, rootKeyFileOption } from './key-options.ts'
+import type { RunningGateway } from './server.ts'
 
 const options = {
-  config: { value: 'FILE', help: 'the configuration, JSON; without it a demo tenant is made' },
-  listen: { value: 'HOST:PORT', help: 'where to listen (127.0.0.1:9000); port 0 takes a free one' },
-  data: { value: 'DIR', help: 'folder of keys and objects (./data)' },
-  region: { value: 'REGION', help: 'region that is served (sichuan)' },
-  profile: { value: 'obs|s3', help: 'whose rules hold (obs)' },
-  'root-key-file': {
-    value: 'FILE',
-    help: 'its root key; else $SSE_KMS_ROOT_KEY, else $SSE_KMS_PASSPHRASE, else root.key in DIR',
-  },
-  log: { value: 'text|json|none', help: 'how requests are logged, to stderr (text)' },
-  'print-schema': { help: 'print the JSON Schema of the configuration, and start nothing' },
+  config: { value: 'FILE', help: 'the configuration, in JSON' },
+  listen: { value: 'HOST:PORT', help: 'where to listen (default: 127.0.0.1:9000); port 0 takes any free port' },
+  data: { value: 'DIR', help: 'folder of keys and objects (default: ./data)' },
+  region: { value: 'REGION', help: 'region of the gateway (default: sichuan)' },
+  profile: { value: 'obs|s3', help: 'rules to apply: those of OBS (default) or of Amazon S3' },
+  'root-key-file': rootKeyFileOption,
+  log: { value: 'text|json|none', help: 'format of the request log on stderr (default: text)' },
+  'sweep-all': { help: 'begin with an index that does not know the bodies: delete all that it does not know' },
+  'print-schema': { help: 'print the JSON Schema of the configuration, and exit' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
 type ServeArguments = Arguments<keyof typeof options>
 
-/** A gateway that listens. */
-export interface RunningGateway {
-  /** Its URL, such as `http://127.0.0.1:9000`. */
-  readonly address: string
-  /** Lets the requests under way end, then closes everything. */
-  close(): Promise<void>
-}
+/** Optional packages that the gateway needs. */
+export const gatewayPackages: readonly string[] = ['zod', 'lmdb', 'fast-xml-parser', '@aws-sdk/crc64-nvme']
 
-/** Starts the gateway. */
+/** Starts a gateway. */
 export type StartGateway = (config: Config) => Promise<RunningGateway>
 
-const startInfo = (address: string, { region, profile, data, tenants }: Config, demo: Demo | undefined): string =>
+const startInfo = (address: string, { region, profile, data, tenants }: Config, demo: LoadedConfig['demo']): string =>
   `${JSON.stringify({ address, region, profile, data, pid: process.pid, ...(demo === undefined ? {} : { demo: tenants }) })}\n`
 
-/** Lines to copy and paste, with the demo tenant's credentials. */
-const demoText = (address: string, { region, data, tenants }: Config, { path, isNew }: Demo): string => {
+/** Command lines to copy, with the demo tenant's credentials. */
+const demoText = (
+  address: string,
+  { region, data, tenants }: Config,
+  { path, isNew }: NonNullable<LoadedConfig['demo']>,
+): string => {
   const aws = `aws --endpoint-url ${address}`
   const users = tenants.flatMap(tenant => tenant.users.map(user => ({ ...user, domainId: tenant.domainId })))
   return [
     '',
-    `The demo tenant's credentials ${isNew ? 'were made and are kept in' : 'are those of'} ${path}:`,
+    `The demo tenant's credentials ${isNew ? 'were made and are kept in' : 'are in'} ${path}:`,
     '',
     ...users.flatMap(({ name, roles, domainId, accessKeyId, secretAccessKey }) => [
       `  # ${name}${roles.length > 0 ? ` (${roles.join(', ')})` : ''} of ${domainId}`,
@@ -58,7 +55,7 @@ const demoText = (address: string, { region, data, tenants }: Config, { path, is
     `  ${aws} s3 cp s3://photos/FILE -`,
     `  ${aws} s3api head-object --bucket photos --key FILE`,
     '',
-    'And its master keys, while the server runs:',
+    'To list the master keys, also while the server runs:',
     '',
     `  sse-kms keys list --data ${data} --region ${region}`,
     '',
@@ -66,10 +63,7 @@ const demoText = (address: string, { region, data, tenants }: Config, { path, is
   ].join('\n')
 }
 
-const load = async (
-  args: ServeArguments,
-  io: Io,
-): Promise<{ readonly config: Config; readonly demo: Demo | undefined }> => {
+const load = async (args: ServeArguments, io: Io): Promise<LoadedConfig> => {
   const { loadConfig } = await import('./config.ts')
   const flags = {
     listen: args.text('listen'),
@@ -78,20 +72,21 @@ const load = async (
     profile: args.text('profile'),
     log: args.text('log'),
     rootKeyFile: args.text('root-key-file'),
+    sweepAll: args.flag('sweep-all'),
   }
   return loadConfig(args.text('config'), flags, io.env)
 }
 
-/** `sse-kms serve` over whatever starts a gateway. */
+/** `sse-kms serve` with a function that starts the gateway. */
 export const serveWith = (start: StartGateway): Command =>
   command({
     name: 'serve',
     usage: ['[--config FILE] [--listen HOST:PORT] [--data DIR] [--region REGION] [--profile obs|s3]'],
     about: [
-      'Serves an S3-compatible object store whose objects lie encrypted in the data folder, under keys of a key store in ' +
-        'the same folder. Says on one line what it listens on, and ends in good order on SIGTERM and SIGINT; a second ' +
-        'one ends it at once.',
-      'Flags go before the configuration, the configuration before the defaults. Relative paths count from the current ' +
+      'Serves an S3-compatible object store. Objects lie encrypted in the data folder, under keys of a key store in the ' +
+        'same folder. Prints one line with the address. SIGTERM and SIGINT let the requests under way end, then stop ' +
+        'the server; a second signal stops it at once.',
+      'Flags override the configuration, and the configuration overrides the defaults. Paths are relative to the current ' +
         'directory. Without tenants in the configuration there is a demo tenant, whose credentials are printed.',
     ],
     options,
@@ -106,8 +101,9 @@ export const serveWith = (start: StartGateway): Command =>
         const { jsonSchema } = await import('./config-schema.ts')
         return print(io.stdout, `${JSON.stringify(jsonSchema(), undefined, 2)}\n`)
       }
+      needPackages(gatewayPackages)
       const { config, demo } = await load(args, io)
-      const gateway = await tellingOfRootKey(io, config.rootKey, () => start(config))
+      const gateway = await notingNewRootKey(io, config.rootKey, () => start(config))
       try {
         const { address } = gateway
         const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${config.data})\n`
@@ -122,6 +118,6 @@ export const serveWith = (start: StartGateway): Command =>
 
 /** `sse-kms serve`. */
 export const serve: Command = serveWith(async config => {
-  const { startGateway } = await import('./gateway.ts')
+  const { startGateway } = await import('./server.ts')
   return startGateway(config)
 })

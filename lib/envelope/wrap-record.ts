@@ -11,7 +11,7 @@
 import { concat, fromUtf8, u16, utf8 } from '../bytes.ts'
 import { parseContext } from '../kms/context.ts'
 import type { WrapAlg, WrappedKey } from '../kms/provider.ts'
-import { localVersion, splitNested } from '../kms/wrap.ts'
+import { localVersion, maxBlob, splitNested } from '../kms/wrap.ts'
 import { malformed, Reader } from './codec.ts'
 
 /** A wrap record, parsed. */
@@ -25,7 +25,6 @@ export interface WrapRecord {
 }
 
 const maxKeyId = 2048
-const maxBlob = 6144
 
 const wrapAlgOf = (n: number): WrapAlg => (n === 1 || n === 2 || n === 3 || n === 4 ? n : malformed())
 

@@ -4,12 +4,12 @@
  */
 import { hex } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { randomBytes } from '../cipher/random.ts'
-import { keySize } from '../cipher/suite.ts'
+import { Lru } from '../lru.ts'
+import { orAborted } from './call.ts'
 import type { EncryptionContext } from './context.ts'
-import { DataKey } from './data-key.ts'
-import type { GeneratedKey, KeyWrapper, KmsProvider, WrappedKey } from './provider.ts'
-import { splitNested, unwrapNested, wrapNested } from './wrap.ts'
+import type { DataKey } from './data-key.ts'
+import type { CallOptions, DataKeyWrapper, KeyWrapper, WrappedKey } from './provider.ts'
+import { splitNested, unwrapNested, wrapNested, wrapperOf } from './wrap.ts'
 
 /** Bounds of the bucket keys in memory. */
 export interface BucketKeyOptions {
@@ -34,23 +34,27 @@ export interface BucketKeyTarget {
   readonly lowestVersion?: number | undefined
 }
 
-/** A key in memory. Whoever is using it while it is let go still finishes: it is wiped with its last use. */
-interface Held {
+/** A bucket key and its wrap. */
+interface BucketKey {
   readonly key: DataKey
   readonly inner: WrappedKey
+}
+
+/** A key in memory. Who is using it when it leaves still finishes: it is wiped after its last use. */
+interface Cached extends BucketKey {
   readonly until: number
-  left: number
+  usesLeft: number
   users: number
   gone: boolean
 }
 
 /** A key that is in memory, or on its way. */
 interface Entry {
-  readonly coming: Promise<Held>
-  held: Held | undefined
+  readonly coming: Promise<Cached>
+  cached: Cached | undefined
 }
 
-type Fetch = () => Promise<Pick<Held, 'key' | 'inner'>>
+type Fetch = () => Promise<BucketKey>
 
 const day = 86_400_000
 
@@ -60,52 +64,41 @@ const bound = (name: string, value: number, most: number): number => {
 }
 
 const closed = (): never => {
-  throw new TypeError('the bucket keys were wiped for good: make a new one of what held them')
+  throw new TypeError('the bucket keys were wiped for good: make a new façade')
 }
 
 /** The bucket keys of a server. Decisions about who may use a master key come before. */
 export class BucketKeys {
-  readonly #provider: KmsProvider
+  readonly #provider: DataKeyWrapper
   readonly #timeToLive: number
   readonly #uses: number
-  readonly #size: number
   readonly #clock: () => number
-  // Oldest use first: a Map keeps its order, and a key that is used goes to its end.
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries: Lru<string, Entry>
   #timer: ReturnType<typeof setTimeout> | undefined
   #disposed = false
 
   /** Keeps keys of one provider. `RangeError` where a bound is none. */
-  constructor(provider: KmsProvider, options: BucketKeyOptions = {}) {
+  constructor(provider: DataKeyWrapper, options: BucketKeyOptions = {}) {
     this.#provider = provider
     this.#timeToLive = bound('timeToLive', options.timeToLive ?? 300_000, day)
     this.#uses = bound('uses', options.uses ?? 10_000, Number.MAX_SAFE_INTEGER)
-    this.#size = bound('size', options.size ?? 1000, Number.MAX_SAFE_INTEGER)
+    const most = bound('size', options.size ?? 1000, Number.MAX_SAFE_INTEGER)
+    this.#entries = new Lru({ most, onEvict: letGo })
     this.#clock = options.clock ?? (() => performance.now())
   }
 
   /** Makes and wraps data keys under the bucket's key (wrapAlg 3); the KMS is asked only where none is in memory. */
-  under(engine: Engine, { bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
-    const wrapDataKey: KeyWrapper['wrapDataKey'] = async (key, { keyId, context }) => {
+  wrapper(engine: Engine, { bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
+    return wrapperOf(async (key, { keyId, context }, call) => {
       // Exact, and cheaper than a hash: this is done for every object.
       const name = JSON.stringify([keyId, lowestVersion, ...bucketContext.entries])
-      const held = this.#ready(name) ?? (await this.#take(name, () => this.#generate(keyId, bucketContext)))
+      const bucketKey = this.#ready(name) ?? (await this.#take(name, () => this.#generate(keyId, bucketContext), call))
       try {
-        return await wrapNested(engine, 3, held.key, held.inner, key, context)
+        return await wrapNested(engine, 3, bucketKey.key, bucketKey.inner, key, context)
       } finally {
-        this.#release(held)
+        release(bucketKey)
       }
-    }
-    const generateDataKey: KeyWrapper['generateDataKey'] = async (target): Promise<GeneratedKey> => {
-      const key = new DataKey(randomBytes(keySize))
-      try {
-        return { key, wrapped: await wrapDataKey(key, target) }
-      } catch (error) {
-        key.dispose()
-        throw error
-      }
-    }
-    return { generateDataKey, wrapDataKey }
+    })
   }
 
   /** The data key of a record of wrapAlg 3, whose master key was found to be an accepted one. The caller disposes it. */
@@ -114,14 +107,15 @@ export class BucketKeys {
     wrapped: WrappedKey,
     context: EncryptionContext,
     bucketContext: EncryptionContext,
+    call?: CallOptions,
   ): Promise<DataKey> {
     const { inner } = splitNested(wrapped)
     const name = nameOf(inner, bucketContext)
-    const held = this.#ready(name) ?? (await this.#take(name, () => this.#unwrap(inner, bucketContext)))
+    const bucketKey = this.#ready(name) ?? (await this.#take(name, () => this.#unwrap(inner, bucketContext), call))
     try {
-      return await unwrapNested(engine, wrapped, held.key, context)
+      return await unwrapNested(engine, wrapped, bucketKey.key, context)
     } finally {
-      this.#release(held)
+      release(bucketKey)
     }
   }
 
@@ -129,101 +123,98 @@ export class BucketKeys {
   dispose(): void {
     this.#disposed = true
     clearTimeout(this.#timer)
-    for (const name of this.#entries.keys()) this.#drop(name)
+    this.#entries.clear()
   }
 
-  async #generate(keyId: string, context: EncryptionContext): Promise<Pick<Held, 'key' | 'inner'>> {
+  async #generate(keyId: string, context: EncryptionContext): Promise<BucketKey> {
     const { key, wrapped } = await this.#provider.generateDataKey({ keyId, context })
     return { key, inner: wrapped }
   }
 
-  async #unwrap(inner: WrappedKey, context: EncryptionContext): Promise<Pick<Held, 'key' | 'inner'>> {
+  async #unwrap(inner: WrappedKey, context: EncryptionContext): Promise<BucketKey> {
     return { key: await this.#provider.unwrapDataKey({ wrapped: inner, context }), inner }
   }
 
   /** A key that is in memory and may be used; it is released afterwards. */
-  #ready(name: string): Held | undefined {
-    const entry = this.#entries.get(name)
-    if (entry?.held === undefined || !this.#isFresh(entry.held)) return undefined
-    this.#entries.delete(name)
-    this.#entries.set(name, entry)
-    return use(entry.held)
+  #ready(name: string): Cached | undefined {
+    const cached = this.#entries.get(name)?.cached
+    return cached !== undefined && this.#isFresh(cached) ? use(cached) : undefined
   }
 
-  /** The same, or a key that is fetched: for whoever fetches it, it is fresh in any case. */
-  async #take(name: string, fetch: Fetch): Promise<Held> {
+  /**
+   * The same, or a key that is fetched: it is fresh in any case for the call that fetches it. A fetch under way is shared, so an abort ends
+   * the wait of one caller and not the fetch.
+   */
+  async #take(name: string, fetch: Fetch, call: CallOptions | undefined): Promise<Cached> {
     for (;;) {
       if (this.#disposed) return closed()
+      call?.signal?.throwIfAborted()
       const entry = this.#entries.get(name)
-      if (entry === undefined) return use(await this.#fetch(name, fetch))
-      const held = await entry.coming
-      if (this.#isFresh(held)) return use(held)
+      if (entry === undefined) return use(await orAborted(this.#fetch(name, fetch), call?.signal))
+      const cached = await orAborted(entry.coming, call?.signal)
+      if (this.#isFresh(cached)) return use(cached)
       // Others may have seen the same, and fetched a new one already.
-      if (this.#entries.get(name) === entry) this.#drop(name)
+      if (this.#entries.get(name) === entry) this.#entries.delete(name)
     }
   }
 
-  #isFresh(held: Held): boolean {
-    return !held.gone && held.left > 0 && this.#clock() < held.until
+  #isFresh(cached: Cached): boolean {
+    return !cached.gone && cached.usesLeft > 0 && this.#clock() < cached.until
   }
 
-  #fetch(name: string, fetch: Fetch): Promise<Held> {
+  #fetch(name: string, fetch: Fetch): Promise<Cached> {
     const until = this.#clock() + this.#timeToLive
-    const coming = fetch().then(got => ({ ...got, until, left: this.#uses, users: 0, gone: false }))
-    const entry: Entry = { coming, held: undefined }
+    const coming = fetch().then(fetched => ({ ...fetched, until, usesLeft: this.#uses, users: 0, gone: false }))
+    const entry: Entry = { coming, cached: undefined }
     this.#entries.set(name, entry)
     coming.then(
-      held => {
-        entry.held = held
+      cached => {
+        entry.cached = cached
       },
       () => {
-        if (this.#entries.get(name) === entry) this.#entries.delete(name) // whoever waits for it learns why
+        if (this.#entries.get(name) === entry) this.#entries.delete(name) // every caller that waits for it learns why
       },
     )
-    for (const oldest of this.#entries.keys()) {
-      if (this.#entries.size <= this.#size) break
-      this.#drop(oldest)
-    }
     this.#sweepLater()
     return coming
   }
 
-  /** So that a key does not stay because nobody asks for it any more. */
+  /** Wipes a key that is no longer asked for. */
   #sweepLater(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      for (const [name, { held }] of this.#entries) if (held !== undefined && !this.#isFresh(held)) this.#drop(name)
+      for (const [name, { cached }] of this.#entries.entries()) {
+        if (cached !== undefined && !this.#isFresh(cached)) this.#entries.delete(name)
+      }
       if (this.#entries.size > 0) this.#sweepLater()
     }, this.#timeToLive)
     this.#timer.unref?.() // where a timer is an object: it keeps no process alive
   }
-
-  #drop(name: string): void {
-    const entry = this.#entries.get(name)
-    this.#entries.delete(name)
-    entry?.coming.then(
-      held => {
-        held.gone = true
-        this.#settle(held)
-      },
-      () => undefined,
-    )
-  }
-
-  #release(held: Held): void {
-    held.users--
-    this.#settle(held)
-  }
-
-  #settle(held: Held): void {
-    if (held.gone && held.users === 0) held.key.dispose()
-  }
 }
 
-const use = (held: Held): Held => {
-  held.left--
-  held.users++
-  return held
+const use = (cached: Cached): Cached => {
+  cached.usesLeft--
+  cached.users++
+  return cached
+}
+
+const release = (cached: Cached): void => {
+  cached.users--
+  wipeUnused(cached)
+}
+
+const letGo = ({ coming }: Entry): void => {
+  coming.then(
+    cached => {
+      cached.gone = true
+      wipeUnused(cached)
+    },
+    () => undefined,
+  )
+}
+
+const wipeUnused = (cached: Cached): void => {
+  if (cached.gone && cached.users === 0) cached.key.dispose()
 }
 
 /** What a bucket key that is read is kept under: all that makes it, since blobs come from the store. */

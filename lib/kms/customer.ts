@@ -1,13 +1,11 @@
 /** The provider `sse-c`: a key that the caller holds, for one object or request. Nothing of it is stored but the wrap. */
-import { randomBytes } from '../cipher/random.ts'
 import { assertKey } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
-import { keySize } from '../cipher/suite.ts'
 import { copy, wipe } from '../bytes.ts'
 import { DataKey } from './data-key.ts'
 import type { KmsProvider, WrappedKey, WrapTarget } from './provider.ts'
-import { localVersion, unwrapLocal, wrapLocal } from './wrap.ts'
+import { generateKey, localVersion, unwrapLocal, wrapLocal } from './wrap.ts'
 
 /** A customer's key as a provider; `dispose` wipes it. */
 export interface CustomerKey extends KmsProvider {
@@ -22,10 +20,10 @@ export interface CustomerKey extends KmsProvider {
  */
 export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey => {
   assertKey(customer)
-  const held = new DataKey(copy(customer))
+  const secret = new DataKey(copy(customer))
   // A copy for every call: `dispose` meanwhile must not turn it into zeros.
   const lend = async <T>(use: (key: Uint8Array) => Promise<T>): Promise<T> => {
-    const key = copy(held.bytes)
+    const key = copy(secret.bytes)
     try {
       return await use(key)
     } finally {
@@ -40,10 +38,8 @@ export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey =
   })
   const provider: CustomerKey = {
     name: 'sse-c',
-    generateDataKey: async target => {
-      const dek = new DataKey(randomBytes(keySize))
-      return { key: dek, wrapped: await wrap(dek, target) }
-    },
+    bindsContext: true,
+    generateDataKey: target => generateKey(key => wrap(key, target)),
     wrapDataKey: wrap,
     unwrapDataKey: async ({ wrapped, context }) => {
       if (localVersion(wrapped.blob) !== 0) throw new SseError('NotAuthentic')
@@ -67,7 +63,9 @@ export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey =
     defaultKey: async () => {
       throw new TypeError('a customer key has no default key')
     },
-    dispose: () => held.dispose(),
+    acceptedKeys: async ({ keyId = '', origin }) =>
+      keyId === '' && origin === undefined ? [{ provider: 'sse-c', keyId }] : [],
+    dispose: () => secret.dispose(),
   }
   return provider
 }

@@ -1,6 +1,8 @@
 /**
- * The KMS seam: what a provider of master keys does for us. Small, so that cache, retry, breaker and routing can be decorators of it.
+ * What a provider of master keys does: it wraps data keys, and it answers questions about keys. Small, so that cache, retry, breaker and
+ * routing can be decorators of it. Beside the seam itself stands which errors it may reject with.
  */
+import type { ErrorCode } from '../errors.ts'
 import type { EncryptionContext } from './context.ts'
 import type { DataKey } from './data-key.ts'
 
@@ -92,27 +94,90 @@ export interface WrapTarget {
   readonly context: EncryptionContext
 }
 
-/**
- * One implementation of a key manager. Every call rejects with an `SseError`: `KeyNotFound`, `KeyDisabled`, `KeyPendingDeletion`,
- * `KeyAccessDenied`, `KmsThrottled`, `KmsUnavailable`, and `NotAuthentic` where a blob does not unwrap under this key and context, which
- * is a MUST.
- */
-export interface KmsProvider {
-  /** The name that records hold, such as `local` or `aws-kms`. */
-  readonly name: string
-  /** A new 32-byte data key under a master key and context. */
-  generateDataKey(target: WrapTarget): Promise<GeneratedKey>
-  /** Wraps a key that exists: rewraps across providers need it. */
-  wrapDataKey(key: DataKey, target: WrapTarget): Promise<WrappedKey>
-  /** The data key of a wrapped one. The caller disposes it. */
-  unwrapDataKey(request: UnwrapRequest): Promise<DataKey>
-  /** Moves a wrapped key to another master key or context, inside the KMS where it can. */
-  rewrapDataKey(request: RewrapRequest): Promise<WrappedKey>
-  /** What is known of a master key. */
-  describeKey(query: KeyQuery): Promise<KeyDescription>
-  /** The default master key of a tenant in a region, made if there is none; two that ask at once get the same. */
-  defaultKey(scope: KeyScope): Promise<KeyDescription>
+/** What every call to a provider may be given. */
+export interface CallOptions {
+  /** Aborts the call, which rejects with the signal's reason then. */
+  readonly signal?: AbortSignal | undefined
 }
 
+/** Which accepted keys are asked for. */
+export interface AcceptScope extends KeyScope {
+  /** The full id that a stored record names: that key is answered or none, and nothing is listed. */
+  readonly keyId?: string | undefined
+  /** Answers default keys alone. */
+  readonly origin?: 'service' | undefined
+}
+
+/** A master key that objects may lie under. */
+export interface AcceptedKey {
+  /** Name of the provider, such as `local`. */
+  readonly provider: string
+  /** The full id, compared byte for byte. */
+  readonly keyId: string
+  /** For `local`: the lowest key version. */
+  readonly lowestVersion?: number | undefined
+}
+
+/**
+ * Wraps and unwraps data keys: what a key manager of your own must do. A call rejects with an `SseError` of {@link providerCodes}:
+ * `KeyNotFound`, `KeyDisabled`, `KeyPendingDeletion`, `KeyAccessDenied`, `KmsThrottled`, `KmsUnavailable`, and `NotAuthentic` where a blob
+ * does not unwrap under this key and context, which is a MUST where `bindsContext` is true. What else it rejects with becomes `KmsUnavailable`.
+ */
+export interface DataKeyWrapper {
+  /** The name that records hold, such as `local` or `aws-kms`: 1 to 32 of `[a-z0-9-]`. */
+  readonly name: string
+  /**
+   * Whether a blob fails to unwrap under another context. The configured mechanism says so, no probe does. Where it is false, data keys
+   * are wrapped under outer keys that bind the context (wrapAlg 4), and records of wrapAlg 1 are refused.
+   */
+  readonly bindsContext: boolean
+  /** A new 32-byte data key under a master key and context. */
+  generateDataKey(target: WrapTarget, call?: CallOptions): Promise<GeneratedKey>
+  /** Wraps a key that exists: rewraps across providers need it. */
+  wrapDataKey(key: DataKey, target: WrapTarget, call?: CallOptions): Promise<WrappedKey>
+  /** The data key of a wrapped one. The caller disposes it. */
+  unwrapDataKey(request: UnwrapRequest, call?: CallOptions): Promise<DataKey>
+  /** Moves a wrapped key to another master key or context, inside the KMS where it can. */
+  rewrapDataKey(request: RewrapRequest, call?: CallOptions): Promise<WrappedKey>
+}
+
+/** Answers questions about master keys: what a gateway needs besides. Calls reject as those of {@link DataKeyWrapper} do. */
+export interface KeyAdministration {
+  /** What is known of a master key. */
+  describeKey(query: KeyQuery, call?: CallOptions): Promise<KeyDescription>
+  /** The default master key of a tenant in a region, made if there is none; two that ask at once get the same. */
+  defaultKey(scope: KeyScope, call?: CallOptions): Promise<KeyDescription>
+  /**
+   * The keys that a tenant's objects in a region may lie under. A key id that is malformed, unknown or another tenant's answers none; a KMS
+   * that cannot be reached rejects.
+   */
+  acceptedKeys(scope: AcceptScope, call?: CallOptions): Promise<readonly AcceptedKey[]>
+}
+
+/** A key manager: both of its sides. */
+export interface KmsProvider extends DataKeyWrapper, KeyAdministration {}
+
 /** What makes and wraps data keys: a provider, or a bucket key of one. */
-export type KeyWrapper = Pick<KmsProvider, 'generateDataKey' | 'wrapDataKey'>
+export type KeyWrapper = Pick<DataKeyWrapper, 'generateDataKey' | 'wrapDataKey'>
+
+/**
+ * The codes that a provider rejects with. `InvalidKeyId`, `KeyringCorrupt` and `WrongCustomerKey` are those of the providers that are
+ * built in; `NotImplemented` is what administration answers that a KMS does not have.
+ */
+export const providerCodes: ReadonlySet<ErrorCode> = new Set([
+  'KeyNotFound',
+  'KeyDisabled',
+  'KeyPendingDeletion',
+  'KeyAccessDenied',
+  'KmsThrottled',
+  'KmsUnavailable',
+  'NotAuthentic',
+  'InvalidKeyId',
+  'KeyringCorrupt',
+  'WrongCustomerKey',
+  'NotImplemented',
+])
+
+/** `arn:aws:kms:REGION:DOMAIN:key/ID`, the form that every answer has. */
+export const formatArn = (region: string, domainId: string, id: string): string =>
+  `arn:aws:kms:${region}:${domainId}:key/${id}`

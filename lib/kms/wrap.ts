@@ -8,16 +8,27 @@
 import { concat, u16, u32, view, wipe } from '../bytes.ts'
 import { deriveKek } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { randomId } from '../cipher/random.ts'
+import { randomBytes, randomId } from '../cipher/random.ts'
+import { keySize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
 import type { EncryptionContext } from './context.ts'
 import { DataKey } from './data-key.ts'
-import type { KmsProvider, WrapAlg, WrappedKey } from './provider.ts'
+import type {
+  AcceptedKey,
+  CallOptions,
+  DataKeyWrapper,
+  GeneratedKey,
+  KeyWrapper,
+  WrapAlg,
+  WrappedKey,
+} from './provider.ts'
 
 const saltBytes = 32
 const wrappedBytes = 40
 /** Bytes of a wrapAlg 2 blob. */
 export const localBlobSize = 76
+/** The longest blob of a record. */
+export const maxBlob = 6144
 /** The longest inner blob of wrapAlg 3 and 4. */
 export const maxInner = 6070
 
@@ -80,13 +91,16 @@ export const unwrapLocal = async (
   return open(engine, key, 2, blob.subarray(4), context)
 }
 
+/** The wrapAlg that a provider's own blobs have. */
+export const providerWrapAlg = (provider: string): 1 | 2 => (provider === 'local' || provider === 'sse-c' ? 2 : 1)
+
 /** The inner wrap of a wrapAlg 3 or 4 blob, as its provider made it, and what follows it; `NotAuthentic` where lengths contradict. */
 export const splitNested = (wrapped: WrappedKey): { readonly inner: WrappedKey; readonly rest: Uint8Array } => {
   const { blob, provider, keyId } = wrapped
   const size = ((blob[0] ?? 0) << 8) | (blob[1] ?? 0)
   if (size < 1 || size > maxInner || blob.length !== 2 + size + saltBytes + wrappedBytes) return malformed()
   const inner = blob.slice(2, 2 + size)
-  const wrapAlg = provider === 'local' ? 2 : 1
+  const wrapAlg = providerWrapAlg(provider)
   if (wrapAlg === 2 && localVersion(inner) === 0) return malformed()
   return { inner: { provider, keyId, wrapAlg, blob: inner }, rest: blob.subarray(2 + size) }
 }
@@ -115,24 +129,74 @@ export const unwrapNested = async (
   context: EncryptionContext,
 ): Promise<DataKey> => open(engine, kekKey.bytes, wrapped.wrapAlg, splitNested(wrapped).rest, context)
 
+/** Makes a data key here and wraps it; it is wiped where that fails. */
+export const generateKey = async (wrap: (key: DataKey) => Promise<WrappedKey>): Promise<GeneratedKey> => {
+  const key = new DataKey(randomBytes(keySize))
+  try {
+    return { key, wrapped: await wrap(key) }
+  } catch (error) {
+    key.dispose()
+    throw error
+  }
+}
+
+/** Makes data keys here and wraps them with `wrapDataKey`. */
+export const wrapperOf = (wrapDataKey: KeyWrapper['wrapDataKey']): KeyWrapper => ({
+  wrapDataKey,
+  generateDataKey: (target, call) => generateKey(key => wrapDataKey(key, target, call)),
+})
+
 /**
- * Unwraps a data key of any wrapAlg: 1 and 2 by the provider, 3 and 4 through the key that the provider unwraps first. The record's key
+ * Wraps data keys under outer keys of a provider, a fresh one for each (wrapAlg 4): the outer key binds the context where the provider
+ * does not.
+ */
+export const underOuterKeys = (engine: Engine, provider: DataKeyWrapper): KeyWrapper =>
+  wrapperOf(async (key, target, call) => {
+    const outer = await provider.generateDataKey(target, call)
+    try {
+      return await wrapNested(engine, 4, outer.key, outer.wrapped, key, target.context)
+    } finally {
+      outer.key.dispose()
+    }
+  })
+
+/**
+ * Unwraps a data key of any wrapAlg: 1 and 2 by the provider, 3 and 4 through the key that the provider unwraps first. `NotAuthentic`,
+ * without a call, for wrapAlg 1 of a provider that binds no context: nothing says that the object still has its name. The record's key
  * must be an accepted one: check that before. The caller disposes the key.
  */
 export const unwrapKey = async (
   engine: Engine,
-  provider: KmsProvider,
+  provider: DataKeyWrapper,
   wrapped: WrappedKey,
   context: EncryptionContext,
   bucketContext: EncryptionContext | undefined,
+  call?: CallOptions,
 ): Promise<DataKey> => {
-  if (wrapped.wrapAlg < 3) return provider.unwrapDataKey({ wrapped, context })
+  if (wrapped.wrapAlg < 3) {
+    if (!provider.bindsContext) return malformed()
+    return provider.unwrapDataKey({ wrapped, context }, call)
+  }
   const innerContext = wrapped.wrapAlg === 3 ? bucketContext : context
   if (innerContext === undefined) throw new TypeError('an object under a bucket key needs its bucket context')
-  const outer = await provider.unwrapDataKey({ wrapped: splitNested(wrapped).inner, context: innerContext })
+  const outer = await provider.unwrapDataKey({ wrapped: splitNested(wrapped).inner, context: innerContext }, call)
   try {
     return await unwrapNested(engine, wrapped, outer, context)
   } finally {
     outer.dispose()
   }
+}
+
+const versionOf = (wrapped: WrappedKey): number =>
+  wrapped.wrapAlg === 2 ? view(wrapped.blob).getUint32(0) : view(splitNested(wrapped).inner.blob).getUint32(0)
+
+/** Throws {@link SseError} `KeyNotAccepted` unless the wrapped key's master key is among the accepted ones. */
+export const assertAccepted = (wrapped: WrappedKey, accept: readonly AcceptedKey[]): void => {
+  const found = accept.some(
+    ({ provider, keyId, lowestVersion = 0 }) =>
+      provider === wrapped.provider &&
+      keyId === wrapped.keyId &&
+      (provider !== 'local' || versionOf(wrapped) >= lowestVersion),
+  )
+  if (!found) throw new SseError('KeyNotAccepted')
 }

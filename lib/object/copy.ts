@@ -7,11 +7,11 @@ import { deriveBody } from '../cipher/derive.ts'
 import { verifyDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
+import { assertAccepted } from '../kms/wrap.ts'
 import { type EncryptionContext, storedContext } from '../kms/context.ts'
 import type { KeyWrapper, WrappedKey } from '../kms/provider.ts'
 import type { Driver } from '../segment/driver.ts'
 import { type Decryption, unlock, type UnlockParts, unwrapAccepted } from './decrypt.ts'
-import { assertAccepted } from './decrypt.ts'
 
 /** The target of a rewrap. */
 export interface RewrapTarget {
@@ -27,16 +27,16 @@ export interface RewrapTarget {
 
 const rewrapKey = async (envelope: Envelope, source: UnlockParts, to: RewrapTarget): Promise<WrappedKey> => {
   const { wrapped, context: stored } = envelope.record
-  const { provider } = to.unlock
+  const { provider, call } = to.unlock
   // A blob that the provider made moves inside it; a bucket key's never leaves its bucket, and across providers the key is unwrapped here.
   const inside = wrapped.wrapAlg < 3 && wrapped.provider === provider.name && source.provider === provider
   if (inside && to.wrapper === provider) {
     assertAccepted(wrapped, source.accept)
-    return provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to })
+    return provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to }, call)
   }
   const key = await unlock(envelope.record, source)
   try {
-    return await to.wrapper.wrapDataKey(key, to)
+    return await to.wrapper.wrapDataKey(key, to, call)
   } finally {
     key.dispose()
   }

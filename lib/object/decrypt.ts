@@ -2,7 +2,7 @@
  * Decrypts an object, or a range of it: the reader's checks in the order of the format (section 5), all of them before a byte leaves,
  * then the segments that are needed and no others.
  */
-import { copy, view, wipe } from '../bytes.ts'
+import { copy, wipe } from '../bytes.ts'
 import { deriveBody, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { objectEtag, verifyTable, verifyTag } from '../envelope/descriptor.ts'
@@ -10,11 +10,12 @@ import { type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import type { PartRow } from '../envelope/part-table.ts'
 import { openValues, type Values } from '../envelope/sealed-values.ts'
 import { SseError } from '../errors.ts'
+import { assertAccepted } from '../kms/wrap.ts'
 import type { BucketKeys } from '../kms/bucket-keys.ts'
 import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
 import type { DataKey } from '../kms/data-key.ts'
-import type { KmsProvider, WrappedKey } from '../kms/provider.ts'
-import { splitNested, unwrapKey } from '../kms/wrap.ts'
+import type { AcceptedKey, CallOptions, DataKeyWrapper, WrappedKey } from '../kms/provider.ts'
+import { unwrapKey } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import { type ByteRange, type RangeRequest, resolveRange, segmentRange } from '../segment/layout.ts'
 import type { Span } from '../segment/reader.ts'
@@ -26,7 +27,7 @@ export interface UnlockParts {
   /** What computes. */
   readonly engine: Engine
   /** The KMS, or a customer's key. */
-  readonly provider: KmsProvider
+  readonly provider: DataKeyWrapper
   /** The master keys that the object may lie under. */
   readonly accept: readonly AcceptedKey[]
   /** System entries, recomputed from the request; user entries, if given, must be the stored ones. */
@@ -35,6 +36,8 @@ export interface UnlockParts {
   readonly bucketContext?: ContextInput | undefined
   /** Keeps the bucket keys of the provider in memory; without it the provider is asked for each object. */
   readonly bucketKeys?: BucketKeys | undefined
+  /** What calls to the provider are given. */
+  readonly call?: CallOptions | undefined
 }
 
 /** Which object is decrypted, and what of it. */
@@ -79,11 +82,11 @@ export interface Decryption {
 
 /** Unwraps a data key whose master key was found to be an accepted one. The caller disposes it. */
 export const unwrapAccepted = async (
-  { engine, provider, bucketContext, bucketKeys }: UnlockParts,
+  { engine, provider, bucketContext, bucketKeys, call }: UnlockParts,
   wrapped: WrappedKey,
   context: EncryptionContext,
 ): Promise<DataKey> => {
-  if (wrapped.wrapAlg !== 3) return unwrapKey(engine, provider, wrapped, context, undefined)
+  if (wrapped.wrapAlg !== 3) return unwrapKey(engine, provider, wrapped, context, undefined, call)
   if (bucketContext === undefined) {
     throw new SseError('KeyNotAccepted', {
       message: 'The object lies under a bucket key, which is not accepted here. Name its bucket context to accept it.',
@@ -91,8 +94,8 @@ export const unwrapAccepted = async (
   }
   const bucket = encryptionContext(bucketContext)
   return bucketKeys === undefined
-    ? unwrapKey(engine, provider, wrapped, context, bucket)
-    : bucketKeys.unwrapDataKey(engine, wrapped, context, bucket)
+    ? unwrapKey(engine, provider, wrapped, context, bucket, call)
+    : bucketKeys.unwrapDataKey(engine, wrapped, context, bucket, call)
 }
 
 /** Unwraps the data key of a parsed envelope: accepted keys, context, provider. The caller disposes it. */
@@ -153,7 +156,7 @@ const plan = (envelope: Envelope, index: PartIndex, range: ByteRange | undefined
 export interface Verified {
   readonly engine: Engine
   readonly envelope: Envelope
-  /** The data key; whoever asked for the checks disposes it. */
+  /** The data key; the caller disposes it. */
   readonly key: DataKey
   readonly index: PartIndex
   readonly etag: string
@@ -218,28 +221,4 @@ export const decryptBody = async (unlocking: UnlockParts, parts: DecryptParts): 
   } finally {
     verified.key.dispose()
   }
-}
-
-/** A master key that objects may lie under. */
-export interface AcceptedKey {
-  /** Name of the provider, such as `local`. */
-  readonly provider: string
-  /** The full id, compared byte for byte. */
-  readonly keyId: string
-  /** For `local`: the lowest key version. */
-  readonly lowestVersion?: number | undefined
-}
-
-const versionOf = (wrapped: WrappedKey): number =>
-  wrapped.wrapAlg === 2 ? view(wrapped.blob).getUint32(0) : view(splitNested(wrapped).inner.blob).getUint32(0)
-
-/** Throws {@link SseError} `KeyNotAccepted` unless the wrapped key's master key is among the accepted ones. */
-export const assertAccepted = (wrapped: WrappedKey, accept: readonly AcceptedKey[]): void => {
-  const found = accept.some(
-    ({ provider, keyId, lowestVersion = 0 }) =>
-      provider === wrapped.provider &&
-      keyId === wrapped.keyId &&
-      (provider !== 'local' || versionOf(wrapped) >= lowestVersion),
-  )
-  if (!found) throw new SseError('KeyNotAccepted')
 }

@@ -13,7 +13,7 @@ import { totals } from '../envelope/part-table.ts'
 import { sealValues, type Values } from '../envelope/sealed-values.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
 import type { EncryptionContext } from '../kms/context.ts'
-import type { KeyWrapper } from '../kms/provider.ts'
+import type { CallOptions, KeyWrapper } from '../kms/provider.ts'
 import { type Driver, type Emit, strict } from '../segment/driver.ts'
 import { seal } from '../segment/select.ts'
 import { storedLength } from '../segment/layout.ts'
@@ -30,6 +30,8 @@ export interface EncryptParts {
   readonly keyId: string
   /** What is authenticated with the wrapped data key. */
   readonly context: EncryptionContext
+  /** What the call to the KMS is given. */
+  readonly call?: CallOptions | undefined
   /** Plaintext bytes, where they were declared: another length then fails without a commit. */
   readonly length?: number | undefined
   /** Asked once, after the last byte: values to seal beside the envelope, such as checksums. */
@@ -78,7 +80,8 @@ export const finished = <T>(result: T | undefined): T => {
 export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
   const { engine, suite, length } = parts
   if (length !== undefined) storedLength(suite, length)
-  const { key, wrapped } = await parts.provider.generateDataKey({ keyId: parts.keyId, context: parts.context })
+  const target = { keyId: parts.keyId, context: parts.context }
+  const { key, wrapped } = await parts.provider.generateDataKey(target, parts.call)
   const bodyId = randomId(bodyIdSize)
   const salt = randomId(saltSize)
   try {

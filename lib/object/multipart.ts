@@ -22,7 +22,7 @@ import { encodeRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
 import type { EncryptionContext } from '../kms/context.ts'
 import type { DataKey } from '../kms/data-key.ts'
-import type { KeyWrapper } from '../kms/provider.ts'
+import type { CallOptions, KeyWrapper } from '../kms/provider.ts'
 import { type Driver, strict } from '../segment/driver.ts'
 import { seal } from '../segment/select.ts'
 import { storedLength } from '../segment/layout.ts'
@@ -46,6 +46,8 @@ export interface CreateUploadParts {
   readonly provider: KeyWrapper
   readonly keyId: string
   readonly context: EncryptionContext
+  /** What the call to the KMS is given. */
+  readonly call?: CallOptions | undefined
   /** The store's own id, 1 to 512 of `[A-Za-z0-9._~-]`, appended to the uploadId. */
   readonly own?: string | undefined
 }
@@ -55,11 +57,11 @@ const idOf = async (engine: Engine, session: Uint8Array): Promise<string> =>
 
 /** Creates an upload; one call to the KMS, or none under a bucket key in memory. */
 export const createUpload = async (parts: CreateUploadParts): Promise<CreatedUpload> => {
-  const { engine, suite, provider, keyId, context, own } = parts
+  const { engine, suite, provider, keyId, context, call, own } = parts
   if (own !== undefined && !/^[A-Za-z0-9._~-]{1,512}$/.test(own)) {
     throw new RangeError("a store's own upload id is 1 to 512 of A-Z, a-z, 0-9, dot, underscore, tilde and hyphen")
   }
-  const { key, wrapped } = await provider.generateDataKey({ keyId, context })
+  const { key, wrapped } = await provider.generateDataKey({ keyId, context }, call)
   key.dispose()
   const record = encodeRecord(wrapped, context.stored)
   const session = encodeSession({ suite, bodyId: randomId(bodyIdSize), record })

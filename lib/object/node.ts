@@ -2,7 +2,6 @@
 import type { Transform } from 'node:stream'
 import { pickEngine } from '../cipher/choose.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { ffiEngine } from '../cipher/ffi.ts'
 import { nodeEngine } from '../cipher/node.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
@@ -18,7 +17,8 @@ export interface NodeAdapters {
   /** A Node `Transform`, made when it is first asked for. */
   readonly stream: Transform
   /**
-   * What leaves while a source goes in, for `for await`, or as a function in the middle of `pipeline()`; see {@link toPieces}.
+   * What leaves while a source goes in, for `for await`, or as a function in the middle of `pipeline()`. Keys are wiped at the end, on an
+   * error, and where the loop is left.
    *
    * {@includeCode ../../test/examples/pipeline.test.ts#pieces}
    */
@@ -30,7 +30,7 @@ export interface NodeAdapters {
 }
 
 /** The façade in Node. */
-export type Sse = SseOf<NodeAdapters>
+export interface Sse extends SseOf<NodeAdapters> {}
 
 // `assign`, because a spread in front of a getter takes several times as long: this is done for every small object.
 const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
@@ -46,10 +46,10 @@ const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
   return Object.assign(adapters, result)
 }
 
-/** What {@link Sse} is made of in Node. */
+/** What `createSse` is given in Node. */
 export interface NodeSseOptions extends Omit<SseOptions, 'engine'> {
   /**
-   * An engine, or `'ffi'` for the one of {@link ffiEngine}, which is off unless it is asked for here or with `SSE_KMS_ENGINE=ffi`. By default
+   * An engine, or `'ffi'` for the one of `sse-kms-streams/ffi`, which is off unless it is asked for here or with `SSE_KMS_ENGINE=ffi`. By default
    * the first of `node:crypto`, WebCrypto and noble that passes its self-test.
    */
   readonly engine?: Engine | 'ffi' | undefined
@@ -58,7 +58,10 @@ export interface NodeSseOptions extends Omit<SseOptions, 'engine'> {
 /** The engine that is named, or that `SSE_KMS_ENGINE` names, which no other one replaces; else the first that passes its self-test. */
 export const chooseEngine = async (named: string | undefined = process.env['SSE_KMS_ENGINE']): Promise<Engine> => {
   if (named === undefined || named === '') return pickEngine([nodeEngine, webCryptoEngine, nobleEngine])
-  if (named === 'ffi') return pickEngine([ffiEngine()])
+  if (named === 'ffi') {
+    const { ffiEngine } = await import('../cipher/ffi.ts')
+    return pickEngine([ffiEngine()])
+  }
   throw new SseError('EngineUnavailable', { message: `SSE_KMS_ENGINE is ${named}: set it to ffi, or leave it out.` })
 }
 

@@ -5,6 +5,7 @@
 import { hex } from '../bytes.ts'
 import type { Suite } from '../cipher/suite.ts'
 import type { PartRow } from '../envelope/part-table.ts'
+import { Lru } from '../lru.ts'
 import { storedLength } from '../segment/layout.ts'
 
 /** Rows and where each stream begins; one more entry of both arrays is where the last stream ends. */
@@ -71,37 +72,20 @@ const fewest = 64
 const most = 100_000
 
 /**
- * Large tables that were found authentic, by the tag of their descriptor, the one used last at the end. A table is looked up only after
- * that tag was verified, so it is the one that the tag stands for, whatever lies in the store now. Nothing in it is secret.
+ * Large tables that were found authentic, by the tag of their descriptor. A table is looked up only after
+ * that tag was verified, so it belongs to that tag, whatever the store holds now. Nothing in it is secret.
  */
 export class VerifiedTables {
-  readonly #tables = new Map<string, PartIndex>()
-  #rows = 0
+  readonly #tables = new Lru<string, PartIndex>({ most, weigh: ({ rows }) => rows.length })
 
   /** The table of a descriptor whose tag was verified. */
   get(tag: Uint8Array, rows: number): PartIndex | undefined {
-    if (rows < fewest) return undefined
-    const name = hex(tag)
-    const found = this.#tables.get(name)
-    if (found === undefined) return undefined
-    this.#tables.delete(name)
-    this.#tables.set(name, found)
-    return found
+    return rows < fewest ? undefined : this.#tables.get(hex(tag))
   }
 
   /** Remembers a table that was verified. */
   set(tag: Uint8Array, index: PartIndex): PartIndex {
-    if (index.rows.length < fewest) return index
-    const name = hex(tag)
-    // Readers that came at the same moment verified it at the same moment: one of them counts.
-    if (this.#tables.has(name)) return index
-    this.#tables.set(name, index)
-    this.#rows += index.rows.length
-    for (const [oldest, { rows }] of this.#tables) {
-      if (this.#rows <= most) break
-      this.#tables.delete(oldest)
-      this.#rows -= rows.length
-    }
+    if (index.rows.length >= fewest) this.#tables.set(hex(tag), index)
     return index
   }
 }

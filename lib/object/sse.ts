@@ -10,11 +10,12 @@ import type { WrapRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
 import { type BucketKeyOptions, BucketKeys } from '../kms/bucket-keys.ts'
 import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
+import { checkedForBucketKeys, checkedWrapper } from '../kms/checked.ts'
 import { customerKey } from '../kms/customer.ts'
-import type { KeyWrapper, KmsProvider } from '../kms/provider.ts'
+import type { AcceptedKey, CallOptions, DataKeyWrapper, KeyWrapper } from '../kms/provider.ts'
+import { underOuterKeys } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import type { ByteRange, RangeRequest } from '../segment/layout.ts'
-import type { AcceptedKey } from './decrypt.ts'
 import { reencrypt, rewrapEnvelope } from './copy.ts'
 import { decryptBody, type Decryption, type DecryptParts, type UnlockParts } from './decrypt.ts'
 import { encryptBody, type Encryption, type EncryptParts } from './encrypt.ts'
@@ -35,10 +36,10 @@ import {
   type PartOptions,
 } from './multipart.ts'
 
-/** What {@link SseOf} is made of. */
+/** What `createSse` is given. */
 export interface SseOptions {
-  /** The key manager. */
-  readonly kms: KmsProvider
+  /** The key manager. Its answers are checked before anything is sealed under them, or trusted. */
+  readonly kms: DataKeyWrapper
   /** Master keys that objects may lie under: full ids of the KMS's keys, or keys with provider and lowest version. The first is the default. */
   readonly accept: readonly (string | AcceptedKey)[]
   /** Suite of new objects; 1 by default. */
@@ -47,10 +48,15 @@ export interface SseOptions {
   readonly engine?: Engine | undefined
   /** Bounds of the bucket keys in memory. */
   readonly bucketKeys?: BucketKeyOptions | undefined
+  /** Milliseconds that the key manager has for each call; after them it is `KmsUnavailable`. Default 5,000. */
+  readonly deadline?: number | undefined
 }
 
-/** What every call may say. */
-export interface KeyOptions {
+/**
+ * What every call may say. Its `signal` aborts the call, which rejects with the signal's reason; a body that was handed out already is
+ * aborted as a stream.
+ */
+export interface KeyOptions extends CallOptions {
   /** Encryption context: names that begin with `aws:` are bound but not stored, all others lie in the envelope. */
   readonly context?: ContextInput | undefined
   /** The bucket's context: accepts objects and uploads that lie under a bucket key (wrapAlg 3), and is what that key is bound to. */
@@ -224,8 +230,8 @@ export const sseOver = <F>(
   pick: () => Promise<Engine>,
   adapt: Adapt<F>,
 ): SseOf<F> => {
-  const { kms } = options
-  const bucketKeys = new BucketKeys(kms, options.bucketKeys)
+  const kms = checkedWrapper(options.kms, options.deadline)
+  const bucketKeys = new BucketKeys(checkedForBucketKeys(kms), options.bucketKeys)
   const suite = suiteOf(options.suite ?? 1)
   const acceptedOf = (keys: readonly (string | AcceptedKey)[]): readonly AcceptedKey[] =>
     keys.map(key => (typeof key === 'string' ? { provider: kms.name, keyId: key } : key))
@@ -235,16 +241,18 @@ export const sseOver = <F>(
 
   /** The provider and accepted keys of a call; `release` wipes the copy of a customer's key. */
   const unlockOf = async (
-    call: KeyOptions,
+    options: KeyOptions,
   ): Promise<{ readonly unlock: UnlockParts; readonly release: () => void }> => {
+    const { context, bucketContext, signal } = options
+    signal?.throwIfAborted()
     const engine = await engineOf()
-    const { context, bucketContext } = call
-    if (call.customerKey === undefined) {
-      const accept = call.accept === undefined ? accepted : acceptedOf(call.accept)
-      const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys }
+    if (options.customerKey === undefined) {
+      const accept = options.accept === undefined ? accepted : acceptedOf(options.accept)
+      const call = signal === undefined ? undefined : { signal }
+      const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys, call }
       return { unlock, release: () => undefined }
     }
-    const provider = customerKey(engine, call.customerKey)
+    const provider = customerKey(engine, options.customerKey)
     const accept = [{ provider: provider.name, keyId: '' }]
     return { unlock: { engine, provider, accept, context }, release: () => provider.dispose() }
   }
@@ -260,25 +268,28 @@ export const sseOver = <F>(
 
   /** The master key of a target, and what wraps under it: the provider itself or the bucket key that is asked for. */
   const targetKey = (
-    { engine, provider, accept, bucketContext, bucketKeys: held }: UnlockParts,
+    { engine, provider, accept, bucketContext, bucketKeys: keys }: UnlockParts,
     { keyId, bucketKey = false }: TargetOptions,
   ): { readonly keyId: string; readonly wrapper: KeyWrapper } => {
     const chosen = accept.find(key => key.provider === provider.name && (keyId === undefined || key.keyId === keyId))
     if (chosen === undefined) throw new SseError('KeyNotAccepted')
-    if (!bucketKey) return { keyId: chosen.keyId, wrapper: provider }
-    if (bucketContext === undefined || held === undefined) {
+    if (!bucketKey) {
+      return { keyId: chosen.keyId, wrapper: provider.bindsContext ? provider : underOuterKeys(engine, provider) }
+    }
+    if (bucketContext === undefined || keys === undefined) {
       throw new TypeError("a bucket key is bound to a bucketContext: name it, and no customer's key")
     }
     const bound = { bucketContext: encryptionContext(bucketContext), lowestVersion: chosen.lowestVersion }
-    return { keyId: chosen.keyId, wrapper: held.under(engine, bound) }
+    return { keyId: chosen.keyId, wrapper: keys.wrapper(engine, bound) }
   }
 
-  const begin = (call: EncryptOptions): Promise<Encryption> =>
-    within(call, unlock => {
-      const { keyId, wrapper } = targetKey(unlock, call)
-      const context = encryptionContext(call.context)
-      const { length, values, file } = call
-      return encryptBody({ engine: unlock.engine, suite, provider: wrapper, keyId, context, length, values, file })
+  const begin = (options: EncryptOptions): Promise<Encryption> =>
+    within(options, unlock => {
+      const { engine, call } = unlock
+      const { keyId, wrapper: provider } = targetKey(unlock, options)
+      const context = encryptionContext(options.context)
+      const { length, values, file } = options
+      return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file })
     })
 
   const withUpload = <T>(upload: StoredUpload, call: KeyOptions, run: (open: OpenUpload) => Promise<T>): Promise<T> =>
@@ -296,7 +307,7 @@ export const sseOver = <F>(
 
   const rewrap = (bytes: Uint8Array, record: WrapRecord, call: CopyOptions, file: boolean): Promise<Uint8Array> =>
     within(call, source =>
-      within(call.to, target => {
+      within({ signal: call.signal, ...call.to }, target => {
         const to = { ...targetKey(target, call.to), unlock: target, context: targetContext(record, call) }
         return rewrapEnvelope(bytes, source, to, file)
       }),
@@ -317,11 +328,12 @@ export const sseOver = <F>(
       }
       return adapt({ driver: { ...pipe, dispose } })
     },
-    createUpload: (call = {}) =>
-      within(call, unlock => {
-        const { keyId, wrapper } = targetKey(unlock, call)
-        const context = encryptionContext(call.context)
-        return createUpload({ engine: unlock.engine, suite, provider: wrapper, keyId, context, own: call.own })
+    createUpload: (options = {}) =>
+      within(options, unlock => {
+        const { keyId, wrapper } = targetKey(unlock, options)
+        const context = encryptionContext(options.context)
+        const { engine, call } = unlock
+        return createUpload({ engine, suite, provider: wrapper, keyId, context, call, own: options.own })
       }),
     encryptPart: async (upload, part, call = {}) =>
       adapt(await withUpload(upload, call, open => encryptPart(open, part, call))),
@@ -342,7 +354,7 @@ export const sseOver = <F>(
       const from = await within(call, unlock => opened(bytes, unlock, call))
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries
-        const into = await begin({ ...call.to, context, length: from.length })
+        const into = await begin({ signal: call.signal, ...call.to, context, length: from.length })
         return adapt({ ...into, from, driver: reencrypt(from, into.driver) })
       } catch (error) {
         from.driver.dispose()

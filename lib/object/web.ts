@@ -15,7 +15,7 @@ export interface WebAdapters {
 }
 
 /** The façade in browsers and other runtimes. */
-export type WebSse = SseOf<WebAdapters>
+export interface WebSse extends SseOf<WebAdapters> {}
 
 const adapt = <T extends WithDriver>(result: T): T & WebAdapters => ({
   ...result,
@@ -26,7 +26,7 @@ const adapt = <T extends WithDriver>(result: T): T & WebAdapters => ({
 /**
  * Encrypts and decrypts objects under the keys of a KMS, without `node:`. The engine is WebCrypto, else noble, unless one is named.
  *
- * {@includeCode ../../test/examples/reference.test.ts#web-entry}
+ * {@includeCode ../../test/examples/web.test.ts#web-entry}
  */
 export const createSse = ({ engine, ...options }: SseOptions): WebSse =>
   sseOver(options, async () => engine ?? pickEngine([webCryptoEngine, nobleEngine]), adapt)

@@ -9,53 +9,9 @@
  * `…IfExists` holds for an absent key after every prefix. A value of the request that is no number, date or address matches
  * nothing. Names of operators are case-sensitive, names of keys are not.
  */
-import ipaddr from 'ipaddr.js'
 import { conditionKey } from './facts.ts'
-import { glob } from './glob.ts'
+import { bool, type Operator, operators } from './operators.ts'
 import { asList, asObject, asText, type Json, malformed, type Placed, quote } from './syntax.ts'
-
-/** An address. */
-export type Address = ipaddr.IPv4 | ipaddr.IPv6
-
-/** All addresses that have their first `bits` bits in common with `base`. */
-export interface AddressRange {
-  /** Any address of the range. */
-  readonly base: Address
-  /** 0 to 32 or 128. */
-  readonly bits: number
-}
-
-/** Longer than every address with a zone; keeps hostile texts away from the regular expressions behind. */
-const maxLength = 64
-
-/**
- * An address, or `undefined` where it is none. Strict: `ipaddr.js` alone would also take `10`, `012.1.1.1` and `0x1.2.3.4`, which other
- * programs read as other addresses.
- */
-export const parseAddress = (text: string): Address | undefined => {
-  if (text.length > maxLength) return undefined
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text)
-  if (!text.includes(':') || !ipaddr.IPv6.isValid(text)) return undefined
-  const address = ipaddr.IPv6.parse(text)
-  return address.isIPv4MappedAddress() ? address.toIPv4Address() : address
-}
-
-/** A range: an address alone, or `address/bits`; `undefined` where it is none. */
-export const parseCidr = (range: string): AddressRange | undefined => {
-  const [text = '', bitsText, ...more] = range.split('/')
-  const base = parseAddress(text)
-  if (base === undefined || more.length > 0) return undefined
-  const size = base.kind() === 'ipv4' ? 32 : 128
-  if (bitsText === undefined) return { base, bits: size }
-  // The bits of an IPv4 range in IPv6 dress could be meant either way.
-  if (size === 32 && text.includes(':')) return undefined
-  if (!/^(?:0|[1-9]\d{0,2})$/.test(bitsText) || Number(bitsText) > size) return undefined
-  return { base, bits: Number(bitsText) }
-}
-
-/** Whether the address lies in the range. */
-export const inRange = (address: Address, { base, bits }: AddressRange): boolean =>
-  address.kind() === base.kind() && address.match(base, bits)
 
 /** One key under one operator. */
 export interface Condition {
@@ -66,112 +22,6 @@ export interface Condition {
   /** Whether it holds for the values that the request has for the key; none are `undefined` or an empty list. */
   readonly holds: (values: readonly string[] | undefined) => boolean
 }
-
-type Test = (value: string) => boolean
-
-/** Reads the policy's values into a test of one value of a request; throws `wrong` for a value that is not of the operator's kind. */
-type Compile = (values: readonly Placed[], wrong: (value: Placed) => Error) => Test
-
-/** Reads all values of the policy now, and the request's value once for all of them. */
-const readBoth =
-  <Wanted, Given>(
-    readWanted: (text: string) => Wanted | undefined,
-    readGiven: (text: string) => Given | undefined,
-    matches: (given: Given, wanted: Wanted) => boolean,
-  ): Compile =>
-  (values, wrong) => {
-    const wanted = values.map(value => {
-      const read = readWanted(value.text)
-      if (read === undefined) throw wrong(value)
-      return read
-    })
-    return value => {
-      const given = readGiven(value)
-      return given !== undefined && wanted.some(one => matches(given, one))
-    }
-  }
-
-const equals: Compile = values => {
-  const wanted = new Set(values.map(({ text }) => text))
-  return value => wanted.has(value)
-}
-
-const equalsIgnoreCase: Compile = values => {
-  const wanted = new Set(values.map(({ text }) => text.toLowerCase()))
-  return value => wanted.has(value.toLowerCase())
-}
-
-const like: Compile = values => glob(values.map(({ text }) => text))
-
-const readBool = (text: string): boolean | undefined => {
-  const lower = text.toLowerCase()
-  return lower === 'true' || lower === 'false' ? lower === 'true' : undefined
-}
-
-const readNumber = (text: string): number | undefined => (/^[+-]?\d+(?:\.\d+)?$/.test(text) ? Number(text) : undefined)
-
-const isoDate = /^(\d{4}-\d\d-\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/
-
-/** Milliseconds since 1970 of an ISO 8601 date in one of the forms of W3C's profile from the day on, or of seconds since 1970. */
-const readDate = (text: string): number | undefined => {
-  if (/^\d+$/.test(text)) return Number(text) * 1000
-  const day = isoDate.exec(text)?.[1]
-  if (day === undefined) return undefined
-  const millis = Date.parse(text)
-  // Date.parse takes the 31st of every month.
-  const dayExists = new Date(Date.parse(day)).toJSON()?.startsWith(day)
-  return dayExists && !Number.isNaN(millis) ? millis : undefined
-}
-
-/** The six parts of an ARN; IAM's longest has 2,048 characters. */
-const splitArn = (text: string): readonly string[] | undefined =>
-  text.length > 2048 ? undefined : /^([^:]*):([^:]*):([^:]*):([^:]*):([^:]*):(.*)$/s.exec(text)?.slice(1)
-
-/** Each part is matched by itself, so that no `*` reaches over a colon (but in the last part). */
-const arnLike = readBoth(
-  text => splitArn(text)?.map(part => glob([part])),
-  splitArn,
-  (parts, tests) => parts.every((part, i) => tests[i]?.(part)),
-)
-
-interface Operator {
-  readonly compile: Compile
-  readonly negated: boolean
-}
-
-const pair = (name: string, negatedName: string, compile: Compile): readonly (readonly [string, Operator])[] => [
-  [name, { compile, negated: false }],
-  [negatedName, { compile, negated: true }],
-]
-
-const orders = (kind: string, read: (text: string) => number | undefined): readonly (readonly [string, Operator])[] => {
-  const by = (compare: (given: number, wanted: number) => boolean): Compile => readBoth(read, read, compare)
-  return [
-    ...pair(
-      `${kind}Equals`,
-      `${kind}NotEquals`,
-      by((given, wanted) => given === wanted),
-    ),
-    [`${kind}LessThan`, { compile: by((given, wanted) => given < wanted), negated: false }],
-    [`${kind}LessThanEquals`, { compile: by((given, wanted) => given <= wanted), negated: false }],
-    [`${kind}GreaterThan`, { compile: by((given, wanted) => given > wanted), negated: false }],
-    [`${kind}GreaterThanEquals`, { compile: by((given, wanted) => given >= wanted), negated: false }],
-  ]
-}
-
-const bool = readBoth(readBool, readBool, Object.is)
-
-const operators: ReadonlyMap<string, Operator> = new Map([
-  ...pair('StringEquals', 'StringNotEquals', equals),
-  ...pair('StringEqualsIgnoreCase', 'StringNotEqualsIgnoreCase', equalsIgnoreCase),
-  ...pair('StringLike', 'StringNotLike', like),
-  ...orders('Numeric', readNumber),
-  ...orders('Date', readDate),
-  ['Bool', { compile: bool, negated: false }],
-  ...pair('IpAddress', 'NotIpAddress', readBoth(parseCidr, parseAddress, inRange)),
-  ...pair('ArnEquals', 'ArnNotEquals', arnLike),
-  ...pair('ArnLike', 'ArnNotLike', arnLike),
-])
 
 /** Values may be written as JSON strings, booleans or numbers. */
 const valueTexts = (place: string, value: Json): readonly Placed[] =>

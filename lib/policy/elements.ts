@@ -116,7 +116,7 @@ export interface ActionPattern extends Placed {
 /** An action without `s3:` and in lower case, as patterns are held against it. */
 export const bareAction = (action: string): string => action.toLowerCase().replace(/^s3:/, '')
 
-/** Reads one action, with `*` and `?`; throws `SseError` MalformedPolicy where it is none. */
+/** Reads one action, with `*` and `?`; throws `SseError` MalformedPolicy for anything else. */
 export const parseAction = ({ place, text }: Placed): ActionPattern => {
   const matches = glob([bareAction(text)])
   const onBucket = bucketActions.some(matches)

@@ -1,7 +1,7 @@
 /**
- * The condition keys: their names, and the values that a request has for them. Both families of clients are seen under both spellings, so
- * that a policy written for one also holds for the other: `x-obs-server-side-encryption: kms` is `aws:kms` for
- * `s3:x-amz-server-side-encryption`, and the other way round. Values are taken as sent; whether they are valid is not asked here.
+ * The condition keys: their names, and the values that a request has for them. A header counts under both spellings, so that a policy for one
+ * family of clients also holds for the other: `x-obs-server-side-encryption: kms` is `aws:kms` for `s3:x-amz-server-side-encryption`, and
+ * the other way round. Values are taken as they were sent, valid or not.
  */
 
 /** What conditions can ask of a request. */

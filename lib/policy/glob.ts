@@ -1,8 +1,7 @@
 /**
- * The wildcards of policies: `*` is any run of characters (also none, also with slashes), `?` is one character (a code point), anything
- * else is itself; there is no escape. Policies and the texts they are held against both come from clients, so nothing here backtracks:
- * all patterns of a list run together, as one set of states kept in the bits of 32-bit words. That takes, for every input,
- * (length of the text) x (length of all patterns / 32) steps.
+ * The wildcards of policies. `*` matches any characters, also none and also slashes. `?` matches one character (a code point). All others match
+ * themselves, and there is no escape. Clients choose the patterns and the texts, so nothing here backtracks: all patterns of a list run
+ * together, as one set of states in the bits of 32-bit words. Every input takes (length of the text) x (length of all patterns / 32) steps.
  */
 
 /** A set of small integers. */

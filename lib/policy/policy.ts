@@ -1,6 +1,6 @@
 /**
- * A bucket policy document (JSON text) to a typed, immutable policy. Whatever cannot be held to later is refused here: elements,
- * operators, keys, actions, principals and resources that are not known. Sources: S3's policy language; OBS's bucket policy parameters.
+ * Parses a bucket policy document (JSON text) into an immutable policy, and decides by it. The parser refuses what could not be enforced later:
+ * unknown elements, operators, keys, actions, principals and resources. Sources: S3's policy language; OBS's bucket policy parameters.
  */
 import { utf8 } from '../bytes.ts'
 import { type Condition, parseConditions } from './condition.ts'

@@ -1,7 +1,7 @@
 /**
- * Strict JSON for policy documents, as far as `JSON.parse` is not strict enough: a name that stands twice in an object is refused
- * (otherwise the later one would silently replace, say, a Deny's condition), nesting and strings are bounded, and objects come as Maps,
- * so that no member name (`__proto__`) means anything. Not a general parser: it is for texts of some kilobytes.
+ * Strict JSON for policy documents of some kilobytes, where `JSON.parse` is not strict enough. A name that stands twice in an object is refused,
+ * since the later one would replace, say, the condition of a Deny without a word. Nesting and strings are bounded. Objects come as Maps, so
+ * that no member name (`__proto__`) has a meaning.
  */
 import { SseError } from '../errors.ts'
 

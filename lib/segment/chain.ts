@@ -13,8 +13,6 @@ export type Stage = (chunk: Uint8Array) => any
 
 /**
  * A stage over a driver; it serves one body.
- *
- * {@includeCode ../../test/examples/reference.test.ts#adapters-other}
  */
 export const toStage = (driver: Driver): Stage => {
   const collect = (run: (emit: Emit) => MaybePromise<void>): MaybePromise<Many<Uint8Array>> => {

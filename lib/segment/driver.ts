@@ -18,8 +18,8 @@ export interface Driver {
 
 /**
  * A driver that keeps failing with its first error, and wipes itself then; and that refuses calls after its end or its disposal with a
- * `TypeError`, a call that was under way included. So no body ends well that lacks something in the middle, and nothing is sealed under keys
- * that were wiped.
+ * `TypeError`, a call that was under way included. So a body with a gap never ends cleanly, and nothing is sealed under wiped
+ * keys.
  */
 export const strict = (driver: Driver): Driver => {
   // What every later call throws; made when it is, since most bodies end well and an error costs its stack.

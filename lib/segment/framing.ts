@@ -82,13 +82,13 @@ export class Framing {
   }
 
   #take(bytes: Uint8Array): void {
-    // A segment's first piece may well be all of it, as it is of a small object: it is worth a call of its own sooner.
+    // The first piece of a segment may be all of it, as in a small object: pass it on at a smaller size.
     const small = this.#count === 0 ? tinyPiece : smallPiece
     if (bytes.length < small) {
       this.#hold(bytes)
       return
     }
-    // More came than a tag has: whatever was held is none.
+    // More bytes came than a tag has, so the bytes held back are not the tag.
     this.#release(this.#heldSize)
     this.#sink.piece(bytes.subarray(0, bytes.length - this.#tagSize))
     this.#hold(bytes.subarray(bytes.length - this.#tagSize))

@@ -1,15 +1,18 @@
-/** Node adapter of a driver. */
+/**
+ * A driver as a Node `Transform` and as an async generator, the share of the event loop that all of them take together, and the tuning of
+ * memory that a program may ask for.
+ */
 import { Transform } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { isPromise, type MaybePromise } from '../bytes.ts'
 import type { Driver } from './driver.ts'
 
-/** What is told once the work is done, or has failed. */
+/** Called when the work is done or has failed. */
 export type Done = (error?: Error | null) => void
 
-/** Milliseconds of a turn while nobody waits. */
+/** Milliseconds of ciphers in one turn of the event loop if no other stream waits. */
 const share = 2
-/** Milliseconds of a turn while some do. */
+/** Milliseconds if some wait. */
 const crowdedShare = 0.5
 const waiting: (() => void)[] = []
 let used = 0
@@ -57,8 +60,6 @@ export const inTurn = (work: () => MaybePromise<void>, done: Done): void => {
 /**
  * A Node `Transform` over a driver: chunks in, chunks out, errors destroy it, keys are wiped when it closes. Use it in `pipeline()`,
  * which propagates errors both ways.
- *
- * {@includeCode ../../test/examples/reference.test.ts#adapters}
  */
 export const toTransform = (driver: Driver): Transform => {
   const emit = (bytes: Uint8Array) => {
@@ -104,8 +105,6 @@ export const tuneMemory = (): void => {
  * What leaves a driver while a source goes in, piece by piece: for `for await`, or as a function in the middle of `pipeline()`. Nothing is read
  * ahead: the next chunk is asked for once everything that the last one gave was taken, so its source may use its memory again. Errors are
  * thrown; keys are wiped at the end, on an error, and where the loop is left.
- *
- * {@includeCode ../../test/examples/reference.test.ts#adapters-other}
  */
 export async function* toPieces(
   driver: Driver,

@@ -1,4 +1,4 @@
-/** Seals one stream over a synchronous engine: header, then segments, each piece sealed as it arrives. */
+/** Seals and opens over a synchronous engine: the header, then segments, each piece as it arrives. */
 import { concat, equal, wipe } from '../bytes.ts'
 import { deriveStreamSync, type StreamKeys } from '../cipher/derive.ts'
 import type { SegmentOpener, SyncEngine } from '../cipher/engine.ts'

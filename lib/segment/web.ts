@@ -3,8 +3,6 @@ import type { Driver } from './driver.ts'
 
 /**
  * A `TransformStream` over a driver, for `pipeThrough`. Keys are wiped when it ends, fails, is aborted or cancelled.
- *
- * {@includeCode ../../test/examples/reference.test.ts#adapters-other}
  */
 export const toWeb = (driver: Driver): TransformStream<Uint8Array, Uint8Array> => {
   const guarded = async (run: () => unknown, ends: boolean): Promise<void> => {

@@ -1,6 +1,6 @@
 /**
- * What a request may do, decided from its parsed headers, who sent it, the bucket and the profile, in the one order that holds everywhere:
- * the headers' own rules, then role and tenant, then the key. Signature, bucket policy and ACL came before; the KMS and the body come after.
+ * What a request may do. It is decided from the parsed headers, the sender, the bucket and the profile, and always in this order: the headers'
+ * own rules, role and tenant, the key. Signature, bucket policy and ACL are checked before. The KMS and the body come after.
  */
 import { SseError } from '../errors.ts'
 import type { KeyDescription } from '../kms/provider.ts'
@@ -15,7 +15,7 @@ import type { KmsRequest, SseRequest } from './request.ts'
 export type UsableKey = Pick<KeyDescription, 'keyId' | 'state' | 'origin' | 'region' | 'domainId'>
 
 /**
- * `obs`: a client gives no encryption context ([1] has no such header; semantics, section 2).
+ * `obs`: a client gives no encryption context ([1] has no such header).
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *
@@ -28,7 +28,7 @@ export const assertContextAllowed = (profile: Profile, context: ReadonlyMap<stri
 }
 
 /**
- * `obs`: a key is named by its id or ARN, not by an alias (semantics, section 1).
+ * `obs`: a key is named by its id or ARN, not by an alias.
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *
@@ -83,7 +83,7 @@ export const assertOwnTenant = (caller: Caller, owner: Tenant): void => {
 }
 
 /**
- * "OBS does not support KMS with multiple projects" ([1]): whoever names a project, or comes from one, names the tenant's own. Both profiles.
+ * "OBS does not support KMS with multiple projects" ([1]): a request that names a project must name the tenant's own, and so must a caller. Both profiles.
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *
@@ -121,12 +121,11 @@ export const assertKeyEnabled = ({ keyId, state }: UsableKey): void => {
 }
 
 /**
- * All that is asked of a key once the KMS has described it: its region and tenant are this one's (both profiles), who made it, its state. In
- * this order, so that nobody learns the state of a key that is not for him. Of a provider without tenants, a key belongs to whom it was
- * configured for.
+ * Checks a key that the KMS has described: its region and tenant (both profiles), who made it, its state. The order keeps the state of a key
+ * from callers of other tenants. A key of a provider without tenants belongs to whom it was configured for.
  *
- * With `customerKeys` in `obs`, a custom key "of a non-default project serves its owner only": there is one project a tenant, so the owner is
- * the tenant, and `assertOwnTenant` has seen to it.
+ * With `customerKeys` in `obs`, a custom key "of a non-default project serves its owner only". A tenant has one project, so the owner is the
+ * tenant, which `assertOwnTenant` checks.
  *
  * {@includeCode ../../test/examples/rules.test.ts#write}
  *
@@ -205,14 +204,14 @@ const authorizeKms = (
 }
 
 /**
- * How a PUT, POST, Copy (its target) or Initiate encrypts: the request's headers, else the bucket's default, else the profile's base; never
- * the source of a copy (semantics, section 3). The rules of SSE-KMS hold whether headers or the bucket ask for it.
+ * Decides how a PUT, POST, Copy (its target) or Initiate encrypts: as the request's headers say, else the bucket's default, else the profile's
+ * base. The source of a copy plays no part. The rules of SSE-KMS hold whether headers or the bucket ask for it.
  *
- * A key that is named is yet to be described by the KMS and passed to `assertKeyUsable`.
+ * Have the KMS describe a key that is named, and pass it to `assertKeyUsable`.
  *
  * {@includeCode ../../test/examples/rules.test.ts#write}
  *
- * @throws {SseError} what the rules of SSE-KMS throw; see `rules.ts` and `assertKeyScope`.
+ * @throws {SseError} what the rules of SSE-KMS throw: the functions above, and `assertKeyScope`.
  */
 export const authorizeWrite = (access: WriteAccess): WriteDecision => {
   const { profile, request, bucketDefault } = access
@@ -230,8 +229,8 @@ export const authorizeWrite = (access: WriteAccess): WriteDecision => {
 }
 
 /**
- * Whether a GET, HEAD, a copy's source or a part of an upload may use an object of that kind. Only SSE-KMS has rules of its own; policy and
- * ACL have decided the rest.
+ * Lets a GET, HEAD, the source of a copy or a part of an upload use an object of that kind, or throws. Only SSE-KMS has rules of its own. Policy
+ * and ACL have decided the rest.
  *
  * {@includeCode ../../test/examples/rules.test.ts#read}
  *

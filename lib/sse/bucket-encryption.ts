@@ -1,15 +1,13 @@
 /**
- * The default encryption of a bucket as a value, to and from the plain form that an XML document of `ServerSideEncryptionConfiguration` has
- * (its element names as property names). XML itself is the gateway's business, and so is where the value is kept.
+ * The default encryption of a bucket: a value, and the plain form of the XML document `ServerSideEncryptionConfiguration`, which has the
+ * element names as property names. Parsing XML and keeping the value are up to the gateway.
  *
  * ```
  * { Rule: { ApplyServerSideEncryptionByDefault: { SSEAlgorithm, KMSMasterKeyID, ProjectID }, BucketKeyEnabled } }
  * ```
  */
-
 import { SseError } from '../errors.ts'
-import { aes256, namesOf, type Dialect, type SseS3 } from './names.ts'
-import { badArgument } from './names.ts'
+import { aes256, badArgument, type Dialect, namesOf, type SseS3 } from './names.ts'
 
 /** Objects are encrypted under a key of the service. */
 export interface SseS3Default extends SseS3 {
@@ -65,7 +63,7 @@ const malformed = (): SseError =>
     message: 'The XML you provided was not well-formed or did not validate against our published schema',
   })
 
-/** The children of an element, all of known names; attributes and namespaces have been dropped by whoever read the XML. */
+/** The children of an element, all of known names; the XML reader has dropped attributes and namespaces. */
 const children = (value: unknown, known: readonly string[]): ReadonlyMap<string, unknown> => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed()
   const entries = new Map(Object.entries<unknown>({ ...value }))

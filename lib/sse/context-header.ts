@@ -1,8 +1,7 @@
 /**
- * The encryption context on the wire: base64 of a JSON object from strings to strings. Which names a client may set is the rule of
- * `kms/context.ts`, asked here so that a request fails at its headers.
+ * The encryption context on the wire: base64 of a JSON object from strings to strings. `kms/context.ts` has the rule which names a client may
+ * set. It is applied here too, so that a request fails at its headers.
  */
-
 import { base64, fromBase64, fromUtf8, utf8 } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 import { clientContext } from '../kms/context.ts'

@@ -1,12 +1,10 @@
 /**
- * What a copy does with the bytes, as a table, and when an object may be copied onto itself. Reading the source and writing the target are
- * authorized before (`authorize.ts`); Upload part copy has no choice and always seals under the upload's key.
+ * What a copy does with the bytes, as a table, and when an object may be copied onto itself. `authorize.ts` has let the caller read the source
+ * and write the target. Upload part copy needs no plan: it always seals under the upload's key.
  */
-
 import { SseError } from '../errors.ts'
-import type { EncryptionKind } from './names.ts'
+import { denied, type EncryptionKind } from './names.ts'
 import type { Profile } from './profile.ts'
-import { denied } from './names.ts'
 
 /**
  * What happens to the bytes: `copy` as they are, `encrypt` plaintext, `decrypt` to plaintext, `rewrap` (only the wrap record is made anew),

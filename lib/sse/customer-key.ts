@@ -1,13 +1,13 @@
 /**
- * SSE-C: a key that the customer sends with each request. Its headers to 32 bytes, and the rules about which objects and uploads need one.
- * Whether the key is the right one shows only when the object's data key is unwrapped; that is not done here.
+ * SSE-C: a key that the customer sends with each request. Its headers become 32 bytes here, and here are the rules about which objects and
+ * uploads need one. Whether the key is the right one shows when the object's data key is unwrapped, which is not done here.
  */
-
 import { md5 } from '@noble/hashes/legacy.js'
 import { base64, equal, fromBase64, wipe } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 import {
   aes256,
+  badArgument,
   customerNames,
   namesOf,
   obsNames,
@@ -17,7 +17,6 @@ import {
   type EncryptionKind,
   type HeaderGetter,
 } from './names.ts'
-import { badArgument } from './names.ts'
 
 /** A request with a customer's key. The receiver of `key` wipes it. */
 export interface CustomerKeyRequest {
@@ -37,7 +36,7 @@ export interface TransportOptions {
   readonly secure: boolean
 }
 
-/** On a write a missing MD5 or a wrong length is an argument's fault; on a read the key is then simply not the right one. */
+/** A missing MD5 or a wrong length is a bad argument on a write. On a read it means that the key is not the right one. */
 type Use = 'write' | 'read'
 
 const must = 'Requests specifying Server Side Encryption with Customer provided keys must'
@@ -132,21 +131,24 @@ export const parseCopySourceHeaders = (
   options: TransportOptions,
 ): CustomerKeyRequest | undefined => parseEither(headers, options, 'copySource', 'read')
 
+const assertFits = (kind: EncryptionKind, request: CustomerKeyRequest | undefined, message: string): void => {
+  if ((kind === 'sse-c') !== (request !== undefined)) throw new SseError('InvalidRequest', { message })
+}
+
 /**
- * A read (or a copy's source) sends a customer's key exactly where the object needs one. Semantics, section 2.
+ * A read, or the source of a copy, sends a customer's key exactly where the object needs one. Semantics, section 2.
  *
  * {@includeCode ../../test/examples/rules.test.ts#read}
  *
  * @throws {SseError} `InvalidRequest` where one is missing or one too many.
  */
-export const assertReadKeyFits = (object: EncryptionKind, request: CustomerKeyRequest | undefined): void => {
-  if ((object === 'sse-c') === (request !== undefined)) return
-  throw new SseError('InvalidRequest', {
-    message:
-      'The object was stored using a form of Server Side Encryption. ' +
+export const assertReadKeyFits = (object: EncryptionKind, request: CustomerKeyRequest | undefined): void =>
+  assertFits(
+    object,
+    request,
+    'The object was stored using a form of Server Side Encryption. ' +
       'The correct parameters must be provided to retrieve the object.',
-  })
-}
+  )
 
 /**
  * A part sends a customer's key exactly where Initiate did. Semantics, section 2.
@@ -155,14 +157,13 @@ export const assertReadKeyFits = (object: EncryptionKind, request: CustomerKeyRe
  *
  * @throws {SseError} `InvalidRequest` where one is missing or one too many.
  */
-export const assertPartKeyFits = (upload: EncryptionKind, request: CustomerKeyRequest | undefined): void => {
-  if ((upload === 'sse-c') === (request !== undefined)) return
-  throw new SseError('InvalidRequest', {
-    message:
-      'The multipart upload initiate requested encryption. ' +
+export const assertPartKeyFits = (upload: EncryptionKind, request: CustomerKeyRequest | undefined): void =>
+  assertFits(
+    upload,
+    request,
+    'The multipart upload initiate requested encryption. ' +
       'Subsequent part requests must include the appropriate encryption parameters.',
-  })
-}
+  )
 
 /** What a part under another key than its upload's is answered: `InvalidRequest`. Semantics, section 2. */
 export const partKeyMismatch = (cause?: unknown): SseError =>

@@ -1,6 +1,6 @@
 /**
- * What a header may write to name a master key, and whether that is a key of this tenant and region. No KMS is asked: whether the key exists,
- * and in which state, is another question (`rules.ts`, `assertKeyUsable`).
+ * The names that a header may give a master key, and the check that the key is one of this tenant and region. The KMS is not asked here.
+ * `assertKeyUsable` in `authorize.ts` judges the key that it describes.
  *
  * ```
  * 4f1cd4de-ab64-4807-920a-47fc42e7f0d0                            a key id
@@ -9,8 +9,8 @@
  * alias/NAME   arn:aws:kms:REGION:DOMAIN:alias/NAME               an alias (s3 profile)
  * ```
  */
-
 import { SseError } from '../errors.ts'
+import { formatArn } from '../kms/provider.ts'
 import type { KeyQuery, KeyScope } from '../kms/provider.ts'
 
 /** A key named by its id. */
@@ -63,10 +63,6 @@ export const parseKeyReference = (text: string): KeyReference => {
   throw invalidKeyId(text)
 }
 
-/** `arn:aws:kms:REGION:DOMAIN:key/ID`, the form that every answer has. */
-export const formatArn = (region: string, domainId: string, id: string): string =>
-  `arn:aws:kms:${region}:${domainId}:key/${id}`
-
 /**
  * The question to the KMS for a reference that {@link assertKeyScope} let pass: an ARN, or a short name within `home`.
  *
@@ -79,7 +75,7 @@ export const keyQuery = (reference: KeyReference, home: KeyScope): KeyQuery => {
 }
 
 /**
- * Keys of other regions and tenants are refused in both profiles (OBS page, "SSE-KMS"; semantics, section 2). What is not named is not judged.
+ * Keys of other regions and tenants are refused in both profiles (OBS page, "SSE-KMS"). What is not named is not judged.
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *

@@ -1,6 +1,6 @@
 /**
- * The words of server-side encryption on the wire: every header name once, in both spellings, and the value that each spelling has for
- * SSE-KMS. Form fields of a POST have the same names. Data only; what the values mean is decided in `request.ts`.
+ * The names of server-side encryption on the wire: every header once, in both spellings, and the value that asks for SSE-KMS. The form fields
+ * of a POST have the same names. `request.ts` decides what the values mean.
  */
 import { type ErrorCode, SseError } from '../errors.ts'
 

@@ -1,6 +1,6 @@
 /**
- * The two sets of rules, as data: `obs` is the OBS page "SSE-KMS" (strict), `s3` is Amazon's. Each field says what holds; the functions that
- * ask are in `rules.ts`.
+ * The two sets of rules, as data: `obs` is the OBS page "SSE-KMS" (strict), `s3` is Amazon's. Each field says what holds. The functions in
+ * `authorize.ts` read them.
  */
 
 /** A tenant (OBS: domain, S3: account) with its one KMS project in this region. */
@@ -69,7 +69,7 @@ export interface Profile {
   readonly defaultChecksum: 'none' | 'crc64nvme'
   /** Whether headers of encryption are ignored on parts and Complete instead of refused. */
   readonly lenientParts: boolean
-  /** The role that SSE-KMS takes; nobody needs one where it is absent. */
+  /** The role that SSE-KMS takes; `undefined` for none. */
   readonly kmsRole: string | undefined
   /** Whether a client may give an encryption context. */
   readonly clientContext: boolean

@@ -1,14 +1,14 @@
 /**
- * Headers (or form fields) to one discriminated union; nobody looks at strings again. Only what the headers say of themselves is judged
- * here: roles, tenants, regions and defaults are `profile.ts`, the key's state is the KMS's.
+ * Headers, or form fields, become one discriminated union here, and no other code reads the strings. Only the headers themselves are judged.
+ * `authorize.ts` judges roles, tenants, regions and defaults.
  */
-
 import { SseError } from '../errors.ts'
 import { parseContextHeader } from './context-header.ts'
 import { parseCustomerKey, type CustomerKeyRequest, type TransportOptions } from './customer-key.ts'
 import { parseKeyReference, type KeyReference } from './key-id.ts'
 import {
   aes256,
+  badArgument,
   customerNames,
   managedNames,
   obsNames,
@@ -18,7 +18,6 @@ import {
   type SseNames,
   type SseS3,
 } from './names.ts'
-import { badArgument } from './names.ts'
 
 /** A request for SSE-KMS; what is not sent is absent. */
 export interface KmsRequest {

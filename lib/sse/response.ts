@@ -2,7 +2,6 @@
  * Which headers of encryption an answer carries: by operation, by how the object is encrypted, in the client's spelling. Semantics, sections
  * 1, 4 and 5.
  */
-
 import { formatContextHeader } from './context-header.ts'
 import { aes256, namesOf, type Dialect, type Plain, type SseS3 } from './names.ts'
 

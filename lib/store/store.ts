@@ -1,80 +1,32 @@
 /**
- * What a store is: where envelopes, bodies, uploads and their states live. The interface alone, for the embedded store (`./file.ts`) and
- * for any other. A store knows nothing of HTTP and nothing of cryptography: bodies, envelopes, sessions, receipts and sealed values are
- * opaque bytes, and what it says of an object (`kind`, `etag`, sizes) is a claim that a reader verifies.
+ * What a store is: where envelopes, bodies, uploads and their states live. The interface alone, for the embedded store (`./file/store.ts`)
+ * and for any other. A store knows nothing of HTTP and nothing of cryptography: bodies, envelopes, sessions, receipts and sealed values are
+ * opaque bytes, and what it says of an object (`kind`, `etag`, sizes, notes) is a claim that a reader verifies.
  *
  * Every change is one step, seen whole or not at all by every process that uses the store, and durable when its promise resolves. Every
- * method may fail with `StoreFailed` (the medium) and, where it names a bucket, with `NoSuchBucket`; a change that fails has not
- * happened. Names are well-formed Unicode, a bucket of 1 to 63 bytes, a key of 1 to 1,024 bytes of UTF-8: another one is a `TypeError` or
- * a `RangeError`. Order is always that of the UTF-8 bytes.
+ * method may fail with `StoreFailed` (the medium); a change that fails has not happened. Names are well-formed Unicode, a bucket of 1 to 63
+ * bytes, a key of 1 to 1,024 bytes of UTF-8: another one is a `TypeError` or a `RangeError`. Order is always that of the UTF-8 bytes.
+ *
+ * Everything in a bucket hangs on the bucket's random id, never on its name. A method that takes a bucket fails with `NoSuchBucket` where
+ * there is no bucket of that id any more, also where another one has its name. A change takes the bucket as its caller read and judged it:
+ * where its revision is another one by now, the change fails with `BucketChanged`, and the caller judges again. A body that was to be
+ * committed stays whole then, and may be committed again.
  */
 import type { Writable } from 'node:stream'
-
-/** How a body lies in the store, as whoever wrote it says. */
-export type ObjectKind = 'plain' | 'sse-kms' | 'sse-s3' | 'sse-c'
-
-/** What a listing needs of an object. Immutable, serialisable. */
-export interface ObjectSummary {
-  /** Bytes of plaintext. */
-  readonly size: number
-  /** Bytes of the body in the store, as they were counted when it was written. */
-  readonly storedSize: number
-  /** Without quotes. */
-  readonly etag: string
-  /** Milliseconds since 1970. */
-  readonly modified: number
-  /** A claim. */
-  readonly kind: ObjectKind
-  /** `content-type`, `cache-control`, `x-amz-meta-…`: what is answered as it is. */
-  readonly headers: Readonly<Record<string, string>>
-  /** The server's own notes: tags, checksum of a plain object, key id, number of parts, ACL. */
-  readonly attributes: Readonly<Record<string, string>>
-  /** Domain id of the owner. */
-  readonly owner: string
-  /** Made by the store, another one for every write of an object: for compare-and-swap. */
-  readonly version: string
-}
-
-/** An object but for its body. Immutable, serialisable. */
-export interface ObjectRecord extends ObjectSummary {
-  /** Envelope of a sealed body (format.md, section 7). */
-  readonly envelope?: Uint8Array | undefined
-  /** Sealed checksums (format.md, section 5). */
-  readonly values?: Uint8Array | undefined
-}
-
-/** An object as its writer describes it: the store adds the rest. */
-export type NewObject = Omit<ObjectRecord, 'storedSize' | 'version'>
-
-/** What a new bucket is made with. */
-export interface NewBucket {
-  /** Domain id of the owner. */
-  readonly owner: string
-  /** Region that it was made in. */
-  readonly region: string
-  /** Milliseconds since 1970. */
-  readonly created: number
-}
-
-/** A bucket. Immutable, serialisable. */
-export interface Bucket extends NewBucket {
-  /** Unique in the store. */
-  readonly name: string
-  /** Policy, encryption, tagging, ACL: documents of the server. */
-  readonly settings: Readonly<Record<string, string>>
-}
-
-/**
- * Looks at what lies there now and throws to refuse the change: the change does not happen and its promise rejects with just that error.
- * Called inside the step, so it is quick and synchronous and calls no store; it may be called more than once.
- */
-export type Condition = (current: ObjectSummary | undefined) => void
-
-/** Options of a change to an object. */
-export interface ChangeOptions {
-  /** May refuse the change. */
-  readonly condition?: Condition | undefined
-}
+import type {
+  ObjectNotes,
+  ObjectSummary,
+  ObjectRecord,
+  NewObject,
+  NewBucket,
+  BucketRevision,
+  Bucket,
+  ObjectCondition,
+  NewUpload,
+  Upload,
+  NewPart,
+  Part,
+} from './records.ts'
 
 /** Options of a new body. */
 export interface BodyOptions {
@@ -82,13 +34,13 @@ export interface BodyOptions {
   readonly expectedSize?: number | undefined
 }
 
-/** A body on its way into the store. It belongs to nothing, and disappears with its process, until it is given to a change. */
+/** A body on its way into the store. It belongs to nothing, and disappears with its process, until a change commits it. */
 export interface BodyWriter {
   /** Takes the body, byte by byte as it shall lie in the store; its `finish` says that all of it is durable. Errors are `StoreFailed`. */
   readonly writable: Writable
   /** Bytes taken so far. */
   readonly size: number
-  /** Throws the body away; does nothing once a change has taken it. Never rejects, may be called twice. */
+  /** Throws the body away; does nothing once a change has committed it. Never rejects, may be called twice. */
   discard(): Promise<void>
 }
 
@@ -125,14 +77,6 @@ export interface OpenedObject {
   readonly body: BodyReader
 }
 
-/** Where an object lies. */
-export interface ObjectName {
-  /** Name of the bucket. */
-  readonly bucket: string
-  /** Key of the object in it. */
-  readonly key: string
-}
-
 /** Which objects to list. */
 export interface ListOptions {
   /** Only keys that begin so. */
@@ -165,34 +109,8 @@ export interface ObjectListing {
   readonly next: string | undefined
 }
 
-/** What an upload is created with: its id and what its object is going to have. */
-export interface NewUpload {
-  /** Unique, at most 600 bytes. */
-  readonly id: string
-  /** Opaque bytes of the upload (format.md, section 7). */
-  readonly session?: Uint8Array | undefined
-  /** What the object is going to be: a claim. */
-  readonly kind: ObjectKind
-  /** What the object is going to have. */
-  readonly headers: Readonly<Record<string, string>>
-  /** The server's own notes. */
-  readonly attributes: Readonly<Record<string, string>>
-  /** Domain id of the owner. */
-  readonly owner: string
-  /** Milliseconds since 1970. */
-  readonly initiated: number
-}
-
-/** An upload. */
-export interface Upload extends NewUpload {
-  /** Key of the object that it is going to be. */
-  readonly key: string
-  /** Token of the Complete that has happened; absent while the upload is open. */
-  readonly completed?: string | undefined
-}
-
 /** Which uploads to look at. */
-export interface UploadOptions {
+export interface FindUploadOptions {
   /** Also one that was completed a short time ago, so that a repeated Complete can be answered. Default `false`. */
   readonly completed?: boolean | undefined
 }
@@ -221,28 +139,6 @@ export interface UploadListing {
   readonly truncated: boolean
   /** What to go on after, where there is more; `idAfter` is missing behind a common prefix. */
   readonly next: Pick<ListUploadsOptions, 'keyAfter' | 'idAfter'> | undefined
-}
-
-/** A part as its writer describes it. */
-export interface NewPart {
-  /** Part number, 1 to 10,000; several attempts may have the same. */
-  readonly number: number
-  /** Names this attempt: unique within the upload. */
-  readonly attempt: string
-  /** Bytes of plaintext. */
-  readonly size: number
-  /** Without quotes. */
-  readonly etag?: string | undefined
-  /** Opaque bytes of the part: its receipt (format.md, section 7), or the checksum of a plain one. */
-  readonly receipt?: Uint8Array | undefined
-  /** Milliseconds since 1970. */
-  readonly modified: number
-}
-
-/** An acknowledged attempt of a part. */
-export interface Part extends NewPart {
-  /** Bytes of the attempt in the store. */
-  readonly storedSize: number
 }
 
 /** What an upload is completed with. */
@@ -277,16 +173,33 @@ export interface SweepReport {
   readonly forgotten: number
 }
 
+/** The object that a copy takes its body from, as it was read. */
+export interface CopyFrom {
+  /** Id of its bucket. */
+  readonly bucketId: string
+  /** Its key. */
+  readonly key: string
+  /** Its revision. */
+  readonly revision: string
+}
+
 /** A store. */
 export interface ObjectStore {
+  /**
+   * Records a fact of the whole store under a name of 1 to 1,024 bytes, and answers the one that stands: the first one does, for good.
+   */
+  claim(name: string, value: string): Promise<string>
+  /** All claims by name. */
+  claims(): Promise<ReadonlyMap<string, string>>
+
   /** Errors: `BucketAlreadyOwnedByYou`, `BucketAlreadyExists`. */
   createBucket(name: string, bucket: NewBucket): Promise<Bucket>
-  /** The bucket, if there is one. */
+  /** The bucket that has this name now, if there is one. */
   getBucket(name: string): Promise<Bucket | undefined>
-  /** Swaps a bucket's settings in one step. `change` is as quick, synchronous and free to throw as a {@link Condition}. */
-  updateBucket(name: string, change: (bucket: Bucket) => Bucket['settings']): Promise<Bucket>
-  /** Errors: `BucketNotEmpty`, where there are objects or open uploads. */
-  deleteBucket(name: string): Promise<void>
+  /** Swaps a bucket's settings in one step, and gives it another revision. Errors: `BucketChanged`. */
+  updateBucket(bucket: BucketRevision, settings: Bucket['settings']): Promise<Bucket>
+  /** Errors: `BucketChanged`; `BucketNotEmpty`, where there are objects or open uploads. */
+  deleteBucket(bucket: BucketRevision): Promise<void>
   /** The buckets of an owner, or all, by name. */
   listBuckets(options?: { readonly owner?: string | undefined }): Promise<readonly Bucket[]>
 
@@ -295,70 +208,82 @@ export interface ObjectStore {
 
   /**
    * Makes this record and body the object at the key, instead of what was there. The body's stream must have finished. Whatever fails, the
-   * old object is whole and the body is discarded.
+   * old object is whole; the body is discarded, unless the error is `BucketChanged`. Errors: `BucketChanged`, and those of a condition.
    */
   putObject(
-    bucket: string,
+    bucket: BucketRevision,
     key: string,
     record: NewObject,
     body: BodyWriter,
-    options?: ChangeOptions,
+    condition?: ObjectCondition,
   ): Promise<ObjectRecord>
   /** The object's record, if there is an object. */
-  getObject(bucket: string, key: string): Promise<ObjectRecord | undefined>
+  getObject(bucketId: string, key: string): Promise<ObjectRecord | undefined>
   /** The object with its body, if there is an object: of one and the same write. */
-  openObject(bucket: string, key: string): Promise<OpenedObject | undefined>
-  /** Whether something was deleted. */
-  deleteObject(bucket: string, key: string, options?: ChangeOptions): Promise<boolean>
+  openObject(bucketId: string, key: string): Promise<OpenedObject | undefined>
+  /** Whether something was deleted. Errors: `BucketChanged`, and those of a condition. */
+  deleteObject(bucket: BucketRevision, key: string, condition?: ObjectCondition): Promise<boolean>
   /**
-   * Makes this record and the source's body the object at the target; no byte is copied, and source and target may be the same. Errors:
-   * `NoSuchKey`; `PreconditionFailed` where the source is no longer that version.
+   * Makes this record and the source's body the object at the key; no byte is copied, and source and target may be the same. Errors:
+   * `NoSuchKey`; `PreconditionFailed` where the source has another revision by now; `BucketChanged` of the target, and those of a condition.
    */
   copyObject(
-    source: ObjectName & { readonly version: string },
-    target: ObjectName,
+    source: CopyFrom,
+    bucket: BucketRevision,
+    key: string,
     record: NewObject,
-    options?: ChangeOptions,
+    condition?: ObjectCondition,
+  ): Promise<ObjectRecord>
+  /**
+   * Swaps what is noted of an object; body, ETag and time of last change stay. Errors: `NoSuchKey`; `PreconditionFailed` where the object
+   * has another revision by now than the condition's; `BucketChanged`, and those of the condition.
+   */
+  updateNotes(
+    bucket: BucketRevision,
+    key: string,
+    notes: ObjectNotes,
+    condition?: ObjectCondition,
   ): Promise<ObjectRecord>
   /** A page of the objects of a bucket. */
-  listObjects(bucket: string, options: ListOptions): Promise<ObjectListing>
+  listObjects(bucketId: string, options: ListOptions): Promise<ObjectListing>
 
-  /** Opens an upload. `TypeError` where its id is taken. */
-  createUpload(bucket: string, key: string, upload: NewUpload): Promise<Upload>
+  /** Opens an upload. `TypeError` where its id is taken. Errors: `BucketChanged`. */
+  createUpload(bucket: BucketRevision, key: string, upload: NewUpload): Promise<Upload>
   /** The upload, if there is one. */
-  getUpload(bucket: string, key: string, id: string, options?: UploadOptions): Promise<Upload | undefined>
+  getUpload(bucketId: string, key: string, id: string, options?: FindUploadOptions): Promise<Upload | undefined>
   /** A page of the open uploads of a bucket. */
-  listUploads(bucket: string, options: ListUploadsOptions): Promise<UploadListing>
+  listUploads(bucketId: string, options: ListUploadsOptions): Promise<UploadListing>
   /**
-   * Keeps an attempt of a part, beside those of the same number that are there. `NoSuchUpload` where the upload is not open; whatever
-   * fails, the body is discarded.
+   * Keeps an attempt of a part, beside those of the same number that are there. Whatever fails, the body is discarded, unless the error is
+   * `BucketChanged`. Errors: `NoSuchUpload` where the upload is not open; `BucketChanged`.
    */
-  putPart(bucket: string, key: string, id: string, part: NewPart, body: BodyWriter): Promise<Part>
+  putPart(bucket: BucketRevision, key: string, id: string, part: NewPart, body: BodyWriter): Promise<Part>
   /** All attempts in the order of their acknowledgement; of a completed upload those that its object has. Errors: `NoSuchUpload`. */
-  listParts(bucket: string, key: string, id: string, options?: UploadOptions): Promise<readonly Part[]>
+  listParts(bucketId: string, key: string, id: string, options?: FindUploadOptions): Promise<readonly Part[]>
   /** What the store really holds of an attempt: its size and first `length` bytes; nothing where there is none. */
   peekPart(
-    bucket: string,
+    bucketId: string,
     key: string,
     id: string,
     attempt: string,
     length: number,
-    options?: UploadOptions,
+    options?: FindUploadOptions,
   ): Promise<PartPeek | undefined>
   /**
    * Swaps the upload from open to completed with this token, and makes the attempts, one after the other, the object; other attempts are
-   * dropped. Where it was completed with the same token before, the same record is answered. Errors: `NoSuchUpload`, also where it was
-   * completed with another token; `InvalidPart` for an attempt that is not there.
+   * dropped. Where it was completed with the same token before, the same record is answered, whatever else has changed meanwhile. Errors:
+   * `NoSuchUpload`, also where it was completed with another token; `InvalidPart` for an attempt that is not there; `BucketChanged`, and
+   * those of a condition.
    */
   completeUpload(
-    bucket: string,
+    bucket: BucketRevision,
     key: string,
     id: string,
     completion: Completion,
-    options?: ChangeOptions,
+    condition?: ObjectCondition,
   ): Promise<ObjectRecord>
-  /** Drops an open upload and its attempts. Errors: `NoSuchUpload`. */
-  abortUpload(bucket: string, key: string, id: string): Promise<void>
+  /** Drops an open upload and its attempts. Errors: `NoSuchUpload`, `BucketChanged`. */
+  abortUpload(bucket: BucketRevision, key: string, id: string): Promise<void>
 
   /** Deletes what processes that are gone left behind, and gives up completed uploads after their time. */
   sweep(): Promise<SweepReport>

@@ -24,13 +24,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { base64url } from '../../lib/bytes.ts'
-import { hint, parseArguments } from '../../lib/cli/arguments.ts'
-import { quote } from '../../lib/cli/claims-text.ts'
+import { parseArguments, suggestion } from '../../lib/cli/command.ts'
 import { exitCodes, failureOf } from '../../lib/cli/failure.ts'
-import { withInput } from '../../lib/cli/input.ts'
-import type { Io } from '../../lib/cli/io.ts'
-import { describe, formatBytes, formatTime, progress } from '../../lib/cli/progress.ts'
-import { interruptSignal } from '../../lib/cli/signals.ts'
+import { describe, formatBytes, formatTime, progress, withInput } from '../../lib/cli/files.ts'
+import { quote } from '../../lib/cli/inspect.ts'
+import { interruptSignal, type Io } from '../../lib/cli/io.ts'
+import { gatewayPackages } from '../../lib/cli/serve.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { encodeEnvelope, encodeReceipt, encodeSession, parseEnvelope } from '../../lib/envelope/envelope.ts'
 import { encodeRecord } from '../../lib/envelope/wrap-record.ts'
@@ -91,7 +90,7 @@ const usageTable: readonly (readonly [line: string, pattern: RegExp])[] = [
   ['decrypt --keyring a --range 5-4', /--range 5-4 is not/],
   ['decrypt --keyring a --range -', /--range - is not/],
   ['decrypt --keyring a --range 9007199254740992-', /--range 9007199254740992- is not/],
-  ['inspect a --envelope b', /exclude each other/],
+  ['inspect a --envelope b', /cannot be used together/],
   ['inspect --envelope a=', /not base64url/],
   ['rewrap', /name the file to rewrap/],
   ['rewrap a --keyring b', /needs --keyring DIR and --to KEY/],
@@ -100,17 +99,17 @@ const usageTable: readonly (readonly [line: string, pattern: RegExp])[] = [
   ['keys crate', /unknown action keys crate\. Did you mean create\?/],
   ['keys xyzzy-xyzzy', /unknown action keys xyzzy-xyzzy\. See sse-kms help keys\./],
   ['keys create', /name a key store with --keyring DIR or --data DIR/],
-  ['keys create --keyring a --data b', /exclude each other/],
-  ['keys create --data b --region r', /--data needs --region and --domain/],
+  ['keys create --keyring a --data b', /cannot be used together/],
+  ['keys create --data b --region r', /keys create --data DIR needs --region and --domain/],
   ['keys create x --keyring a', /unexpected argument x/],
   ['keys create --keyring a --alias a.b', /an alias has 1 to 250/],
   ['keys create --keyring a --days 7', /keys create takes no --days/],
   ['keys disable --keyring a', /keys disable needs a key/],
   ['keys list --keyring a --alias x', /keys list takes no --alias/],
   ['keys list --data a --domain x/y', /a domain id has 1 to 64/],
-  ['keys delete k --keyring a --days 6', /--days 6 is no number from 7 to 30/],
-  ['keys delete k --keyring a --days 7.5', /--days 7.5 is no number/],
-  ['keys delete k --keyring a --days 31', /--days 31 is no number/],
+  ['keys delete k --keyring a --days 6', /--days 6 is not a number from 7 to 30/],
+  ['keys delete k --keyring a --days 7.5', /--days 7.5 is not a number/],
+  ['keys delete k --keyring a --days 31', /--days 31 is not a number/],
 ]
 
 t.test('command lines that cannot be meant: one line, the nearest hint, exit status 2', async t => {
@@ -119,7 +118,7 @@ t.test('command lines that cannot be meant: one line, the nearest hint, exit sta
     oneLine(t, result, exitCodes.usage, pattern)
     t.equal(result.stdout.length, 0)
   }
-  t.equal(hint('anything', []), undefined)
+  t.equal(suggestion('anything', []), undefined)
 })
 
 t.test('arguments', async t => {
@@ -212,7 +211,7 @@ t.test("keys of a key store of one's own", async t => {
   t.equal(await say('rotate', arn.slice(arn.indexOf('/') + 1)), `${arn} is enabled, version 2.\n`)
   t.match(
     await say('delete', arn, '--days', '7'),
-    /will be destroyed on \d{4}-.*, and with it all that lies under it\.\n$/,
+    /will be destroyed on \d{4}-\S+\. Everything encrypted under it is lost then\.\n$/,
   )
   t.match(await say('list'), new RegExp(`${arn} {2}pending-deletion \\(\\d{4}-`))
   t.match(parsed(await cli(['keys', 'undelete', arn, '--json', ...keys])), { keyId: arn, state: 'disabled' })
@@ -402,7 +401,7 @@ t.test("a customer's key", async t => {
       t,
       await cli([command, ...own('right'), '--key', 'x'], { stdin: sealed }),
       exitCodes.usage,
-      /no use for another key/,
+      /--key cannot be used with --customer-key/,
     )
   }
 })
@@ -520,7 +519,7 @@ t.test('inspect: claims of files, envelopes, sessions and receipts', async t => 
   const before = readdirSync(folder)
 
   const piped = await text(at('piped'))
-  t.match(piped, /^file: what it says of itself, none of it verified/)
+  t.match(piped, /^file: unverified claims \(only sse-kms decrypt/)
   for (const pattern of [
     /suite +1 \(AEAD_AES_256_GCM, segments of 65,536 bytes\)/,
     /plaintext +not stated: it was written to a pipe/,
@@ -615,7 +614,7 @@ t.test('inspect: claims of files, envelopes, sessions and receipts', async t => 
       t,
       await cli(['inspect'], { stdin }),
       exitCodes.notAuthentic,
-      /This is no encrypted file, envelope, session or receipt/,
+      /This is not an encrypted file, envelope, session or receipt/,
     )
   }
   oneLine(t, await cli(['inspect', at('none')]), exitCodes.failed, /ENOENT/)
@@ -656,7 +655,12 @@ t.test('rewrap', async t => {
     exitCodes.failed,
     /does not exist/,
   )
-  oneLine(t, await cli(['rewrap', '/dev/null', ...keys, '--to', arn]), exitCodes.usage, /\/dev\/null is no file/)
+  oneLine(
+    t,
+    await cli(['rewrap', '/dev/null', ...keys, '--to', arn]),
+    exitCodes.usage,
+    /\/dev\/null is not a regular file/,
+  )
   t.ok(readFileSync(at('known')).equals(good))
   for (const bytes of [good.subarray(0, -1), good.subarray(0, 400), Buffer.concat([good, none, Buffer.from('x')])]) {
     writeFileSync(at('known'), bytes)
@@ -671,7 +675,7 @@ t.test('terminals', async t => {
   const screen = () => new Collector(true)
   const options = { stdin: 'x' }
   const refused = await cli(['encrypt', ...keys], { ...options, stdout: screen() })
-  oneLine(t, refused, exitCodes.usage, /stdout is a terminal\. Name a file with -o FILE, or insist with -o -\./)
+  oneLine(t, refused, exitCodes.usage, /stdout is a terminal\. Name a file with -o FILE, or force it with -o -\./)
   t.equal(refused.stdout.length, 0)
   t.match(
     (await cli(['encrypt', ...keys, '-o', '-'], { ...options, stdout: screen() })).stdout.toString('latin1'),
@@ -764,7 +768,7 @@ t.test('failures in words', async t => {
     message: "EACCES: what, open 'x'. Ask for the permission, or name another path.",
     exitCode: 1,
   })
-  t.match(of(system('EMFILE')).message, /Look after the file system/)
+  t.match(of(system('EMFILE')).message, /Check the file system/)
   t.strictSame(of(system('EPIPE')), { code: 'BrokenPipe', message: '', exitCode: 141 })
   t.match(of(new SseError('KmsUnavailable', { cause: system('EIO') })).message, /Cause: EIO: what/)
   t.notMatch(of(new SseError('NotAuthentic', { cause: new Error('detail') })).message, /detail/)
@@ -887,8 +891,13 @@ t.test('an installation without optional packages', async t => {
   const at = (argv: readonly string[]) => ended(start(argv, copy, folder))
   t.equal((await at(['keys', 'create', '--keyring', 'keys'])).code, 0)
   const served = await at(['serve'])
+  t.equal(served.code, exitCodes.failed)
+  const [, line = ''] =
+    /^sse-kms: This needs \d+ packages that are not installed\. Run: npm install (.+)\n$/.exec(served.stderr) ?? []
+  t.strictSame(line.split(' '), gatewayPackages, 'all at once')
+  const schema = await at(['serve', '--print-schema'])
   t.strictSame(
-    [served.code, served.stderr],
+    [schema.code, schema.stderr],
     [1, 'sse-kms: This needs the package zod, which is not installed. Run: npm install zod\n'],
   )
   t.match((await at(['help', 'serve'])).stdout.toString(), /^Usage: sse-kms serve/)
@@ -897,6 +906,17 @@ t.test('an installation without optional packages', async t => {
   )
   t.strictSame([child.code, child.stdout.toString()], [0, ''], 'everything but the bar works')
   t.equal((await at(['decrypt', '--keyring', 'keys', 'out'])).stdout.length, 9)
+
+  mkdirSync(join(folder, 'node_modules/@aws-sdk'))
+  for (const name of gatewayPackages) {
+    t.match((await at(['serve'])).stderr, new RegExp(`npm install .*${name}`), `${name} is missing`)
+    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name))
+  }
+  const gateway = start(['serve', '--listen', '127.0.0.1:0', '--log', 'none'], copy, folder)
+  gateway.stdout?.once('data', () => gateway.kill('SIGTERM'))
+  const { code, stdout } = await ended(gateway)
+  t.match(stdout.toString(), /^sse-kms listens on /, 'and nothing else is needed')
+  t.equal(code, 0)
 })
 
 t.test('the program itself, through the loader of the tests', async t => {

@@ -5,9 +5,8 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
-import { type Config, loadConfig } from '../../lib/cli/config.ts'
+import { type Config, demoTenants, loadConfig } from '../../lib/cli/config.ts'
 import { checkConfig, jsonSchema } from '../../lib/cli/config-schema.ts'
-import { demoTenants } from '../../lib/cli/demo.ts'
 import { exitCodes } from '../../lib/cli/failure.ts'
 import type { Environment, Io } from '../../lib/cli/io.ts'
 import { serveWith } from '../../lib/cli/serve.ts'
@@ -66,10 +65,10 @@ const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   ],
   [withUser({ accessKeyId: 'a/b' }), 'tenants[0].users[0].accessKeyId: expected 1 to 128 of'],
   [withUser({ roles: ['admin'] }), 'tenants[0].users[0].roles[0]: expected "tenant_admin", the only role there is'],
-  [{ tenants: [tenant, tenant] }, 'tenants[1].domainId: domain1 is there already, in tenants[0].domainId'],
+  [{ tenants: [tenant, tenant] }, 'tenants[1].domainId: domain1 is used already, in tenants[0].domainId'],
   [
     { tenants: [tenant, { ...tenant, domainId: 'domain2' }] },
-    'tenants[1].users[0].accessKeyId: AKANN is there already, in tenants[0].users[0].accessKeyId',
+    'tenants[1].users[0].accessKeyId: AKANN is used already, in tenants[0].users[0].accessKeyId',
   ],
   [
     { a: 1, b: 2, region: 1 },
@@ -290,7 +289,7 @@ t.test('serve: starts, says where, and ends in good order', async t => {
   await second.result
 
   const third = await serving(['--data', data])
-  t.match(third.text, /credentials are those of .*demo\.json/)
+  t.match(third.text, /credentials are in .*demo\.json/)
   third.stop()
   await third.result
 

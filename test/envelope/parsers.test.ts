@@ -667,7 +667,7 @@ t.test('bytes', async t => {
 const isCode = (text: string): text is ErrorCode => text in errorTable
 
 t.test('errors: a status, an S3 code and a message that is not empty for every code', async t => {
-  for (const [code, [status, s3Code, message]] of Object.entries(errorTable)) {
+  for (const [code, { status, s3Code = code, message }] of Object.entries(errorTable)) {
     const error = new SseError(isCode(code) ? code : 'InternalError')
     t.match(error, { name: 'SseError', code, status, s3Code, message, details: {}, retryAfter: undefined })
     t.ok(status >= 300 && status < 600 && s3Code !== '' && message.length > 10, code)

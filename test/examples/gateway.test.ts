@@ -1,18 +1,17 @@
 /** The whole gateway in a server of one's own, and the AWS SDK as its client. */
-import { request } from 'node:http'
+import { once } from 'node:events'
+import { createServer, request } from 'node:http'
+import { join } from 'node:path'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
+import { createSse, LocalKms } from '../../lib/index.ts'
+import { createGateway } from '../../lib/gateway.ts'
+import { createProfile } from '../../lib/rules.ts'
+import { openFileStore } from '../../lib/store.ts'
 
 process.env['DATA'] = t.testdir()
 process.env['ALICE_SECRET'] = 'correct horse battery staple'
 // #region gateway
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import { join } from 'node:path'
-import { createGateway, createProfile } from '../../lib/gateway.ts'
-import { createSse, LocalKms } from '../../lib/index.ts'
-import { openFileStore } from '../../lib/store.ts'
-
 const data = process.env['DATA'] ?? './data'
 const secretAccessKey = process.env['ALICE_SECRET'] ?? ''
 const kms = await LocalKms.open(join(data, 'keys'), { root: { file: join(data, 'root.key'), create: true } })

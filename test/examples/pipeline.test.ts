@@ -1,20 +1,17 @@
 /** The pipelines that the README and the guides show. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import t from 'tap'
-
-process.env['DATA'] = t.testdir()
-// #region imports
 import { Readable } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { chain } from 'stream-chain'
 import { parser } from 'stream-chain/jsonl/parser.js'
 import { stringer } from 'stream-chain/jsonl/stringer.js'
-// #endregion imports
-// #region create
+import t from 'tap'
 import { createSse, LocalKms } from '../../lib/index.ts'
 
+process.env['DATA'] = t.testdir()
+// #region create
 const directory = process.env['DATA'] ?? './data'
 const kms = await LocalKms.open(join(directory, 'keys'), { root: { file: join(directory, 'root.key'), create: true } })
 const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })

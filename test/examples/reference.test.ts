@@ -5,7 +5,6 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { crc32 } from 'node:zlib'
-import { chain } from 'stream-chain'
 import t from 'tap'
 import {
   clientContext,
@@ -19,7 +18,6 @@ import {
   LocalKms,
   maxPlaintext,
   nobleEngine,
-  ffiEngine,
   nodeEngine,
   parseEnvelope,
   parseReceipt,
@@ -34,16 +32,12 @@ import {
   SseError,
   storedLength,
   suiteOf,
-  toPieces,
-  toStage,
-  toTransform,
-  toWeb,
   valueIds,
   webCryptoEngine,
 } from '../../lib/index.ts'
-import { openFileStore } from '../../lib/store.ts'
+import { ffiEngine } from '../../lib/ffi.ts'
+import { assertCondition, openFileStore } from '../../lib/store.ts'
 import { replaceRandomness } from '../../lib/testing.ts'
-import { createSse as createWebSse } from '../../lib/web.ts'
 
 const directory = t.testdir()
 const root = { key: new Uint8Array(randomBytes(32)) }
@@ -196,6 +190,7 @@ t.test('master keys', async t => {
   await kms.scheduleDeletion({ keyId }, { days: 7 }) // stops all use; what lies under the key is lost after 7 days
   await kms.cancelDeletion({ keyId }) // disabled then
   await kms.destroyExpired() // a server does this when it starts, and once a day
+  await kms.acceptedKeys({ ...scope, keyId }) // the keys that this tenant's objects may lie under: here that one, or none
   const keys = await kms.listKeys({ region: 'sichuan' })
   // #endregion keys
   const found = keys.find(key => key.keyId === keyId)
@@ -214,30 +209,9 @@ t.test('errors', async t => {
     const { code, status, s3Code, message } = error // error.cause is for your own log
     answer = { code, status, s3Code, message }
   }
-  const [status, s3Code, message] = errorTable.NotAuthentic // the row that it was made of
+  const { status, s3Code, message } = errorTable.NotAuthentic // the row that it was made of
   // #endregion errors
   t.strictSame(answer, { code: 'NotAuthentic', status, s3Code, message })
-})
-
-t.test('adapters, engine by engine', async t => {
-  const plain = randomBytes(100_000)
-  // #region adapters
-  const put = await sse.encrypt()
-  const transform = toTransform(put.driver) // for pipeline(); put.stream is the same
-  // #endregion adapters
-  const stored = await through(plain, transform)
-  const { envelope } = put.result()
-  // #region adapters-other
-  const stage = toStage((await sse.decrypt(envelope)).driver) // for chain([...])
-  const web = toWeb((await sse.decrypt(envelope)).driver) // for pipeThrough()
-  const pieces = toPieces((await sse.decrypt(envelope)).driver, [stored]) // for `for await`; .pieces([stored]) is the same
-  // #endregion adapters-other
-  t.ok(plain.equals(await buffer(pieces)))
-  const opened = chain([stage])
-  Readable.from([stored]).pipe(opened)
-  t.ok(plain.equals(await buffer(opened)))
-  const blob = new Blob([new Uint8Array(stored)])
-  t.ok(plain.equals(new Uint8Array(await new Response(blob.stream().pipeThrough(web)).arrayBuffer())))
 })
 
 t.test('what an envelope says', async t => {
@@ -326,33 +300,21 @@ t.test('a copy under a data key of its own', async t => {
   t.ok(plain.equals(await through(target, get.stream)))
 })
 
-t.test('without node:', async t => {
-  const secret = crypto.getRandomValues(new Uint8Array(32))
-  // #region web-entry
-  const web = createWebSse({ kms: customerKey(nobleEngine, secret), accept: [''] })
-  const put = await web.encrypt()
-  const sealed = await new Response(new Blob(['hello']).stream().pipeThrough(put.web())).arrayBuffer()
-  const get = await web.decrypt(put.result().envelope)
-  const opened = await new Response(new Blob([sealed]).stream().pipeThrough(get.web())).text()
-  // #endregion web-entry
-  t.equal(opened, 'hello')
-})
-
 t.test('the embedded store', async t => {
   const plain = randomBytes(100_000)
   // #region store
   const store = await openFileStore(join(directory, 'objects'))
-  await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
+  const photos = await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
 
   const put = await sse.encrypt({ context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' } })
   const body = await store.createBody()
   await pipeline([plain], put.stream, body.writable)
   const { envelope, etag, plaintextLength: size } = put.result()
-  const said = { size, etag, kind: 'sse-kms', headers: {}, attributes: {}, owner: 'my-tenant' } as const
-  await store.putObject('photos', 'cat.jpg', { ...said, modified: Date.now(), envelope }, body) // durable now
+  const said = { size, etag, kind: 'sse-kms', headers: {}, notes: {}, owner: 'my-tenant' } as const
+  await store.putObject(photos, 'cat.jpg', { ...said, modified: Date.now(), envelope }, body) // durable now
   // #endregion store
   t.teardown(() => store.close())
-  const opened = await store.openObject('photos', 'cat.jpg')
+  const opened = await store.openObject(photos.id, 'cat.jpg')
   t.teardown(() => opened?.body.close())
   const record = opened?.record.envelope ?? new Uint8Array()
   const get = await sse.decrypt(record, {
@@ -360,6 +322,15 @@ t.test('the embedded store', async t => {
     held: opened?.body.size,
   })
   t.ok(plain.equals(await buffer(get.pieces(opened?.body.read({ ...get.stored, reuse: true }) ?? []))))
+})
+
+t.test('conditions', async t => {
+  const record = { etag: 'e', size: 1, storedSize: 73, modified: 0, kind: 'plain', headers: {}, notes: {} } as const
+  const current = { ...record, owner: 'my-tenant', revision: '1' }
+  // #region condition
+  assertCondition(current, { ifMatch: [current.etag], refuseKinds: ['sse-kms'] }) // as a store of your own does, in the step of the change
+  // #endregion condition
+  t.throws(() => assertCondition(current, { ifNoneMatch: '*' }), { code: 'PreconditionFailed' })
 })
 
 t.test('randomness in tests', async t => {

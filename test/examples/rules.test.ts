@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import t from 'tap'
+import { createSse, LocalKms } from '../../lib/index.ts'
 import {
   assertAliasAllowed,
   assertContextAllowed,
@@ -37,8 +38,7 @@ import {
   requestValues,
   sseResponseHeaders,
   tenantAdmin,
-} from '../../lib/gateway.ts'
-import { createSse, LocalKms } from '../../lib/index.ts'
+} from '../../lib/rules.ts'
 
 const directory = t.testdir()
 const kms = await LocalKms.open(join(directory, 'keys'), { root: { key: new Uint8Array(randomBytes(32)) } })

@@ -1,16 +1,15 @@
 /** The README's custom server: plain `node:http`, plain files, bodies sealed while they flow. */
-import { type AddressInfo } from 'node:net'
-import t from 'tap'
-
-process.env['DATA'] = t.testdir()
-// #region server
 import { createReadStream, createWriteStream } from 'node:fs'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import t from 'tap'
 import { createSse, LocalKms } from '../../lib/index.ts'
 
+process.env['DATA'] = t.testdir()
+// #region server
 const directory = process.env['DATA'] ?? './data'
 const kms = await LocalKms.open(join(directory, 'keys'), { root: { file: join(directory, 'root.key'), create: true } })
 const { keyId } = await kms.defaultKey({ region: 'sichuan', domainId: 'my-tenant' })

@@ -10,6 +10,7 @@ import t from 'tap'
 import { openFileStore } from '../../lib/store/file/store.ts'
 import { decodeKey } from '../../lib/store/file/keys.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
+import type { Bucket } from '../../lib/store/records.ts'
 import { compileChild } from '../support/compile.ts'
 import { filesIn, get, pattern, quickDirectory } from '../support/store.ts'
 
@@ -67,11 +68,11 @@ class Watched {
   }
 }
 
-const isThere = async (store: ObjectStore, key: string, { sequence, size }: Said): Promise<boolean> => {
-  const record = await store.getObject('b', key)
+const isThere = async (store: ObjectStore, b: Bucket, key: string, { sequence, size }: Said): Promise<boolean> => {
+  const record = await store.getObject(b.id, key)
   if (size < 0 || record === undefined) return size < 0 && record === undefined
-  if (record.attributes['sequence'] !== String(sequence)) return false
-  const bytes = await get(store, 'b', key)
+  if (record.notes.tags?.[0]?.[1] !== String(sequence)) return false
+  const bytes = await get(store, b, key)
   return record.size === size && bytes?.equals(pattern(size, sequence)) === true
 }
 
@@ -115,14 +116,14 @@ t.test(
     t.teardown(() => rmSync(above, { recursive: true }))
     const directory = join(above, 'data')
     const store = await openFileStore(directory, { sweepEvery: 0 })
-    await store.createBucket('b', bucket)
+    const b = await store.createBucket('b', bucket)
     let counted = 0
     let changes = 0
     const known = new Map<string, Said>()
     // Which of two things a key has become; nothing else is allowed.
     const settle = async (key: string, last: Said, next: Said): Promise<void> => {
-      if (await isThere(store, key, next)) known.set(key, next)
-      else if (await isThere(store, key, last)) known.set(key, last)
+      if (await isThere(store, b, key, next)) known.set(key, next)
+      else if (await isThere(store, b, key, last)) known.set(key, last)
       else t.fail(`${key} is neither ${JSON.stringify(last)} nor ${JSON.stringify(next)}`)
     }
     const rounds = Number(process.env['SSE_KMS_CRASH_ROUNDS'] ?? 6)
@@ -146,7 +147,7 @@ t.test(
         counted += child.counted
         for (const { sequence } of child.begun.values()) changes += sequence - round * 10_000 + 1
       }
-      const count = Number((await store.getObject('b', 'counter'))?.attributes['count'] ?? 0)
+      const count = Number((await store.getObject(b.id, 'counter'))?.notes.parts ?? 0)
       t.ok(count >= counted && count <= counted + children.length, `${count} counted, ${counted} acknowledged`)
       counted = count
     }
@@ -170,13 +171,13 @@ t.test('a limit of the size of files, as on a full disk: everything old stays wh
   const limit = ['-c', 'ulimit -f 20000 && exec "$@"', 'sh']
   const directory = join(above, 'data')
   const store = await openFileStore(directory, { sweepEvery: 0 })
-  await store.createBucket('b', bucket)
+  const b = await store.createBucket('b', bucket)
   const { stdout, stderr } = spawnSync('sh', [...limit, 'env', ...plain, 'fill', directory, '60000'], {
     timeout: 60_000,
     encoding: 'utf8',
   })
   t.match(filled(stdout), { full: 'StoreFailed', huge: 'StoreFailed', old: 'true' }, stdout + stderr)
-  t.ok((await get(store, 'b', 'old'))?.equals(pattern(300_000)))
+  t.ok((await get(store, b, 'old'))?.equals(pattern(300_000)))
   await store.sweep()
   await store.close()
   t.same(filesIn(directory), await referredTo(directory))
@@ -204,7 +205,7 @@ t.test('a disk that runs full', async t => {
     try {
       const directory = join(disk, 'data')
       const first = await openFileStore(directory, { sweepEvery: 0 })
-      await first.createBucket('b', bucket)
+      const b = await first.createBucket('b', bucket)
       await first.close()
       const { stdout, stderr } = spawnSync('env', [...plain, 'fill', directory, String(size)], {
         timeout: 60_000,
@@ -212,7 +213,7 @@ t.test('a disk that runs full', async t => {
       })
       t.match(filled(stdout), { full: 'StoreFailed', huge: 'StoreFailed', old: 'true' }, stdout + stderr)
       const store = await openFileStore(directory, { sweepEvery: 0 })
-      t.ok((await get(store, 'b', 'old'))?.equals(pattern(300_000)))
+      t.ok((await get(store, b, 'old'))?.equals(pattern(300_000)))
       await store.sweep()
       await store.close()
       t.same(filesIn(directory), await referredTo(directory))

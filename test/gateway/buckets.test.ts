@@ -137,12 +137,12 @@ t.test('the region us-east-1 has no name in S3', async t => {
   await gateway.store.createBucket('bucket', { owner: 'domain1', region: east, created: 0 })
   const reply = await gateway.signedFetch(undefined, 'GET', '/bucket?location')
   t.equal(reply.code, 'AccessDenied')
-  await gateway.store.updateBucket('bucket', () => ({
+  await gateway.byName.setSettings('bucket', {
     policy: JSON.stringify({
       Version: '2012-10-17',
       Statement: { Effect: 'Allow', Principal: '*', Action: 's3:GetBucketLocation', Resource: 'arn:aws:s3:::bucket' },
     }),
-  }))
+  })
   t.match(
     (await gateway.signedFetch(undefined, 'GET', '/bucket?location')).text,
     /<LocationConstraint [^>]*><\/Location/,
@@ -229,12 +229,12 @@ t.test('default encryption: put, got back, used, deleted', async t => {
 })
 
 t.test('default encryption of the s3 profile: the base is answered where nothing is configured', async t => {
-  const { signedFetch, client, store } = await withBucket(t, { profile: s3 })
+  const { signedFetch, client, byName } = await withBucket(t, { profile: s3 })
   const got = await client().send(new GetBucketEncryptionCommand({ Bucket: 'bucket' }))
   t.same(got.ServerSideEncryptionConfiguration?.Rules, [
     { ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' }, BucketKeyEnabled: false },
   ])
-  await store.updateBucket('bucket', () => ({ encryption: '{' }))
+  await byName.setSettings('bucket', { encryption: '{' })
   t.equal((await signedFetch(admin, 'PUT', '/bucket/a', { body: 'x' })).code, 'InternalError', 'nothing in the clear')
 })
 
@@ -279,7 +279,7 @@ t.test('tags of a bucket', async t => {
 })
 
 t.test('tags of an object: with the write, put, got, counted, deleted', async t => {
-  const { signedFetch, client, store } = await withBucket(t)
+  const { signedFetch, client, byName } = await withBucket(t)
   const s3 = client()
   const at = { Bucket: 'bucket', Key: 'key' }
   const tagsOf = async () => (await s3.send(new GetObjectTaggingCommand(at))).TagSet
@@ -292,10 +292,10 @@ t.test('tags of an object: with the write, put, got, counted, deleted', async t 
     { Key: 'b', Value: 'x y z' },
     { Key: 'c', Value: '' },
   ])
-  const before = await store.getObject('bucket', 'key')
+  const before = await byName.getObject('bucket', 'key')
   await s3.send(new PutObjectTaggingCommand({ ...at, Tagging: { TagSet: [{ Key: 'd', Value: '2' }] } }))
   t.same(await tagsOf(), [{ Key: 'd', Value: '2' }])
-  const after = await store.getObject('bucket', 'key')
+  const after = await byName.getObject('bucket', 'key')
   t.equal(after?.modified, before?.modified, 'tags do not change the object')
   t.same(after?.envelope, before?.envelope)
   t.equal(await (await s3.send(new GetObjectCommand(at))).Body?.transformToString(), 'text')
@@ -329,7 +329,7 @@ t.test('tags of an object: with the write, put, got, counted, deleted', async t 
 })
 
 t.test('tags that many clients change at once', async t => {
-  const { signedFetch, store } = await withBucket(t)
+  const { signedFetch, byName } = await withBucket(t)
   await signedFetch(admin, 'PUT', '/bucket/key', { body: 'x' })
   const replies = await Promise.all(
     Array.from({ length: 8 }, (_, i) =>
@@ -342,7 +342,33 @@ t.test('tags that many clients change at once', async t => {
     replies.map(reply => reply.status),
     replies.map(() => 200),
   )
-  t.match((await store.getObject('bucket', 'key'))?.attributes['tags'], /^k=\d$/)
+  t.match((await byName.getObject('bucket', 'key'))?.notes.tags, [['k', /^\d$/]])
+})
+
+t.test('settings of a bucket that many clients change at once', async t => {
+  const { signedFetch, store } = await withBucket(t)
+  const tagging = (value: number) =>
+    `<Tagging><TagSet><Tag><Key>k</Key><Value>${value}</Value></Tag></TagSet></Tagging>`
+  const all = async (changes: readonly (readonly [method: string, query: string, body?: string])[]) => {
+    const replies = await Promise.all(
+      changes.map(([method, query, body]) =>
+        signedFetch(admin, method, `/bucket?${query}`, body === undefined ? {} : { body }),
+      ),
+    )
+    t.same(
+      replies.map(reply => reply.status).filter(status => status >= 300),
+      [],
+    )
+  }
+  await all([
+    ...Array.from({ length: 14 }, (_, i) => ['PUT', 'tagging', tagging(i)] as const),
+    ['PUT', 'versioning', '<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>'],
+  ])
+  const before = await store.getBucket('bucket')
+  t.same(Object.keys(before?.settings ?? {}).sort(), ['tagging', 'versioning'])
+  // What changes nothing is no change: the revision stays, and nobody has to try again.
+  await all(Array.from({ length: 50 }, () => ['DELETE', 'encryption'] as const))
+  t.equal((await store.getBucket('bucket'))?.revision, before?.revision)
 })
 
 t.test('tags of an object that others do not leave alone, and of one that cannot be written', async t => {
@@ -353,7 +379,7 @@ t.test('tags of an object that others do not leave alone, and of one that cannot
     [new TypeError('a bug'), 'InternalError'],
   ] as const) {
     const store = await openFileStore(t.testdir({}), { sweepEvery: 0 })
-    const faulty = { ...store, copyObject: () => Promise.reject(error) }
+    const faulty = { ...store, updateNotes: () => Promise.reject(error) }
     const { signedFetch } = await withBucket(t, { store: faulty })
     await signedFetch(admin, 'PUT', '/bucket/key', { body: 'x' })
     t.equal((await signedFetch(admin, 'DELETE', '/bucket/key?tagging')).code, code, error.message)

@@ -1,17 +1,17 @@
 // What happens seldom, over HTTP: stores that fail or say something else than they hold, bodies without a length, answers to clients that still
 // send, headers that few clients use.
 import t, { type Test } from 'tap'
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { buffer } from 'node:stream/consumers'
-import { createOnce } from '../../lib/cli/output.ts'
+import { createOnce } from '../../lib/cli/files.ts'
 import { SseError } from '../../lib/errors.ts'
-import { serviceDomain } from '../../lib/gateway/objects/encryption.ts'
+import { serviceDomain } from '../../lib/gateway/services.ts'
 import { createSse } from '../../lib/object/node.ts'
 import type { WithDriver } from '../../lib/object/sse.ts'
 import type { Driver } from '../../lib/segment/driver.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
-import type { NewObject, ObjectStore } from '../../lib/store/store.ts'
+import type { ObjectStore } from '../../lib/store/store.ts'
+import type { NewObject } from '../../lib/store/records.ts'
 import { admin, ordinary, region, type Reply, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 
 type Headers = Readonly<Record<string, string>>
@@ -29,16 +29,13 @@ const open = async (t: Test, options: Parameters<typeof startGateway>[1] = {}) =
 
 /** Puts an object of which the record says this. */
 const claim = async (
-  { store }: TestGateway,
+  { byName }: TestGateway,
   key: string,
   bytes: string | Uint8Array,
   record: Partial<NewObject>,
 ): Promise<void> => {
-  const body = await store.createBody()
-  body.writable.end(bytes)
-  await once(body.writable, 'finish')
-  const common = { kind: 'plain' as const, headers: {}, attributes: {}, owner: admin.domainId, modified: 0, etag: 'e' }
-  await store.putObject('bucket', key, { ...common, size: bytes.length, ...record }, body)
+  const common = { kind: 'plain' as const, headers: {}, notes: {}, owner: admin.domainId, modified: 0, etag: 'e' }
+  await byName.putObject('bucket', key, bytes, { ...common, size: bytes.length, ...record })
 }
 
 t.test('what a store claims and does not hold is an error, and no copy', async t => {
@@ -46,7 +43,7 @@ t.test('what a store claims and does not hold is an error, and no copy', async t
   const { send } = gateway
   await claim(gateway, 'longer', 'hello', { size: 6 })
   await claim(gateway, 'sealed', 'hello', { kind: 'sse-kms' })
-  await claim(gateway, 'nameless', 'hello', { kind: 'sse-kms', attributes: {} })
+  await claim(gateway, 'nameless', 'hello', { kind: 'sse-kms', notes: {} })
   for (const key of ['longer', 'sealed']) {
     t.match(await send('GET', `/bucket/${key}`), { status: 500, code: 'InternalError' }, `${key}: GET`)
     const copied = await send('PUT', '/bucket/copy', { ...kms, 'x-amz-copy-source': `bucket/${key}` })
@@ -96,7 +93,7 @@ t.test('a KMS that cannot say whose key it is makes the read fail, not the key a
   const gateway = await open(t, { profile: createProfile('s3', { region }) })
   t.equal((await gateway.send('PUT', '/bucket/a', kms, 'hello')).status, 200)
   const failing = Object.assign(Object.create(gateway.kms), {
-    describeKey: () => Promise.reject(new SseError('KmsUnavailable')),
+    acceptedKeys: () => Promise.reject(new SseError('KmsUnavailable')),
   })
   const { store } = gateway
   const other = await startGateway(t, { store, kms: failing, profile: createProfile('obs', { region }) })
@@ -218,13 +215,9 @@ t.test('a client that sends without end gets its answer, and is not listened to 
 })
 
 t.test('parts that the store has and nobody acknowledged', async t => {
-  const { send, store } = await open(t)
-  const put = async (key: string, id: string, part: { attempt: string; receipt?: Uint8Array }) => {
-    const body = await store.createBody()
-    body.writable.end('x')
-    await once(body.writable, 'finish')
-    await store.putPart('bucket', key, id, { number: 1, size: 1, modified: 0, ...part }, body)
-  }
+  const { send, byName } = await open(t)
+  const put = (key: string, id: string, part: { attempt: string; receipt?: Uint8Array }) =>
+    byName.putPart('bucket', key, id, { number: 1, size: 1, modified: 0, ...part }, 'x')
   const complete = (id: string, part: string) =>
     send(
       'POST',
@@ -236,7 +229,7 @@ t.test('parts that the store has and nobody acknowledged', async t => {
   await put('key', id, { attempt: 'without-a-receipt' })
   t.notMatch((await send('GET', `/bucket/key?uploadId=${id}`)).text, '<Part>')
   const { etag = '' } = (await send('PUT', `/bucket/key?uploadId=${id}&partNumber=1`, {}, 'x')).headers
-  const receipt = (await store.listParts('bucket', 'key', id)).at(-1)?.receipt ?? new Uint8Array(0)
+  const receipt = (await byName.listParts('bucket', 'key', id)).at(-1)?.receipt ?? new Uint8Array(0)
 
   const other = uploadId(await send('POST', '/bucket/plain?uploads'))
   await put('plain', other, { attempt: 'a' })

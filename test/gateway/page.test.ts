@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseEnvelope } from '../../lib/envelope/envelope.ts'
-import type { GatewayUser } from '../../lib/gateway/gateway.ts'
+import type { GatewayUser } from '../../lib/gateway/options.ts'
 import { tenantAdmin } from '../../lib/sse/profile.ts'
 import { region, type Reply, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 
@@ -55,8 +55,8 @@ const open = async (t: Test): Promise<Page> => {
 const encrypted = (arn: string) => ({ ...algorithm, [keyName]: arn })
 
 /** The master key that an object lies under, as its envelope says it. */
-const keyOf = async ({ store }: TestGateway, bucket: string, key: string): Promise<string | undefined> => {
-  const record = await store.getObject(bucket, key)
+const keyOf = async ({ byName }: TestGateway, bucket: string, key: string): Promise<string | undefined> => {
+  const record = await byName.getObject(bucket, key)
   return record?.envelope === undefined ? undefined : parseEnvelope(record.envelope).record.wrapped.keyId
 }
 
@@ -124,7 +124,7 @@ t.test('Only users with the tenant_admin role can use SSE-KMS interfaces.', asyn
 })
 
 t.test('The SSE-KMS mode does not support the keys created by customers.', async t => {
-  const { send, kms, store } = await open(t)
+  const { send, kms, byName } = await open(t)
   const { keyId } = await kms.createKey(home)
   const named = { ...algorithm, [keyName]: keyId }
   t.match(await send('PUT', '/yourbucket/object', named, 'x'), {
@@ -132,7 +132,7 @@ t.test('The SSE-KMS mode does not support the keys created by customers.', async
     code: 'AccessDenied',
     text: /default master key/,
   })
-  t.equal(await store.getObject('yourbucket', 'object'), undefined)
+  t.equal(await byName.getObject('yourbucket', 'object'), undefined)
 })
 
 t.test(
@@ -175,21 +175,21 @@ t.test('OBS does not support KMS with multiple projects.', async t => {
 })
 
 t.test(`Indicates that SSE-KMS is used. Objects are encrypted using SSE-KMS. Example: ${algorithmLine}`, async t => {
-  const { send, store } = await open(t)
+  const { send, byName } = await open(t)
   t.match(await send('PUT', '/yourbucket/object', algorithm, 'x'), { status: 200, headers: algorithm })
-  t.match(await store.getObject('yourbucket', 'object'), { kind: 'sse-kms' })
+  t.match(await byName.getObject('yourbucket', 'object'), { kind: 'sse-kms' })
   t.match(await send('GET', '/yourbucket/object'), { status: 200, headers: algorithm, text: 'x' })
   t.match(await send('HEAD', '/yourbucket/object'), { status: 200, headers: algorithm })
 })
 
 t.test(`Indicates the master key ID of an encrypted object. Example: ${keyLine}`, async t => {
-  const { send, store, kms } = await open(t)
+  const { send, byName, kms } = await open(t)
   t.match(
     await send('PUT', '/yourbucket/object', { ...algorithm, ...headerOf(keyLine) }, 'x'),
     { status: 400, code: 'KMS.NotFoundException', text: new RegExp(keyArn) },
     'the tenant has no key of this id: what is missing is named',
   )
-  t.equal(await store.getObject('yourbucket', 'object'), undefined)
+  t.equal(await byName.getObject('yourbucket', 'object'), undefined)
   const { keyId } = await kms.defaultKey(home)
   t.match(
     await send('PUT', '/yourbucket/object', { ...algorithm, [keyName]: keyId }, 'x'),

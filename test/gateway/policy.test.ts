@@ -15,10 +15,10 @@ import {
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
-import type { GatewayUser } from '../../lib/gateway/gateway.ts'
+import type { GatewayUser } from '../../lib/gateway/options.ts'
 import { createPolicyCache } from '../../lib/gateway/access/policy-cache.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
-import type { Bucket } from '../../lib/store/store.ts'
+import type { Bucket } from '../../lib/store/records.ts'
 import { admin, ordinary, region, startGateway, stranger, strangersUser, type TestGateway } from '../support/gateway.ts'
 
 /** The policy of the OBS page "SSE-KMS", word for word but for the bucket's name. */
@@ -188,7 +188,7 @@ t.test('what the default of the bucket would add does not count: the header must
 
 t.test('a whole upload goes through under the policy of the page, though its parts have no header', async t => {
   const gateway = await withBucket(t)
-  const { signedFetch, store } = gateway
+  const { signedFetch, byName } = gateway
   const s3 = gateway.client()
   const at = { Bucket: 'bucket', Key: 'upload' }
   const plain = await s3.send(new CreateMultipartUploadCommand(at))
@@ -212,7 +212,7 @@ t.test('a whole upload goes through under the policy of the page, though its par
     headers: kms,
   })
   t.equal(lie.code, 'AccessDenied', 'and a part cannot say that it is not')
-  t.equal((await store.listParts('bucket', 'upload', plain.UploadId ?? '')).length, 0)
+  t.equal((await byName.listParts('bucket', 'upload', plain.UploadId ?? '')).length, 0)
 })
 
 t.test('what the policy sees of the parts of an upload: how it was initiated', async t => {
@@ -425,7 +425,7 @@ t.test('the order of decision: signature, policy, headers, role, key, body', asy
 
 t.test('nobody can lock the owner’s administrators out of the policy', async t => {
   const gateway = await withBucket(t)
-  const { signedFetch, store } = gateway
+  const { signedFetch, byName } = gateway
   const everything = policyOf({
     Effect: 'Deny',
     Action: 's3:*',
@@ -442,7 +442,7 @@ t.test('nobody can lock the owner’s administrators out of the policy', async t
   t.equal((await signedFetch(admin, 'DELETE', '/bucket?policy')).status, 204)
   t.equal((await signedFetch(admin, 'GET', '/bucket')).status, 200)
 
-  await store.updateBucket('bucket', () => ({ policy: 'damaged' }))
+  await byName.setSettings('bucket', { policy: 'damaged' })
   const damaged = await signedFetch(admin, 'GET', '/bucket')
   t.equal(damaged.status, 500, 'a policy that cannot be read lets nobody in')
   t.match(damaged.text, 'The policy of the bucket cannot be read.')
@@ -452,6 +452,8 @@ t.test('nobody can lock the owner’s administrators out of the policy', async t
 
 t.test('parsed policies are remembered, as many as may be and no older than the store', async t => {
   const bucket = (name: string, sid: string | undefined): Bucket => ({
+    id: `id of ${name}`,
+    revision: `${sid}`,
     name,
     owner: 'domain1',
     region,

@@ -13,7 +13,7 @@ import { SseError, type ErrorCode } from '../../lib/errors.ts'
 import type { Authentication, Signed, VerifyOptions, WireRequest } from '../../lib/gateway/auth/credential.ts'
 import { isBucketName, parseTarget, splitUrl } from '../../lib/gateway/http/target.ts'
 import { authenticate } from '../../lib/gateway/auth/authenticate.ts'
-import { signingKeyOf } from '../../lib/gateway/auth/v4-key.ts'
+import { signingKeyOf } from '../../lib/gateway/auth/v4.ts'
 
 const accessKeyId = 'AKIAIOSFODNN7EXAMPLE'
 const secretAccessKey = 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY'

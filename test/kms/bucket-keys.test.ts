@@ -22,7 +22,7 @@ t.test('bucket keys', async t => {
 
   /** A new data key of `photos/KEY`, or of another bucket's object, as it is stored. */
   const seal = async (keys: BucketKeys, key: string, bucket = 'photos', by = keyId): Promise<WrappedKey> => {
-    const wrapper = keys.under(nodeEngine, { bucketContext: contextOf(bucket) })
+    const wrapper = keys.wrapper(nodeEngine, { bucketContext: contextOf(bucket) })
     const made = await wrapper.generateDataKey({ keyId: by, context: contextOf(`${bucket}/${key}`) })
     made.key.dispose()
     return made.wrapped
@@ -33,7 +33,7 @@ t.test('bucket keys', async t => {
   t.test('one call serves many objects, and one more their reads', async t => {
     const spied = spyKms(kms)
     const keys = new BucketKeys(spied.kms)
-    const wrapper = keys.under(nodeEngine, { bucketContext })
+    const wrapper = keys.wrapper(nodeEngine, { bucketContext })
     const names = ['a', 'b', 'c']
     const made = await Promise.all(names.map(key => wrapper.generateDataKey({ keyId, context: objectContext(key) })))
     const bytes = new Set(made.map(({ key }) => Buffer.from(key.bytes).toString('hex')))
@@ -56,7 +56,7 @@ t.test('bucket keys', async t => {
     const keys = new BucketKeys(kms)
     const { key } = await kms.generateDataKey({ keyId, context: objectContext('a') })
     const wrapped = await keys
-      .under(nodeEngine, { bucketContext })
+      .wrapper(nodeEngine, { bucketContext })
       .wrapDataKey(key, { keyId, context: objectContext('a') })
     t.strictSame((await open(keys, wrapped, 'a')).bytes, key.bytes)
     keys.dispose()
@@ -87,7 +87,7 @@ t.test('bucket keys', async t => {
     // Names and values that run into each other if they are only put one behind the other.
     const near = [{ a: 'bc' }, { ab: 'c' }, { a: 'b', c: '' }, { 'a","b': 'c' }]
     for (const context of near) {
-      const wrapper = keys.under(nodeEngine, { bucketContext: encryptionContext(context) })
+      const wrapper = keys.wrapper(nodeEngine, { bucketContext: encryptionContext(context) })
       await wrapper.generateDataKey({ keyId, context: objectContext('a') })
     }
     t.equal(spied.calls.generate, 8)
@@ -166,7 +166,7 @@ t.test('bucket keys', async t => {
     const customer = await kms.createKey({ region: 'r', domainId: 'd' })
     const keys = new BucketKeys(kms)
     const version = async (lowestVersion?: number): Promise<number> => {
-      const wrapper = keys.under(nodeEngine, { bucketContext, lowestVersion })
+      const wrapper = keys.wrapper(nodeEngine, { bucketContext, lowestVersion })
       const { wrapped } = await wrapper.generateDataKey({ keyId: customer.keyId, context: objectContext('a') })
       return Buffer.from(wrapped.blob).readUInt32BE(2)
     }
@@ -279,7 +279,7 @@ t.test('bucket keys', async t => {
       }
     }
     t.throws(() => new BucketKeys(kms, { timeToLive: 86_400_001 }), RangeError, 'more than a day')
-    const wrapper: KeyWrapper = new BucketKeys(kms, { timeToLive: 86_400_000 }).under(nodeEngine, { bucketContext })
+    const wrapper: KeyWrapper = new BucketKeys(kms, { timeToLive: 86_400_000 }).wrapper(nodeEngine, { bucketContext })
     t.type(wrapper.wrapDataKey, 'function')
   })
 })

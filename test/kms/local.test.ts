@@ -243,6 +243,14 @@ t.test('rotation: the newest version wraps, all versions unwrap', async t => {
   }
 })
 
+t.test('the id of a key store: made with it, and its own', async t => {
+  const { open } = await place(t)
+  const [one, same] = [await open(), await open()]
+  t.match(one.storeId, /^[0-9a-f]{32}$/)
+  t.equal(same.storeId, one.storeId)
+  t.not((await (await place(t)).open()).storeId, one.storeId)
+})
+
 t.test('the default key: one a tenant and region, never deleted', async t => {
   const { open } = await place(t)
   const [kms, other] = [await open(), await open()]

@@ -95,6 +95,8 @@ const providerOf = (engine: Engine, name: string): KmsProvider => {
   const answers = sk1?.keys.answers ?? []
   return {
     name,
+    bindsContext: true,
+    acceptedKeys: refuse,
     generateDataKey: refuse,
     wrapDataKey: refuse,
     rewrapDataKey: refuse,

@@ -10,7 +10,8 @@ import {
 } from '../../lib/sse/bucket-encryption.ts'
 import { formatContextHeader, parseContextHeader } from '../../lib/sse/context-header.ts'
 import { parseCopySourceHeaders, parseCustomerKey, parseReadHeaders } from '../../lib/sse/customer-key.ts'
-import { assertKeyScope, formatArn, keyQuery, parseKeyReference } from '../../lib/sse/key-id.ts'
+import { formatArn } from '../../lib/kms/provider.ts'
+import { assertKeyScope, keyQuery, parseKeyReference } from '../../lib/sse/key-id.ts'
 import { customerNames, managedNames, namesOf, obsNames, s3Names } from '../../lib/sse/names.ts'
 import { parseWriteHeaders, refuseOnOther } from '../../lib/sse/request.ts'
 

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -25,14 +26,17 @@ import { SseError } from '../../lib/errors.ts'
 import { storedLength } from '../../lib/segment/layout.ts'
 import { openFileStore, type FileStoreOptions } from '../../lib/store/file/store.ts'
 import { mostHandles } from '../../lib/store/file/body-reader.ts'
-import { inlineLimit, writeAll } from '../../lib/store/file/body-writer.ts'
+import { inlineLimit } from '../../lib/store/file/body-writer.ts'
 import { loadLmdb } from '../../lib/store/file/database.ts'
+import { writeAll } from '../../lib/store/file/disk.ts'
 import { decodeKey, encodeKey } from '../../lib/store/file/keys.ts'
 import { isAlive, nameProcess } from '../../lib/store/file/liveness.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
+import type { Bucket } from '../../lib/store/records.ts'
 import { compileChild } from '../support/compile.ts'
 import {
   bodyOf,
+  bucketOf,
   filesBecome,
   filesIn,
   fillUp,
@@ -48,7 +52,10 @@ import {
 const raw = { keyEncoding: 'binary' as const, encoder: { useRecords: false } }
 const bucket = { owner: 'domain', region: 'sichuan', created: 1 }
 
-const fresh = async (t: Test, options: FileStoreOptions = {}): Promise<{ store: ObjectStore; directory: string }> => {
+const fresh = async (
+  t: Test,
+  options: FileStoreOptions = {},
+): Promise<{ store: ObjectStore; directory: string; b: Bucket }> => {
   const above = quickDirectory()
   const directory = join(above, 'data')
   const store = await openFileStore(directory, { sweepEvery: 0, ...options })
@@ -56,8 +63,8 @@ const fresh = async (t: Test, options: FileStoreOptions = {}): Promise<{ store: 
     await store.close()
     rmSync(above, { recursive: true })
   })
-  await store.createBucket('b', bucket)
-  return { store, directory }
+  const b = await store.createBucket('b', bucket)
+  return { store, directory, b }
 }
 
 // The index, beside the store.
@@ -67,8 +74,9 @@ const openIndex = (directory: string): RootDatabase =>
 const code = (name: string): { code: string } => ({ code: name })
 
 t.test('buckets are made once, changed in one step, and deleted when they are empty', async t => {
-  const { store } = await fresh(t)
-  t.same(await store.getBucket('b'), { name: 'b', ...bucket, settings: {} })
+  const { store, b } = await fresh(t)
+  t.match(b, { name: 'b', ...bucket, settings: {}, id: /^[0-9a-f]{32}$/, revision: /^[0-9a-f]{32}$/ })
+  t.same(await store.getBucket('b'), b)
   await t.rejects(store.createBucket('b', bucket), code('BucketAlreadyOwnedByYou'))
   await t.rejects(store.createBucket('b', { ...bucket, owner: 'other' }), code('BucketAlreadyExists'))
   await store.createBucket('a', { ...bucket, owner: 'other' })
@@ -81,62 +89,89 @@ t.test('buckets are made once, changed in one step, and deleted when they are em
     ['b'],
   )
 
-  await Promise.all(
-    Array.from({ length: 20 }, (_, i) =>
-      store.updateBucket('b', ({ settings }) => ({
-        ...settings,
-        [`k${i}`]: 'v',
-        n: String(Number(settings['n'] ?? 0) + 1),
-      })),
-    ),
+  // Counts up, by compare-and-swap.
+  const countUp = async (i: number): Promise<number> => {
+    for (let tries = 1; ; tries++) {
+      const now = await bucketOf(store, 'b')
+      const n = String(Number(now.settings['n'] ?? 0) + 1)
+      try {
+        await store.updateBucket(now, { ...now.settings, [`k${i}`]: 'v', n })
+        return tries
+      } catch (error) {
+        if (!(error instanceof SseError && error.code === 'BucketChanged')) throw error
+      }
+    }
+  }
+  const tries = await Promise.all(Array.from({ length: 20 }, (_, i) => countUp(i)))
+  t.ok(
+    tries.some(n => n > 1),
+    'some had to try again',
   )
-  const { settings } = (await store.getBucket('b')) ?? {}
-  t.equal(settings?.['n'], '20')
-  t.equal(Object.keys(settings ?? {}).length, 21)
-  await t.rejects(
-    store.updateBucket('b', () => {
-      throw new RangeError('no')
-    }),
-    { name: 'RangeError', message: 'no' },
-  )
-  await t.rejects(
-    store.updateBucket('none', () => ({})),
-    code('NoSuchBucket'),
-  )
+  const changed = await bucketOf(store, 'b')
+  t.equal(changed.settings['n'], '20')
+  t.equal(Object.keys(changed.settings).length, 21)
+  t.equal(changed.id, b.id, 'the id stays')
+  await t.rejects(store.updateBucket(b, {}), code('BucketChanged'))
+  t.same(await store.getBucket('b'), changed, 'what was refused has changed nothing')
+  const updated = await store.updateBucket(changed, { policy: '{}' })
+  t.same(updated, { ...changed, revision: updated.revision, settings: { policy: '{}' } })
+  t.not(updated.revision, changed.revision)
+  t.same(await store.getBucket('b'), updated)
+  await t.rejects(store.updateBucket({ ...updated, id: '0'.repeat(32) }, {}), code('NoSuchBucket'))
 
-  await put(store, 'b', 'k', pattern(1))
-  await t.rejects(store.deleteBucket('b'), code('BucketNotEmpty'))
-  await store.deleteObject('b', 'k')
-  await store.createUpload('b', 'k', upload('u'))
-  await t.rejects(store.deleteBucket('b'), code('BucketNotEmpty'))
-  await store.abortUpload('b', 'k', 'u')
-  await store.deleteBucket('b')
+  await put(store, updated, 'k', pattern(1))
+  await t.rejects(store.deleteBucket(updated), code('BucketNotEmpty'))
+  await store.deleteObject(updated, 'k')
+  await store.createUpload(updated, 'k', upload('u'))
+  await t.rejects(store.deleteBucket(updated), code('BucketNotEmpty'))
+  await store.abortUpload(updated, 'k', 'u')
+  await store.deleteBucket(updated)
   t.equal(await store.getBucket('b'), undefined)
-  await t.rejects(store.deleteBucket('b'), code('NoSuchBucket'))
+  await t.rejects(store.deleteBucket(updated), code('NoSuchBucket'))
   t.ok(await store.getBucket('a'), 'a bucket whose name begins alike is another one')
 })
 
+t.test('claims: of each name the first one stands, for every process and for good', async t => {
+  const { store, directory } = await fresh(t)
+  t.same(await store.claims(), new Map())
+  const other = await openFileStore(directory, { sweepEvery: 0 })
+  const both = await Promise.all([store.claim('a/ü', 'one'), other.claim('a/ü', 'two')])
+  t.equal(both[0], both[1])
+  t.equal(await store.claim('a/ü', 'three'), both[0])
+  t.equal(await store.claim('empty', ''), '')
+  t.equal(await store.claim('empty', 'full'), '')
+  await other.close()
+  t.same([...(await store.claims())].toSorted(), [
+    ['a/ü', both[0]],
+    ['empty', ''],
+  ])
+  await t.rejects(store.claim('', 'x'), RangeError)
+})
+
 t.test('everything that names a bucket that is missing says so', async t => {
-  const { store } = await fresh(t)
+  const { store, b } = await fresh(t)
+  const none = { id: '0'.repeat(32), revision: b.revision }
   const body = await bodyOf(store, pattern(100_000))
-  await t.rejects(store.putObject('none', 'k', record(), body), code('NoSuchBucket'))
-  const at = { bucket: 'none', key: 'k' }
-  const version = await put(store, 'b', 'k', pattern(1))
+  await t.rejects(store.putObject(none, 'k', record(), body), code('NoSuchBucket'))
+  const revision = await put(store, b, 'k', pattern(1))
   const completion = { token: 't', attempts: [], record: record() }
   const attempts: (() => Promise<unknown>)[] = [
-    () => store.getObject('none', 'k'),
-    () => store.openObject('none', 'k'),
-    () => store.deleteObject('none', 'k'),
-    () => store.copyObject({ ...at, version }, { bucket: 'b', key: 'k' }, record()),
-    () => store.copyObject({ bucket: 'b', key: 'k', version }, at, record()),
-    () => store.listObjects('none', { limit: 1 }),
-    () => store.createUpload('none', 'k', upload('u')),
-    () => store.getUpload('none', 'k', 'u'),
-    () => store.listUploads('none', { limit: 1 }),
-    () => store.listParts('none', 'k', 'u'),
-    () => store.peekPart('none', 'k', 'u', 'a', 1),
-    () => store.completeUpload('none', 'k', 'u', completion),
-    () => store.abortUpload('none', 'k', 'u'),
+    () => store.getObject(none.id, 'k'),
+    () => store.openObject(none.id, 'k'),
+    () => store.deleteObject(none, 'k'),
+    () => store.copyObject({ bucketId: none.id, key: 'k', revision }, b, 'k', record()),
+    () => store.copyObject({ bucketId: b.id, key: 'k', revision }, none, 'k', record()),
+    () => store.updateNotes(none, 'k', {}),
+    () => store.updateBucket(none, {}),
+    () => store.deleteBucket(none),
+    () => store.listObjects(none.id, { limit: 1 }),
+    () => store.createUpload(none, 'k', upload('u')),
+    () => store.getUpload(none.id, 'k', 'u'),
+    () => store.listUploads(none.id, { limit: 1 }),
+    () => store.listParts(none.id, 'k', 'u'),
+    () => store.peekPart(none.id, 'k', 'u', 'a', 1),
+    () => store.completeUpload(none, 'k', 'u', completion),
+    () => store.abortUpload(none, 'k', 'u'),
   ]
   for (const attempt of attempts) {
     await t.rejects(attempt(), code('NoSuchBucket'), String(attempt))
@@ -144,22 +179,22 @@ t.test('everything that names a bucket that is missing says so', async t => {
 })
 
 t.test("names that cannot be are the program's mistake", async t => {
-  const { store } = await fresh(t)
+  const { store, b } = await fresh(t)
   await t.rejects(store.getBucket(''), RangeError)
   await t.rejects(store.getBucket('x'.repeat(64)), RangeError)
-  await t.rejects(store.getObject('b', '\u{10000}'.repeat(257)), RangeError)
-  await t.rejects(store.getObject('b', '\ud800'), TypeError)
-  await t.rejects(store.openObject('b', ''), RangeError)
-  await t.rejects(store.getUpload('b', 'k', 'x'.repeat(601)), RangeError)
+  await t.rejects(store.getObject(b.id, '\u{10000}'.repeat(257)), RangeError)
+  await t.rejects(store.getObject(b.id, '\ud800'), TypeError)
+  await t.rejects(store.openObject(b.id, ''), RangeError)
+  await t.rejects(store.getUpload(b.id, 'k', 'x'.repeat(601)), RangeError)
   const body = await bodyOf(store, pattern(100_000))
-  await t.rejects(store.putObject('b', '', record(), body), RangeError)
-  t.equal(await get(store, 'b', 'x'.repeat(1024)), undefined)
+  await t.rejects(store.putObject(b, '', record(), body), RangeError)
+  t.equal(await get(store, b, 'x'.repeat(1024)), undefined)
 })
 
 t.test('an object comes back as it was put, whatever its size, and replaces the one before', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const before = pattern(10)
-  await put(store, 'b', 'k', before)
+  await put(store, b, 'k', before)
   for (const size of [0, 1, inlineLimit, inlineLimit + 1, 300_000, 3_000_001]) {
     const bytes = pattern(size, size)
     const body = await bodyOf(store, bytes)
@@ -171,30 +206,30 @@ t.test('an object comes back as it was put, whatever its size, and replaces the 
       values: pattern(60, 4),
       headers: { 'x-amz-meta-é': 'ü' },
     })
-    const stored = await store.putObject('b', 'k', given, body)
+    const stored = await store.putObject(b, 'k', given, body)
     t.match(stored, { ...given, storedSize: size })
-    t.same(await store.getObject('b', 'k'), stored)
-    const opened = await store.openObject('b', 'k')
+    t.same(await store.getObject(b.id, 'k'), stored)
+    const opened = await store.openObject(b.id, 'k')
     t.same(opened?.record, stored)
     t.equal(opened?.body.size, size)
     t.ok((await buffer(opened?.body.read() ?? Readable.from([]))).equals(bytes))
     await opened?.body.close()
     await opened?.body.close()
-    t.equal((await store.openObject('b', 'none'))?.record, undefined)
+    t.equal((await store.openObject(b.id, 'none'))?.record, undefined)
   }
   for (const suite of suites.values()) {
     t.ok(storedLength(suite, 65_536) <= inlineLimit, `64 KiB sealed with suite ${suite.id} need no file`)
   }
-  t.equal(await store.getObject('b', 'none'), undefined)
+  t.equal(await store.getObject(b.id, 'none'), undefined)
   t.ok(await filesBecome(directory, 1), 'the files of the objects that were replaced are gone')
-  t.equal(await store.deleteObject('b', 'k'), true)
-  t.equal(await store.deleteObject('b', 'k'), false)
+  t.equal(await store.deleteObject(b, 'k'), true)
+  t.equal(await store.deleteObject(b, 'k'), false)
   t.ok(await filesBecome(directory, 0), 'no file is left')
 })
 
 t.test('files are private, and no name of an object is in a path', async t => {
-  const { store, directory } = await fresh(t)
-  await put(store, 'b', '../../../secret name', pattern(100_000))
+  const { store, directory, b } = await fresh(t)
+  await put(store, b, '../../../secret name', pattern(100_000))
   const [file = ''] = filesIn(directory)
   t.match(file, /^[0-9a-f]{32}$/)
   const shelf = join(directory, 'bodies', file.slice(0, 2))
@@ -206,68 +241,56 @@ t.test('files are private, and no name of an object is in a path', async t => {
 })
 
 t.test('a condition sees what is there and refuses inside the step', async t => {
-  const { store, directory } = await fresh(t)
-  const refuse = (): never => {
-    throw new SseError('PreconditionFailed')
-  }
+  const { store, directory, b } = await fresh(t)
   const old = pattern(200_000, 1)
-  const version = await put(store, 'b', 'k', old)
-  const seen: (string | undefined)[] = []
-  const condition = (current: { readonly version: string } | undefined): void => {
-    seen.push(current?.version)
-  }
-  await store.deleteObject('b', 'none', { condition })
+  const revision = await put(store, b, 'k', old)
+  t.equal(await store.deleteObject(b, 'none', { ifNoneMatch: '*' }), false)
   await t.rejects(
-    store.putObject('b', 'k', record(), await bodyOf(store, pattern(100_000)), { condition: refuse }),
+    store.putObject(b, 'k', record(), await bodyOf(store, pattern(100_000)), { ifNoneMatch: '*' }),
     code('PreconditionFailed'),
   )
-  await t.rejects(store.deleteObject('b', 'k', { condition: refuse }), code('PreconditionFailed'))
-  await t.rejects(
-    store.copyObject({ bucket: 'b', key: 'k', version }, { bucket: 'b', key: 'l' }, record(), { condition: refuse }),
-    code('PreconditionFailed'),
-  )
-  t.ok((await get(store, 'b', 'k'))?.equals(old), 'the old object is whole')
+  await t.rejects(store.deleteObject(b, 'k', { revision: '0'.repeat(32) }), code('PreconditionFailed'))
+  const source = { bucketId: b.id, key: 'k', revision }
+  await t.rejects(store.copyObject(source, b, 'l', record(), { ifMatch: '*' }), code('NoSuchKey'))
+  await t.rejects(store.updateNotes(b, 'k', {}, { size: 1 }), code('PreconditionFailed'))
+  t.ok((await get(store, b, 'k'))?.equals(old), 'the old object is whole')
+  t.equal((await store.getObject(b.id, 'k'))?.revision, revision)
+  t.equal(await store.getObject(b.id, 'l'), undefined)
   t.ok(await filesBecome(directory, 1), 'the body that was refused is gone')
-  await store.deleteObject('b', 'k', { condition })
-  t.same(seen, [undefined, version])
+  t.equal(await store.deleteObject(b, 'k', { revision }), true)
 
-  const ifNoneMatch = (current: unknown): void => {
-    if (current !== undefined) refuse()
-  }
   const bodies = await Promise.all(Array.from({ length: 12 }, (_, i) => bodyOf(store, pattern(70_000, i))))
   const results = await Promise.allSettled(
-    bodies.map((body, i) =>
-      store.putObject('b', 'once', record({ etag: String(i) }), body, { condition: ifNoneMatch }),
-    ),
+    bodies.map((body, i) => store.putObject(b, 'once', record({ etag: String(i) }), body, { ifNoneMatch: '*' })),
   )
   t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1, 'of many only one creates')
   t.ok(await filesBecome(directory, 1))
 })
 
 t.test('a body is written once, given once, and disappears when it is not', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const two = join(directory, 'two')
   const other = await openFileStore(two, { sweepEvery: 0 })
   await other.createBucket('b', bucket)
 
   const unfinished = await store.createBody()
   unfinished.writable.write(pattern(100_000))
-  await t.rejects(store.putObject('b', 'k', record(), unfinished), { name: 'TypeError', message: /has not finished/ })
+  await t.rejects(store.putObject(b, 'k', record(), unfinished), { name: 'TypeError', message: /has not finished/ })
   await unfinished.discard()
   await unfinished.discard()
   t.ok(unfinished.writable.destroyed)
-  await t.rejects(store.putObject('b', 'k', record(), unfinished), { name: 'TypeError', message: /discarded/ })
+  await t.rejects(store.putObject(b, 'k', record(), unfinished), { name: 'TypeError', message: /discarded/ })
 
   const body = await bodyOf(store, pattern(100_000))
-  await t.rejects(other.putObject('b', 'k', record(), body), { name: 'TypeError', message: /not one of this store/ })
+  await t.rejects(other.putObject(b, 'k', record(), body), { name: 'TypeError', message: /not one of this store/ })
   const foreign = { ...body, size: 1, writable: body.writable, discard: async () => {} }
-  await t.rejects(store.putObject('b', 'k', record(), foreign), { name: 'TypeError', message: /not one of this store/ })
-  const putting = store.putObject('b', 'k', record(), body)
+  await t.rejects(store.putObject(b, 'k', record(), foreign), { name: 'TypeError', message: /not one of this store/ })
+  const putting = store.putObject(b, 'k', record(), body)
   await body.discard()
   await putting
   await body.discard()
-  await t.rejects(store.putObject('b', 'k', record(), body), { name: 'TypeError', message: /given away/ })
-  t.equal((await get(store, 'b', 'k'))?.length, 100_000, 'a body that was given away is not discarded')
+  await t.rejects(store.putObject(b, 'k', record(), body), { name: 'TypeError', message: /committed/ })
+  t.equal((await get(store, b, 'k'))?.length, 100_000, 'a body that was given away is not discarded')
 
   const small = await bodyOf(store, pattern(10))
   await small.discard()
@@ -281,18 +304,18 @@ t.test('a body is written once, given once, and disappears when it is not', asyn
       })(),
     )
     await t.rejects(pipeline(source, failing.writable), { message: 'the client left' })
-    await t.rejects(store.putObject('b', 'k', record(), failing), TypeError)
+    await t.rejects(store.putObject(b, 'k', record(), failing), TypeError)
     await failing.discard()
   }
   const hinted = await bodyOf(store, pattern(5), { expectedSize: 1_000_000 })
-  await store.putObject('b', 'hinted', record(), hinted)
-  t.ok((await get(store, 'b', 'hinted'))?.equals(pattern(5)), 'the expected size is a hint')
+  await store.putObject(b, 'hinted', record(), hinted)
+  t.ok((await get(store, b, 'hinted'))?.equals(pattern(5)), 'the expected size is a hint')
 
   const late = await store.createBody()
   late.writable.end(pattern(200_000))
   await once(late.writable, 'prefinish')
   await late.discard()
-  await t.rejects(store.putObject('b', 'k', record(), late), TypeError)
+  await t.rejects(store.putObject(b, 'k', record(), late), TypeError)
 
   t.ok(await filesBecome(directory, 2))
   await store.sweep()
@@ -301,11 +324,11 @@ t.test('a body is written once, given once, and disappears when it is not', asyn
 })
 
 t.test('many tiny pieces are kept, whether the system takes them whole or not', async t => {
-  const { store } = await fresh(t)
+  const { store, b } = await fresh(t)
   const bytes = pattern(inlineLimit)
   const body = await bodyOf(store, bytes, {}, 1)
-  await store.putObject('b', 'k', record(), body)
-  t.ok((await get(store, 'b', 'k'))?.equals(bytes))
+  await store.putObject(b, 'k', record(), body)
+  t.ok((await get(store, b, 'k'))?.equals(bytes))
 
   const taken: number[] = []
   const file = {
@@ -321,15 +344,15 @@ t.test('many tiny pieces are kept, whether the system takes them whole or not', 
 })
 
 t.test('a body is read by ranges, and stays readable while its object is replaced and deleted', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   for (const size of [60_000, 700_000]) {
     const bytes = pattern(size)
-    await put(store, 'b', 'k', bytes)
-    const opened = await store.openObject('b', 'k')
+    await put(store, b, 'k', bytes)
+    const opened = await store.openObject(b.id, 'k')
     if (opened === undefined) throw new Error('missing')
     const { body } = opened
-    await put(store, 'b', 'k', pattern(5))
-    await store.deleteObject('b', 'k')
+    await put(store, b, 'k', pattern(5))
+    await store.deleteObject(b, 'k')
     await store.sweep()
     const last = size - 1
     for (const [start, end] of [
@@ -374,18 +397,18 @@ t.test('a body is read by ranges, and stays readable while its object is replace
 })
 
 t.test('readers always find a whole object while it is replaced', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const bodies = [pattern(90_000, 1), pattern(90_001, 2), pattern(10, 3)]
-  await put(store, 'b', 'k', bodies[0] ?? pattern(1))
+  await put(store, b, 'k', bodies[0] ?? pattern(1))
   const stop = new AbortController()
   const writer = async (): Promise<void> => {
     for (let i = 0; !stop.signal.aborted; i++)
-      await put(store, 'b', 'k', bodies[i % 3] ?? pattern(1), { size: bodies[i % 3]?.length ?? 0 })
+      await put(store, b, 'k', bodies[i % 3] ?? pattern(1), { size: bodies[i % 3]?.length ?? 0 })
   }
   let read = 0
   const reader = async (): Promise<void> => {
     while (!stop.signal.aborted) {
-      const opened = await store.openObject('b', 'k')
+      const opened = await store.openObject(b.id, 'k')
       if (opened === undefined) throw new Error('missing')
       if (read % 3 === 0) await sleep(1)
       const bytes = await buffer(opened.body.read())
@@ -404,57 +427,53 @@ t.test('readers always find a whole object while it is replaced', async t => {
 })
 
 t.test('what is missing or changed on the disk is an error, never a shorter body', async t => {
-  const { store, directory } = await fresh(t)
-  await put(store, 'b', 'k', pattern(500_000))
+  const { store, directory, b } = await fresh(t)
+  await put(store, b, 'k', pattern(500_000))
   const [id = ''] = filesIn(directory)
   const path = join(directory, 'bodies', id.slice(0, 2), id)
 
-  const during = await store.openObject('b', 'k')
+  const during = await store.openObject(b.id, 'k')
   truncateSync(path, 100_000)
   await t.rejects(buffer(during?.body.read() ?? Readable.from([])), { ...code('StoreFailed'), message: /shorter/ })
   await during?.body.close()
 
-  const after = await store.openObject('b', 'k')
+  const after = await store.openObject(b.id, 'k')
   t.equal(after?.body.size, 100_000, 'what the store really holds')
   await t.rejects(buffer(after?.body.read() ?? Readable.from([])), { ...code('StoreFailed'), message: /length/ })
   await after?.body.close()
 
   unlinkSync(path)
-  await t.rejects(store.openObject('b', 'k'), code('StoreFailed'))
+  await t.rejects(store.openObject(b.id, 'k'), code('StoreFailed'))
   mkdirSync(path)
-  const unreadable = await store.openObject('b', 'k')
+  const unreadable = await store.openObject(b.id, 'k')
   await t.rejects(buffer(unreadable?.body.read({ end: 5 }) ?? Readable.from([])), code('StoreFailed'))
   await unreadable?.body.close()
 })
 
 t.test('copies share a body until the last one is gone', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   for (const size of [1000, 200_000]) {
     const bytes = pattern(size)
-    const version = await put(store, 'b', 'source', bytes, { envelope: pattern(9), kind: 'sse-kms' })
-    const source = { bucket: 'b', key: 'source', version }
-    const copied = await store.copyObject(source, { bucket: 'b', key: 'copy' }, record({ etag: 'copied' }))
+    const revision = await put(store, b, 'source', bytes, { envelope: pattern(9), kind: 'sse-kms' })
+    const source = { bucketId: b.id, key: 'source', revision }
+    const copied = await store.copyObject(source, b, 'copy', record({ etag: 'copied' }))
     t.equal(copied.storedSize, size)
     t.equal(copied.envelope, undefined)
-    await store.copyObject(
-      { bucket: 'b', key: 'copy', version: copied.version },
-      { bucket: 'b', key: 'third' },
-      record(),
-    )
-    const rewrapped = await store.copyObject(source, source, record({ envelope: pattern(11), kind: 'sse-kms' }))
-    t.same((await store.getObject('b', 'source'))?.envelope, pattern(11), 'a copy to itself swaps the record')
-    t.not(rewrapped.version, version)
-    await t.rejects(store.copyObject(source, { bucket: 'b', key: 'late' }, record()), code('PreconditionFailed'))
-    await t.rejects(store.copyObject({ ...source, key: 'none' }, source, record()), code('NoSuchKey'))
-    t.equal(await store.getObject('b', 'late'), undefined)
+    await store.copyObject({ bucketId: b.id, key: 'copy', revision: copied.revision }, b, 'third', record())
+    const rewrapped = await store.copyObject(source, b, 'source', record({ envelope: pattern(11), kind: 'sse-kms' }))
+    t.same((await store.getObject(b.id, 'source'))?.envelope, pattern(11), 'a copy to itself swaps the record')
+    t.not(rewrapped.revision, revision)
+    await t.rejects(store.copyObject(source, b, 'late', record()), code('PreconditionFailed'))
+    await t.rejects(store.copyObject({ ...source, key: 'none' }, b, 'source', record()), code('NoSuchKey'))
+    t.equal(await store.getObject(b.id, 'late'), undefined)
 
-    await store.deleteObject('b', 'source')
-    t.ok((await get(store, 'b', 'copy'))?.equals(bytes))
-    await put(store, 'b', 'copy', pattern(1))
-    t.ok((await get(store, 'b', 'third'))?.equals(bytes))
+    await store.deleteObject(b, 'source')
+    t.ok((await get(store, b, 'copy'))?.equals(bytes))
+    await put(store, b, 'copy', pattern(1))
+    t.ok((await get(store, b, 'third'))?.equals(bytes))
     await store.sweep()
-    t.ok((await get(store, 'b', 'third'))?.equals(bytes))
-    await store.deleteObject('b', 'third')
+    t.ok((await get(store, b, 'third'))?.equals(bytes))
+    await store.deleteObject(b, 'third')
     t.ok(await filesBecome(directory, 0), 'no file is left')
   }
 })
@@ -478,7 +497,7 @@ const model = (
 }
 
 t.test('listings are what they are by definition, for all keys of Unicode', async t => {
-  const { store } = await fresh(t)
+  const { store, b } = await fresh(t)
   const letter = fc.constantFrom(
     'a',
     'b',
@@ -500,7 +519,7 @@ t.test('listings are what they are by definition, for all keys of Unicode', asyn
     maxLength: 6,
   })
   const body = await bodyOf(store, new Uint8Array())
-  const { version } = await store.putObject('b', 'source', record(), body)
+  const { revision } = await store.putObject(b, 'source', record(), body)
   let round = 0
   await fc.assert(
     fc.asyncProperty(
@@ -515,14 +534,15 @@ t.test('listings are what they are by definition, for all keys of Unicode', asyn
         { minLength: 8, maxLength: 8 },
       ),
       async (names, queries) => {
-        const here = `b${round++}`
-        await store.createBucket(here, bucket)
-        await store.createBucket(`${here}-`, bucket)
+        const name = `b${round++}`
+        const here = await store.createBucket(name, bucket)
+        const other = await store.createBucket(`${name}-`, bucket)
         await Promise.all(
-          [...names.map(key => [here, key] as const), [`${here}-`, 'x'] as const].map(([b, key]) =>
+          [...names.map(key => [here, key] as const), [other, 'x'] as const].map(([target, key]) =>
             store.copyObject(
-              { bucket: 'b', key: 'source', version },
-              { bucket: b, key },
+              { bucketId: b.id, key: 'source', revision },
+              target,
+              key,
               record({ etag: hex(utf8(key)) }),
             ),
           ),
@@ -534,7 +554,7 @@ t.test('listings are what they are by definition, for all keys of Unicode', asyn
             ...(delimiter !== null && { delimiter }),
             ...(after !== null && { after }),
           }
-          const found = await store.listObjects(here, options)
+          const found = await store.listObjects(here.id, options)
           const shown = [...found.entries.map(({ key }) => key), ...found.prefixes.map(common => common + '|')]
           const wanted = model(names, options)
           if (
@@ -552,98 +572,92 @@ t.test('listings are what they are by definition, for all keys of Unicode', asyn
 })
 
 t.test('a listing is paged to its end, jumps over what it rolls up, and takes any marker', async t => {
-  const { store } = await fresh(t)
+  const { store, b } = await fresh(t)
   const body = await bodyOf(store, new Uint8Array())
-  const { version } = await store.putObject('b', 'a', record(), body)
-  const source = { bucket: 'b', key: 'a', version }
+  const { revision } = await store.putObject(b, 'a', record(), body)
+  const source = { bucketId: b.id, key: 'a', revision }
   const keys = Array.from({ length: 3000 }, (_, i) => `dir${i % 3}/${String(i).padStart(5, '0')}`)
-  await Promise.all(keys.map(key => store.copyObject(source, { bucket: 'b', key }, record())))
-  await store.deleteObject('b', 'a')
+  await Promise.all(keys.map(key => store.copyObject(source, b, key, record())))
+  await store.deleteObject(b, 'a')
 
   const seen: string[] = []
   for (let after: string | undefined; ;) {
-    const { entries, next } = await store.listObjects('b', { after, limit: 700 })
+    const { entries, next } = await store.listObjects(b.id, { after, limit: 700 })
     seen.push(...entries.map(({ key }) => key))
     if (next === undefined) break
     after = next
   }
   t.same(seen, keys.toSorted())
 
-  const rolled = await store.listObjects('b', { delimiter: '/', limit: 2 })
+  const rolled = await store.listObjects(b.id, { delimiter: '/', limit: 2 })
   t.same(rolled, { entries: [], prefixes: ['dir0/', 'dir1/'], truncated: true, next: 'dir1/' })
-  t.same((await store.listObjects('b', { delimiter: '/', after: 'dir1/', limit: 2 })).prefixes, ['dir2/'])
-  t.same((await store.listObjects('b', { delimiter: '/', after: 'dir1/zzz', limit: 2 })).prefixes, ['dir2/'])
+  t.same((await store.listObjects(b.id, { delimiter: '/', after: 'dir1/', limit: 2 })).prefixes, ['dir2/'])
+  t.same((await store.listObjects(b.id, { delimiter: '/', after: 'dir1/zzz', limit: 2 })).prefixes, ['dir2/'])
   const start = performance.now()
-  for (let i = 0; i < 100; i++) await store.listObjects('b', { delimiter: '/', limit: 10 })
+  for (let i = 0; i < 100; i++) await store.listObjects(b.id, { delimiter: '/', limit: 10 })
   const rolledTime = performance.now() - start
   t.ok(rolledTime < 1000, `100 rolled listings of 3,000 keys take ${rolledTime} ms`)
 
   const long = 'x'.repeat(5000)
-  t.equal((await store.listObjects('b', { after: long, limit: 5 })).entries.length, 0)
-  t.equal((await store.listObjects('b', { after: 'dir' + long, limit: 5 })).entries.length, 0)
-  t.equal((await store.listObjects('b', { prefix: long, limit: 5 })).entries.length, 0)
-  t.equal((await store.listObjects('b', { after: 'a'.repeat(5000), limit: 5 })).entries.length, 5)
+  t.equal((await store.listObjects(b.id, { after: long, limit: 5 })).entries.length, 0)
+  t.equal((await store.listObjects(b.id, { after: 'dir' + long, limit: 5 })).entries.length, 0)
+  t.equal((await store.listObjects(b.id, { prefix: long, limit: 5 })).entries.length, 0)
+  t.equal((await store.listObjects(b.id, { after: 'a'.repeat(5000), limit: 5 })).entries.length, 5)
 })
 
 t.test('an upload becomes an object in one step, and is answered again', async t => {
-  const { store, directory } = await fresh(t)
-  await put(store, 'b', 'k', pattern(100_000, 9))
+  const { store, directory, b } = await fresh(t)
+  await put(store, b, 'k', pattern(100_000, 9))
   const begun = await store.createUpload(
-    'b',
+    b,
     'k',
     upload('u', { session: pattern(50), headers: { a: 'b' }, kind: 'sse-kms' }),
   )
   t.same(begun, { ...upload('u', { session: pattern(50), headers: { a: 'b' }, kind: 'sse-kms' }), key: 'k' })
-  t.same(await store.getUpload('b', 'k', 'u'), begun)
-  t.equal(await store.getUpload('b', 'k', 'v'), undefined)
-  t.equal(await store.getUpload('b', 'l', 'u'), undefined)
-  await t.rejects(store.createUpload('b', 'k', upload('u')), { name: 'TypeError', message: /taken/ })
+  t.same(await store.getUpload(b.id, 'k', 'u'), begun)
+  t.equal(await store.getUpload(b.id, 'k', 'v'), undefined)
+  t.equal(await store.getUpload(b.id, 'l', 'u'), undefined)
+  await t.rejects(store.createUpload(b, 'k', upload('u')), { name: 'TypeError', message: /taken/ })
 
   const bytes = [pattern(300_000, 1), pattern(300_000, 2), pattern(10, 3), pattern(70_000, 4)]
   const send = async (number: number, attempt: string, content = pattern(1)): Promise<void> => {
     const sent = { ...part(number, attempt, content.length), etag: 'e' + attempt, receipt: pattern(80, number) }
-    const answer = await store.putPart('b', 'k', 'u', sent, await bodyOf(store, content))
+    const answer = await store.putPart(b, 'k', 'u', sent, await bodyOf(store, content))
     t.same(answer, { ...sent, storedSize: content.length })
   }
   await send(2, 'two', bytes[1])
   await send(1, 'one-stale', bytes[3])
   await send(1, 'one', bytes[0])
-  await store.putPart('b', 'k', 'u', part(3, 'three', 10), await bodyOf(store, bytes[2] ?? pattern(1)))
-  const listed = await store.listParts('b', 'k', 'u')
+  await store.putPart(b, 'k', 'u', part(3, 'three', 10), await bodyOf(store, bytes[2] ?? pattern(1)))
+  const listed = await store.listParts(b.id, 'k', 'u')
   t.same(
     listed.map(({ attempt }) => attempt),
     ['two', 'one-stale', 'one', 'three'],
     'in order of acknowledgement',
   )
-  t.same(await store.peekPart('b', 'k', 'u', 'one', 24), { size: 300_000, head: bytes[0]?.subarray(0, 24) })
-  t.same(await store.peekPart('b', 'k', 'u', 'three', 24), { size: 10, head: bytes[2] })
-  t.equal(await store.peekPart('b', 'k', 'u', 'none', 24), undefined)
+  t.same(await store.peekPart(b.id, 'k', 'u', 'one', 24), { size: 300_000, head: bytes[0]?.subarray(0, 24) })
+  t.same(await store.peekPart(b.id, 'k', 'u', 'three', 24), { size: 10, head: bytes[2] })
+  t.equal(await store.peekPart(b.id, 'k', 'u', 'none', 24), undefined)
   t.equal(filesIn(directory).length, 5, 'every attempt is a file, small ones too')
   await store.sweep()
   t.equal(filesIn(directory).length, 5)
 
-  const refuse = (): never => {
-    throw new SseError('PreconditionFailed')
-  }
   const completion = {
     token: '01',
     attempts: ['one', 'two', 'three'],
     record: record({ size: 600_010, envelope: pattern(500) }),
   }
-  await t.rejects(
-    store.completeUpload('b', 'k', 'u', { ...completion, attempts: ['one', 'four'] }),
-    code('InvalidPart'),
-  )
-  await t.rejects(store.completeUpload('b', 'k', 'u', completion, { condition: refuse }), code('PreconditionFailed'))
-  t.equal((await get(store, 'b', 'k'))?.length, 100_000)
-  t.equal((await store.listParts('b', 'k', 'u')).length, 4, 'what was refused has changed nothing')
+  await t.rejects(store.completeUpload(b, 'k', 'u', { ...completion, attempts: ['one', 'four'] }), code('InvalidPart'))
+  await t.rejects(store.completeUpload(b, 'k', 'u', completion, { ifNoneMatch: '*' }), code('PreconditionFailed'))
+  t.equal((await get(store, b, 'k'))?.length, 100_000)
+  t.equal((await store.listParts(b.id, 'k', 'u')).length, 4, 'what was refused has changed nothing')
 
   const late = await bodyOf(store, pattern(100_000))
   const answers = await Promise.allSettled([
-    store.completeUpload('b', 'k', 'u', completion),
-    store.completeUpload('b', 'k', 'u', completion),
-    store.completeUpload('b', 'k', 'u', { ...completion, token: '02' }),
-    store.putPart('b', 'k', 'u', part(4, 'late'), late),
+    store.completeUpload(b, 'k', 'u', completion),
+    store.completeUpload(b, 'k', 'u', completion),
+    store.completeUpload(b, 'k', 'u', { ...completion, token: '02' }),
+    store.putPart(b, 'k', 'u', part(4, 'late'), late),
   ])
   const [first, second, third, fourth] = answers
   if (first?.status !== 'fulfilled') throw new Error('the first Complete failed')
@@ -651,21 +665,21 @@ t.test('an upload becomes an object in one step, and is answered again', async t
   t.match(second, { status: 'fulfilled', value: first.value }, 'the same token, the same answer')
   t.match(third, { status: 'rejected', reason: code('NoSuchUpload') })
   t.match(fourth, { status: 'rejected', reason: code('NoSuchUpload') })
-  t.ok((await get(store, 'b', 'k'))?.equals(Buffer.concat(bytes.slice(0, 3))))
+  t.ok((await get(store, b, 'k'))?.equals(Buffer.concat(bytes.slice(0, 3))))
   t.ok(await filesBecome(directory, 3), 'the old object, the stale attempt and the late one are gone')
 
-  t.equal(await store.getUpload('b', 'k', 'u'), undefined)
-  t.match(await store.getUpload('b', 'k', 'u', { completed: true }), { id: 'u', completed: '01' })
-  await t.rejects(store.listParts('b', 'k', 'u'), code('NoSuchUpload'))
+  t.equal(await store.getUpload(b.id, 'k', 'u'), undefined)
+  t.match(await store.getUpload(b.id, 'k', 'u', { completed: true }), { id: 'u', completed: '01' })
+  await t.rejects(store.listParts(b.id, 'k', 'u'), code('NoSuchUpload'))
   t.same(
-    (await store.listParts('b', 'k', 'u', { completed: true })).map(({ attempt }) => attempt),
+    (await store.listParts(b.id, 'k', 'u', { completed: true })).map(({ attempt }) => attempt),
     ['two', 'one', 'three'],
   )
-  t.equal((await store.peekPart('b', 'k', 'u', 'one', 1, { completed: true }))?.size, 300_000)
-  await t.rejects(store.abortUpload('b', 'k', 'u'), code('NoSuchUpload'))
-  await t.rejects(store.createUpload('b', 'k', upload('u')), TypeError)
+  t.equal((await store.peekPart(b.id, 'k', 'u', 'one', 1, { completed: true }))?.size, 300_000)
+  await t.rejects(store.abortUpload(b, 'k', 'u'), code('NoSuchUpload'))
+  await t.rejects(store.createUpload(b, 'k', upload('u')), TypeError)
 
-  const opened = await store.openObject('b', 'k')
+  const opened = await store.openObject(b.id, 'k')
   const all = Buffer.concat(bytes.slice(0, 3))
   for (const [start, end] of [
     [299_999, 300_000],
@@ -676,11 +690,11 @@ t.test('an upload becomes an object in one step, and is answered again', async t
     t.ok((await buffer(opened?.body.read({ start, end }) ?? Readable.from([]))).equals(all.subarray(start, end + 1)))
   }
   await opened?.body.close()
-  await store.deleteObject('b', 'k')
+  await store.deleteObject(b, 'k')
   t.ok(await filesBecome(directory, 0))
-  t.match(await store.completeUpload('b', 'k', 'u', completion), first.value, 'a Complete that is sent again later')
+  t.match(await store.completeUpload(b, 'k', 'u', completion), first.value, 'a Complete that is sent again later')
   t.equal(
-    await store.peekPart('b', 'k', 'u', 'one', 1, { completed: true }),
+    await store.peekPart(b.id, 'k', 'u', 'one', 1, { completed: true }),
     undefined,
     'the files went with the object',
   )
@@ -688,25 +702,22 @@ t.test('an upload becomes an object in one step, and is answered again', async t
 
 t.test('uploads are aborted, forgotten after their time, and may have one part or none', async t => {
   let now = 1000
-  const { store, directory } = await fresh(t, { now: () => now, remember: 500 })
-  await store.createUpload('b', 'k', upload('u'))
-  for (let i = 0; i < 3; i++) await store.putPart('b', 'k', 'u', part(i, String(i)), await bodyOf(store, pattern(10)))
-  await store.abortUpload('b', 'k', 'u')
-  await t.rejects(store.abortUpload('b', 'k', 'u'), code('NoSuchUpload'))
-  await t.rejects(
-    store.putPart('b', 'k', 'u', part(1, 'x'), await bodyOf(store, pattern(100_000))),
-    code('NoSuchUpload'),
-  )
+  const { store, directory, b } = await fresh(t, { now: () => now, remember: 500 })
+  await store.createUpload(b, 'k', upload('u'))
+  for (let i = 0; i < 3; i++) await store.putPart(b, 'k', 'u', part(i, String(i)), await bodyOf(store, pattern(10)))
+  await store.abortUpload(b, 'k', 'u')
+  await t.rejects(store.abortUpload(b, 'k', 'u'), code('NoSuchUpload'))
+  await t.rejects(store.putPart(b, 'k', 'u', part(1, 'x'), await bodyOf(store, pattern(100_000))), code('NoSuchUpload'))
   t.ok(await filesBecome(directory, 0))
 
   for (const [id, attempts] of [
     ['one', ['a']],
     ['none', []],
   ] as const) {
-    await store.createUpload('b', id, upload(id))
-    await store.putPart('b', id, id, part(1, 'a'), await bodyOf(store, pattern(70_000)))
-    const { storedSize } = await store.completeUpload('b', id, id, { token: id, attempts, record: record() })
-    t.equal((await get(store, 'b', id))?.length, storedSize)
+    await store.createUpload(b, id, upload(id))
+    await store.putPart(b, id, id, part(1, 'a'), await bodyOf(store, pattern(70_000)))
+    const { storedSize } = await store.completeUpload(b, id, id, { token: id, attempts, record: record() })
+    t.equal((await get(store, b, id))?.length, storedSize)
     t.equal(storedSize, attempts.length * 70_000)
   }
   t.match(await store.sweep(), { examined: 1, removed: 0, forgotten: 0 })
@@ -714,23 +725,24 @@ t.test('uploads are aborted, forgotten after their time, and may have one part o
   t.match(await store.sweep(), { forgotten: 0 })
   now = 1500
   t.match(await store.sweep(), { forgotten: 2 })
-  t.equal(await store.getUpload('b', 'one', 'one', { completed: true }), undefined)
+  t.equal(await store.getUpload(b.id, 'one', 'one', { completed: true }), undefined)
   await t.rejects(
-    store.completeUpload('b', 'one', 'one', { token: 'one', attempts: ['a'], record: record() }),
+    store.completeUpload(b, 'one', 'one', { token: 'one', attempts: ['a'], record: record() }),
     code('NoSuchUpload'),
   )
-  t.equal((await get(store, 'b', 'one'))?.length, 70_000)
+  t.equal((await get(store, b, 'one'))?.length, 70_000)
 
-  await store.createUpload('b', 'x', upload('x'))
-  await store.completeUpload('b', 'x', 'x', { token: 'x', attempts: [], record: record() })
-  for (const key of ['x', 'one', 'none']) await store.deleteObject('b', key)
-  await store.deleteBucket('b')
-  await store.createBucket('b', bucket)
-  t.equal(await store.getUpload('b', 'x', 'x', { completed: true }), undefined, 'the memory goes with the bucket')
+  await store.createUpload(b, 'x', upload('x'))
+  await store.completeUpload(b, 'x', 'x', { token: 'x', attempts: [], record: record() })
+  for (const key of ['x', 'one', 'none']) await store.deleteObject(b, key)
+  await store.deleteBucket(b)
+  const anew = await store.createBucket('b', bucket)
+  t.equal(await store.getUpload(anew.id, 'x', 'x', { completed: true }), undefined, 'the memory goes with the bucket')
+  t.match(await store.sweep(), { forgotten: 0 })
 })
 
 t.test('uploads are listed by key, then by id', async t => {
-  const { store } = await fresh(t)
+  const { store, b } = await fresh(t)
   const all = [
     ['a', '1'],
     ['a', '2'],
@@ -741,52 +753,52 @@ t.test('uploads are listed by key, then by id', async t => {
     ['e', '2'],
     ['e', '3'],
   ] as const
-  for (const [key, id] of all.toReversed()) await store.createUpload('b', key, upload(id))
-  await store.completeUpload('b', 'e', '2', { token: 't', attempts: [], record: record() })
+  for (const [key, id] of all.toReversed()) await store.createUpload(b, key, upload(id))
+  await store.completeUpload(b, 'e', '2', { token: 't', attempts: [], record: record() })
   const open = all.filter(([key, id]) => key !== 'e' || id !== '2').map(pair => pair.join(' '))
   const names = (listed: { uploads: readonly { key: string; id: string }[] }): string[] =>
     listed.uploads.map(({ key, id }) => `${key} ${id}`)
-  t.same(names(await store.listUploads('b', { limit: 100 })), open)
+  t.same(names(await store.listUploads(b.id, { limit: 100 })), open)
   for (const limit of [1, 2, 3]) {
     const seen: string[] = []
     let marker: { keyAfter?: string | undefined; idAfter?: string | undefined } | undefined = {}
     while (marker !== undefined) {
-      const listed = await store.listUploads('b', { ...marker, limit })
+      const listed = await store.listUploads(b.id, { ...marker, limit })
       seen.push(...names(listed))
       marker = listed.next
     }
     t.same(seen, open, `pages of ${limit}`)
   }
-  t.same(names(await store.listUploads('b', { keyAfter: 'a', limit: 2 })), ['a\0 0', 'ab 1'])
-  t.same(names(await store.listUploads('b', { keyAfter: 'a', idAfter: '1', limit: 1 })), ['a 2'])
-  t.same(names(await store.listUploads('b', { idAfter: '1', limit: 1 })), ['a 1'], 'an id alone says nothing')
-  const rolled = await store.listUploads('b', { delimiter: '/', keyAfter: 'ab', limit: 1 })
+  t.same(names(await store.listUploads(b.id, { keyAfter: 'a', limit: 2 })), ['a\0 0', 'ab 1'])
+  t.same(names(await store.listUploads(b.id, { keyAfter: 'a', idAfter: '1', limit: 1 })), ['a 2'])
+  t.same(names(await store.listUploads(b.id, { idAfter: '1', limit: 1 })), ['a 1'], 'an id alone says nothing')
+  const rolled = await store.listUploads(b.id, { delimiter: '/', keyAfter: 'ab', limit: 1 })
   t.same(rolled, { uploads: [], prefixes: ['d/'], truncated: true, next: { keyAfter: 'd/', idAfter: undefined } })
-  t.same(names(await store.listUploads('b', { delimiter: '/', ...rolled.next, limit: 9 })), ['e 3'])
-  t.same(await store.listUploads('b', { limit: 0 }), { uploads: [], prefixes: [], truncated: false, next: undefined })
+  t.same(names(await store.listUploads(b.id, { delimiter: '/', ...rolled.next, limit: 9 })), ['e 3'])
+  t.same(await store.listUploads(b.id, { limit: 0 }), { uploads: [], prefixes: [], truncated: false, next: undefined })
 })
 
 t.test('a body of many files is pinned while it is read', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const count = mostHandles + 6
-  await store.createUpload('b', 'k', upload('u'))
+  await store.createUpload(b, 'k', upload('u'))
   const pieces = Array.from({ length: count }, (_, i) => pattern(1000 + i, i))
   await Promise.all(
-    pieces.map(async (bytes, i) => store.putPart('b', 'k', 'u', part(i, String(i)), await bodyOf(store, bytes))),
+    pieces.map(async (bytes, i) => store.putPart(b, 'k', 'u', part(i, String(i)), await bodyOf(store, bytes))),
   )
-  const { version } = await store.completeUpload('b', 'k', 'u', {
+  const { revision } = await store.completeUpload(b, 'k', 'u', {
     token: 't',
     attempts: pieces.map((_, i) => String(i)),
     record: record(),
   })
-  const source = { bucket: 'b', key: 'k', version }
+  const source = { bucketId: b.id, key: 'k', revision }
   const handles = readdirSync('/proc/self/fd').length
   const whole = Buffer.concat(pieces)
 
-  const opened = await Promise.all([store.openObject('b', 'k'), store.openObject('b', 'k')])
-  await store.copyObject(source, { bucket: 'b', key: 'l' }, record())
-  await store.deleteObject('b', 'k')
-  await store.deleteObject('b', 'l')
+  const opened = await Promise.all([store.openObject(b.id, 'k'), store.openObject(b.id, 'k')])
+  await store.copyObject(source, b, 'l', record())
+  await store.deleteObject(b, 'k')
+  await store.deleteObject(b, 'l')
   t.match(await store.sweep(), { examined: count, removed: 0, released: 0 })
   t.ok(readdirSync('/proc/self/fd').length < handles + 20, 'few files are open at a time')
   for (const { body } of opened.filter(found => found !== undefined)) {
@@ -805,26 +817,26 @@ t.test('a body of many files is pinned while it is read', async t => {
 })
 
 t.test('a body of many files that changes while it is opened, or has lost a file', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const assemble = async (id: string): Promise<void> => {
-    await store.createUpload('b', 'k', upload(id))
+    await store.createUpload(b, 'k', upload(id))
     const attempts = Array.from({ length: mostHandles + 1 }, (_, i) => String(i))
     await Promise.all(
-      attempts.map(async attempt => store.putPart('b', 'k', id, part(1, attempt), await bodyOf(store, pattern(3)))),
+      attempts.map(async attempt => store.putPart(b, 'k', id, part(1, attempt), await bodyOf(store, pattern(3)))),
     )
-    await store.completeUpload('b', 'k', id, { token: 't', attempts, record: record() })
+    await store.completeUpload(b, 'k', id, { token: 't', attempts, record: record() })
   }
   await assemble('u')
-  const opening = store.openObject('b', 'k')
-  const deleting = store.deleteObject('b', 'k')
+  const opening = store.openObject(b.id, 'k')
+  const deleting = store.deleteObject(b, 'k')
   t.ok([undefined, (mostHandles + 1) * 3].includes((await opening)?.body.size), 'the object, whole, or none')
   await (await opening)?.body.close()
   await deleting
   t.ok(await filesBecome(directory, 0))
 
   await assemble('v')
-  const replaced = store.putObject('b', 'k', record(), await bodyOf(store, pattern(7)))
-  const either = await store.openObject('b', 'k')
+  const replaced = store.putObject(b, 'k', record(), await bodyOf(store, pattern(7)))
+  const either = await store.openObject(b.id, 'k')
   t.ok([7, (mostHandles + 1) * 3].includes(either?.body.size ?? 0))
   await replaced
   await either?.body.close()
@@ -833,8 +845,8 @@ t.test('a body of many files that changes while it is opened, or has lost a file
   t.ok(await filesBecome(directory, mostHandles + 1))
   const [id = ''] = filesIn(directory)
   unlinkSync(join(directory, 'bodies', id.slice(0, 2), id))
-  await t.rejects(store.openObject('b', 'k'), code('StoreFailed'))
-  await store.deleteObject('b', 'k')
+  await t.rejects(store.openObject(b.id, 'k'), code('StoreFailed'))
+  await store.deleteObject(b, 'k')
   t.ok(await filesBecome(directory, 0), 'the pin of the failed opening is gone')
 })
 
@@ -850,15 +862,14 @@ t.test('keys of the index keep the order of bytes, collide never and are never t
     }),
   )
   const { store } = await fresh(t)
-  const name = 'x'.repeat(63)
-  await store.createBucket(name, bucket)
+  const longest = await store.createBucket('x'.repeat(63), bucket)
   for (const key of ['\0'.repeat(1024), '\u{10ffff}'.repeat(256), '\0'.repeat(1023)]) {
-    await put(store, name, key, utf8(key))
-    await store.createUpload(name, key, upload('\u{10ffff}'.repeat(150)))
-    t.ok((await get(store, name, key))?.equals(utf8(key)))
+    await put(store, longest, key, utf8(key))
+    await store.createUpload(longest, key, upload('\u{10ffff}'.repeat(150)))
+    t.ok((await get(store, longest, key))?.equals(utf8(key)))
   }
-  t.equal((await store.listObjects(name, { limit: 10 })).entries.length, 3)
-  t.equal((await store.listUploads(name, { limit: 10 })).uploads.length, 3)
+  t.equal((await store.listObjects(longest.id, { limit: 10 })).entries.length, 3)
+  t.equal((await store.listUploads(longest.id, { limit: 10 })).uploads.length, 3)
 })
 
 t.test('a process is alive, gone, a zombie, of another boot, or nobody knows', async t => {
@@ -892,7 +903,7 @@ t.test('a process is alive, gone, a zombie, of another boot, or nobody knows', a
 })
 
 t.test('a sweep takes what dead processes left and nothing else', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const child = spawn(
     'env',
     ['-u', 'NODE_OPTIONS', process.execPath, compileChild(t.testdir({})), 'leave', directory],
@@ -901,7 +912,7 @@ t.test('a sweep takes what dead processes left and nothing else', async t => {
     },
   )
   await once(child.stdout, 'data')
-  await put(store, 'b', 'mine', pattern(100_000))
+  await put(store, b, 'mine', pattern(100_000))
   const open = await store.createBody()
   open.writable.write(pattern(100_000))
   t.ok(await filesBecome(directory, 4 + mostHandles))
@@ -916,7 +927,7 @@ t.test('a sweep takes what dead processes left and nothing else', async t => {
 
   child.kill('SIGKILL')
   await once(child, 'exit')
-  await store.deleteObject('b', 'pinned')
+  await store.deleteObject(b, 'pinned')
   t.equal(filesIn(directory).length, count, 'the pin outlives its process')
   const second = await openFileStore(directory, { sweepEvery: 0 })
   const both = await Promise.all([store.sweep(), second.sweep()])
@@ -930,13 +941,13 @@ t.test('a sweep takes what dead processes left and nothing else', async t => {
   await second.close()
   open.writable.end()
   await once(open.writable, 'finish')
-  await store.putObject('b', 'open', record(), open)
-  t.ok((await get(store, 'b', 'open'))?.equals(pattern(100_000)))
+  await store.putObject(b, 'open', record(), open)
+  t.ok((await get(store, b, 'open'))?.equals(pattern(100_000)))
 })
 
 t.test('a process of another namespace is given a day; a body that was swept away cannot be committed', async t => {
   let now = 1_000_000
-  const { store, directory } = await fresh(t, { now: () => now })
+  const { store, directory, b } = await fresh(t, { now: () => now })
   const body = await bodyOf(store, pattern(100_000))
   const index = openIndex(directory)
   const pending = index.openDB<{ process: object; since: number }, Uint8Array>({
@@ -949,39 +960,59 @@ t.test('a process of another namespace is given a day; a body that was swept awa
   t.match(await store.sweep(), { abandoned: 0, removed: 0 })
   now += 1
   t.match(await store.sweep(), { abandoned: 1, removed: 1 })
-  await t.rejects(store.putObject('b', 'k', record(), body), { ...code('StoreFailed'), message: /swept away/ })
-  t.equal(await store.getObject('b', 'k'), undefined)
+  await t.rejects(store.putObject(b, 'k', record(), body), { ...code('StoreFailed'), message: /swept away/ })
+  t.equal(await store.getObject(b.id, 'k'), undefined)
 
-  await store.createUpload('b', 'k', upload('u'))
+  await store.createUpload(b, 'k', upload('u'))
   for (const number of [1, 2])
-    await store.putPart('b', 'k', 'u', part(number, String(number)), await bodyOf(store, pattern(9)))
-  await store.completeUpload('b', 'k', 'u', { token: 't', attempts: ['1', '2'], record: record() })
+    await store.putPart(b, 'k', 'u', part(number, String(number)), await bodyOf(store, pattern(9)))
+  await store.completeUpload(b, 'k', 'u', { token: 't', attempts: ['1', '2'], record: record() })
   const manifests = index.openDB<unknown, Uint8Array>({ name: 'manifests', ...raw })
   await manifests.clearAsync()
-  const opened = await store.openObject('b', 'k')
+  const opened = await store.openObject(b.id, 'k')
   t.match(opened, { record: { storedSize: 18 }, body: { size: 0 } }, 'what is not there does not count')
   const contents = index.openDB<unknown, Uint8Array>({ name: 'contents', ...raw })
-  await contents.remove(encodeKey('b', 'k'))
-  await t.rejects(store.getObject('b', 'k'), { ...code('StoreFailed'), message: /missing a piece/ })
-  await index.openDB<number, Uint8Array>({ name: 'meta', ...raw }).put(encodeKey('format'), 2)
-  await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message: /format 2/ })
+  await contents.remove(encodeKey(b.id, 'k'))
+  await t.rejects(store.getObject(b.id, 'k'), { ...code('StoreFailed'), message: /missing a piece/ })
+  const meta = index.openDB<number, Uint8Array>({ name: 'meta', ...raw })
+  await meta.put(encodeKey('format'), 3)
+  await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message: /format 3.*Use the version that wrote/ })
+  t.equal(meta.get(encodeKey('format')), 3)
+})
+
+t.test('an index of the first format is refused, and left as it is', async t => {
+  const above = quickDirectory()
+  t.teardown(() => rmSync(above, { recursive: true }))
+  const directory = join(above, 'data')
+  mkdirSync(join(directory, 'index'), { recursive: true })
+  const index = openIndex(directory)
+  const meta = index.openDB<number, Uint8Array>({ name: 'meta', ...raw })
+  await meta.put(encodeKey('format'), 1)
+  await index.openDB<unknown, Uint8Array>({ name: 'buckets', ...raw }).put(encodeKey('b'), { name: 'b', ...bucket })
+  const message =
+    /format 1, this program knows 2.*Read its objects out with the version that wrote it.*put them into a new store/
+  for (let i = 0; i < 2; i++) await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message })
+  t.same([...index.getKeys()], ['buckets', 'meta'], 'no table was made')
+  t.equal(meta.get(encodeKey('format')), 1)
+  t.notOk(existsSync(join(directory, 'bodies')))
+  await index.close()
 })
 
 t.test('stores are opened, closed and opened again; several at once in a process', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const second = await openFileStore(directory)
-  await put(second, 'b', 'k', pattern(100))
-  t.ok((await get(store, 'b', 'k'))?.equals(pattern(100)))
+  await put(second, b, 'k', pattern(100))
+  t.ok((await get(store, b, 'k'))?.equals(pattern(100)))
   await Promise.all([second.close(), second.close()])
-  t.ok((await get(store, 'b', 'k'))?.equals(pattern(100)), 'the other one stays open')
+  t.ok((await get(store, b, 'k'))?.equals(pattern(100)), 'the other one stays open')
   await store.close()
   const third = await openFileStore(directory, { sweepEvery: 5 })
-  t.ok((await get(third, 'b', 'k'))?.equals(pattern(100)))
+  t.ok((await get(third, b, 'k'))?.equals(pattern(100)))
   writeFileSync(join(directory, 'bodies', '00', '00' + 'f'.repeat(30)), 'an orphan')
   t.ok(await filesBecome(directory, 0), 'it sweeps in the background')
   await third.close()
-  await t.rejects(third.getObject('b', 'k'))
-  await t.rejects(put(third, 'b', 'k', pattern(1)))
+  await t.rejects(third.getObject(b.id, 'k'))
+  await t.rejects(put(third, b, 'k', pattern(1)))
 
   writeFileSync(join(directory, 'file'), '')
   await t.rejects(openFileStore(join(directory, 'file')), code('StoreFailed'))
@@ -1003,128 +1034,177 @@ t.test('stores are opened, closed and opened again; several at once in a process
   await silent.close()
 })
 
-t.test('whatever is put, copied, completed and deleted: what is on the disk is what is referred to', async t => {
-  const { store, directory } = await fresh(t)
-  const keys = ['a', 'b', 'c']
-  const key = fc.constantFrom(...keys)
-  const size = fc.constantFrom(0, 10, inlineLimit, inlineLimit + 1, 150_000)
-  const step = fc.oneof(
-    fc.record({ what: fc.constant('put' as const), key, size }),
-    fc.record({ what: fc.constant('copy' as const), from: key, key }),
-    fc.record({ what: fc.constant('delete' as const), key }),
-    fc.record({
-      what: fc.constant('complete' as const),
-      key,
-      sizes: fc.array(size, { maxLength: 4 }),
-      drop: fc.nat(4),
-    }),
-    fc.record({ what: fc.constant('abort' as const), key, size }),
-    fc.record({ what: fc.constant('refuse' as const), key, size }),
+t.test('a store is opened while another one of the process writes to the same index', async t => {
+  const { store, directory, b } = await fresh(t)
+  const stop = new AbortController()
+  let puts = 0
+  const writer = async (name: string): Promise<void> => {
+    for (; !stop.signal.aborted; puts++) await put(store, b, name, pattern(10))
+  }
+  const writers = ['one', 'two', 'three'].map(writer)
+  for (let i = 0; i < 20; i++) {
+    const others = await Promise.all([1, 2].map(() => openFileStore(directory, { sweepEvery: 0 })))
+    for (const other of others) {
+      await put(other, b, 'k', pattern(10, i))
+      t.ok((await get(store, b, 'k'))?.equals(pattern(10, i)))
+      await other.close()
+    }
+  }
+  stop.abort()
+  await Promise.all(writers)
+  t.ok(puts > 20, `${puts} objects were put meanwhile`)
+})
+
+t.test('an index and bodies that do not belong together are not opened, and nothing is deleted', async t => {
+  const above = quickDirectory()
+  t.teardown(() => rmSync(above, { recursive: true }))
+  const directory = join(above, 'data')
+  const [index, bodies, aside] = [join(directory, 'index'), join(directory, 'bodies'), join(above, 'aside')]
+  const open = (options: FileStoreOptions = {}): Promise<ObjectStore> =>
+    openFileStore(directory, { sweepEvery: 0, ...options })
+  const refused = async (message: RegExp): Promise<void> => {
+    await t.rejects(open(), { ...code('StoreFailed'), message })
+  }
+  const opens = async (): Promise<void> => {
+    const store = await open()
+    t.ok((await get(store, await bucketOf(store, 'b'), 'k'))?.equals(pattern(100_000)))
+    t.match(await store.sweep(), { examined: 1, removed: 0 })
+    await store.close()
+  }
+  const metaOf = async (change: (meta: ReturnType<RootDatabase['openDB']>) => void): Promise<void> => {
+    const root = openIndex(directory)
+    const meta = root.openDB({ name: 'meta', ...raw })
+    root.transactionSync(() => change(meta))
+    await root.close()
+  }
+  const first = await open()
+  await first.createBucket('b', bucket)
+  await first.close()
+  const id = readFileSync(join(bodies, 'store-id'), 'latin1').trim()
+  t.match(id, /^[0-9a-f]{32}$/)
+
+  renameSync(index, aside)
+  await refused(
+    /^The index is new, but the bodies in .*bodies belong to store [0-9a-f]{32}\..*index.*sweepAll.*--sweep-all/,
   )
-  let seed = 0
-  let id = 0
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 12 }), async steps => {
-      const model = new Map<string, { bytes: Buffer; files: number; body: number }>()
-      for (const key of keys) await store.deleteObject('b', key)
-      for (const s of steps) {
-        const bytes = (n: number): Buffer => pattern(n, seed++)
-        if (s.what === 'put') {
-          const content = bytes(s.size)
-          await put(store, 'b', s.key, content)
-          model.set(s.key, { bytes: content, files: s.size > inlineLimit ? 1 : 0, body: seed })
-        } else if (s.what === 'copy') {
-          const version = (await store.getObject('b', s.from))?.version ?? ''
-          const copying = store.copyObject({ bucket: 'b', key: s.from, version }, { bucket: 'b', key: s.key }, record())
-          const source = model.get(s.from)
-          if (source === undefined) await t.rejects(copying, code('NoSuchKey'))
-          else {
-            await copying
-            model.set(s.key, source)
-          }
-        } else if (s.what === 'delete') {
-          if ((await store.deleteObject('b', s.key)) !== model.delete(s.key)) throw new Error('delete')
-        } else if (s.what === 'refuse') {
-          const refusing = store.putObject('b', s.key, record(), await bodyOf(store, bytes(s.size)), {
-            condition: () => {
-              throw new SseError('PreconditionFailed')
-            },
-          })
-          await t.rejects(refusing, code('PreconditionFailed'))
-        } else {
-          const name = `u${id++}`
-          await store.createUpload('b', s.key, upload(name))
-          const contents = s.what === 'abort' ? [bytes(s.size)] : s.sizes.map(bytes)
-          await Promise.all(
-            contents.map(async (content, i) =>
-              store.putPart('b', s.key, name, part(i, String(i)), await bodyOf(store, content)),
-            ),
-          )
-          if (s.what === 'abort') await store.abortUpload('b', s.key, name)
-          else {
-            const attempts = contents.map((_, i) => String(i)).filter((_, i) => i !== s.drop)
-            await store.completeUpload('b', s.key, name, { token: name, attempts, record: record() })
-            model.set(s.key, {
-              bytes: Buffer.concat(contents.filter((_, i) => i !== s.drop)),
-              files: attempts.length,
-              body: ++seed,
-            })
-          }
-        }
-      }
-      for (const key of keys) {
-        const found = await get(store, 'b', key)
-        if (!(found === undefined ? !model.has(key) : model.get(key)?.bytes.equals(found)))
-          throw new Error(`${key} differs`)
-      }
-      const bodies = new Map([...model.values()].map(({ body, files }) => [body, files]))
-      const files = [...bodies.values()].reduce((sum, n) => sum + n, 0)
-      if (!(await filesBecome(directory, files))) throw new Error(`${filesIn(directory).length} files, not ${files}`)
-      const { examined, removed, abandoned } = await store.sweep()
-      if (examined !== files || removed !== 0 || abandoned !== 0) throw new Error('the sweep found something')
-    }),
-    { numRuns: 15 },
-  )
+  await refused(/^The index is new/)
+  rmSync(index, { recursive: true })
+  renameSync(aside, index)
+  const second = await open()
+  await put(second, await bucketOf(second, 'b'), 'k', pattern(100_000))
+  await second.close()
+  const files = filesIn(directory)
+
+  renameSync(bodies, aside)
+  await refused(/^The index belongs to store [0-9a-f]{32}, but the bodies in .* have no store id\./)
+  t.notOk(existsSync(bodies), 'nothing was made in their place')
+  mkdirSync(bodies)
+  writeFileSync(join(bodies, 'store-id'), `${'0'.repeat(32)}\n`)
+  await refused(/^The index belongs to store [0-9a-f]{32}, but the bodies in .* belong to store 0{32}\./)
+  rmSync(bodies, { recursive: true })
+  renameSync(aside, bodies)
+  await opens()
+
+  await t.test('stores from before there were ids', async t => {
+    unlinkSync(join(bodies, 'store-id'))
+    await metaOf(meta => meta.removeSync(encodeKey('store-id')))
+    renameSync(index, aside)
+    await refused(/^The index has no store id/)
+    rmSync(index, { recursive: true })
+    renameSync(aside, index)
+    renameSync(bodies, aside)
+    await refused(/^The index has no store id/)
+    renameSync(aside, bodies)
+    await opens()
+    t.match(readFileSync(join(bodies, 'store-id'), 'latin1'), /^[0-9a-f]{32}\n$/, 'get one')
+    t.same(filesIn(directory), files)
+  })
+
+  await t.test('an opening that was killed, at each of its steps', async t => {
+    const now = readFileSync(join(bodies, 'store-id'), 'latin1').trim()
+    const back = (meta: ReturnType<RootDatabase['openDB']>): void => {
+      meta.removeSync(encodeKey('store-id'))
+      meta.putSync(encodeKey('new-store-id'), now)
+    }
+    await metaOf(back)
+    await opens()
+    t.equal(readFileSync(join(bodies, 'store-id'), 'latin1'), `${now}\n`, 'the file was there')
+    await metaOf(back)
+    writeFileSync(join(bodies, 'store-id.new'), 'ab')
+    unlinkSync(join(bodies, 'store-id'))
+    await opens()
+    t.equal(readFileSync(join(bodies, 'store-id'), 'latin1'), `${now}\n`, 'it was not, and is made')
+    await opens()
+  })
+
+  rmSync(index, { recursive: true })
+  const anew = await open({ sweepAll: true })
+  t.not(readFileSync(join(bodies, 'store-id'), 'latin1').trim(), id, 'another store: the old index does not open it')
+  t.match(await anew.sweep(), { examined: 1, removed: 1 })
+  await anew.close()
+  await (await open()).close()
+})
+
+t.test('a sweep that would delete many of the files deletes none', async t => {
+  const { store, directory, b } = await fresh(t)
+  const orphan = (name: string): void =>
+    writeFileSync(join(directory, 'bodies', name.slice(0, 2), name.padEnd(32, '0')), 'an orphan')
+  for (let i = 0; i < 10; i++) orphan(`${i}0`)
+  t.match(await store.sweep(), { examined: 10, removed: 10 }, 'a few may go')
+  await put(store, b, 'k', pattern(100_000))
+  for (let i = 0; i < 11; i++) orphan(`ff${hex(Uint8Array.of(i))}`)
+  const many = { ...code('StoreFailed'), message: /does not know 11 of 12 body files\..*--sweep-all/ }
+  await t.rejects(store.sweep(), many)
+  t.equal(filesIn(directory).length, 12)
+  const other = await openFileStore(directory, { sweepEvery: 0, sweepAll: true })
+  t.match(await other.sweep(), { examined: 12, removed: 11 })
+  t.equal(filesIn(directory).length, 1)
+  await other.close()
+
+  await store.createUpload(b, 'u', upload('u'))
+  for (let i = 0; i < 98; i++) await store.putPart(b, 'u', 'u', part(1, String(i)), await bodyOf(store, pattern(1)))
+  for (let i = 0; i < 11; i++) orphan(`ff${hex(Uint8Array.of(i))}`)
+  t.match(await store.sweep(), { examined: 110, removed: 11 }, 'a tenth')
 })
 
 t.test('an object that disappears while it is opened', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const index = openIndex(directory)
   const objects = index.openDB<unknown, Uint8Array>({ name: 'objects', ...raw })
   for (const count of [2, mostHandles + 1]) {
     const id = String(count)
-    await store.createUpload('b', id, upload(id))
+    await store.createUpload(b, id, upload(id))
     const attempts = Array.from({ length: count }, (_, i) => String(i))
-    for (const attempt of attempts) await store.putPart('b', id, id, part(1, attempt), await bodyOf(store, pattern(9)))
-    await store.completeUpload('b', id, id, { token: 't', attempts, record: record() })
-    const opening = store.openObject('b', id)
+    for (const attempt of attempts) await store.putPart(b, id, id, part(1, attempt), await bodyOf(store, pattern(9)))
+    await store.completeUpload(b, id, id, { token: 't', attempts, record: record() })
+    const opening = store.openObject(b.id, id)
     // The opening has seen the object, and at most one file is open.
-    objects.removeSync(encodeKey('b', id))
+    objects.removeSync(encodeKey(b.id, id))
     for (const file of filesIn(directory)) unlinkSync(join(directory, 'bodies', file.slice(0, 2), file))
     t.equal(await opening, undefined)
   }
 })
 
 t.test('a file that is something else, and one that cannot be deleted', async t => {
-  const { store, directory } = await fresh(t)
+  const { store, directory, b } = await fresh(t)
   const place = join(directory, 'bodies')
   const size = statSync(join(place, '00')).size
-  await store.createUpload('b', 'k', upload('u'))
-  await store.putPart('b', 'k', 'u', part(1, 'a'), await bodyOf(store, pattern(size)))
+  await store.createUpload(b, 'k', upload('u'))
+  await store.putPart(b, 'k', 'u', part(1, 'a'), await bodyOf(store, pattern(size)))
   const [id = ''] = filesIn(directory)
   const path = join(place, id.slice(0, 2), id)
   unlinkSync(path)
   mkdirSync(path)
-  await t.rejects(store.peekPart('b', 'k', 'u', 'a', 5), code('StoreFailed'))
-  await store.completeUpload('b', 'k', 'u', { token: 't', attempts: ['a'], record: record() })
-  const opened = await store.openObject('b', 'k')
+  await t.rejects(store.peekPart(b.id, 'k', 'u', 'a', 5), code('StoreFailed'))
+  await store.completeUpload(b, 'k', 'u', { token: 't', attempts: ['a'], record: record() })
+  const opened = await store.openObject(b.id, 'k')
   t.equal(opened?.body.size, size)
   await t.rejects(buffer(opened?.body.read() ?? Readable.from([])), {
     ...code('StoreFailed'),
     cause: { code: 'EISDIR' },
   })
   await opened?.body.close()
-  t.equal(await store.deleteObject('b', 'k'), true)
+  t.equal(await store.deleteObject(b, 'k'), true)
   await t.rejects(store.sweep(), code('StoreFailed'))
   for (const shelf of readdirSync(place)) rmSync(join(place, shelf), { recursive: true })
   const body = await store.createBody()
@@ -1139,22 +1219,22 @@ t.test(
   { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
   async t => {
     t.capture(console, 'error')
-    const { store, directory } = await fresh(t)
+    const { store, directory, b } = await fresh(t)
     const old = pattern(100_000)
-    await put(store, 'b', 'k', old)
-    await put(store, 'b', 's', pattern(100))
+    await put(store, b, 'k', old)
+    await put(store, b, 's', pattern(100))
     const whole = await bodyOf(store, pattern(80_000))
     fillUp(join(directory, 'index', 'data.mdb'), false)
     const full = { ...code('StoreFailed'), cause: { code: 28 } }
-    await t.rejects(store.putObject('b', 'k', record(), whole), full)
+    await t.rejects(store.putObject(b, 'k', record(), whole), full)
     t.equal(filesIn(directory).length, 1, 'the new body has made room')
-    await t.rejects(store.putObject('b', 's', record(), await bodyOf(store, pattern(10))), full)
+    await t.rejects(store.putObject(b, 's', record(), await bodyOf(store, pattern(10))), full)
     await t.rejects(bodyOf(store, pattern(80_000)), full)
     await t.rejects(bodyOf(store, pattern(80_000), { expectedSize: 80_000 }), full)
-    await t.rejects(store.deleteObject('b', 'k'), full)
-    t.ok((await get(store, 'b', 'k'))?.equals(old))
-    t.ok((await get(store, 'b', 's'))?.equals(pattern(100)))
-    t.equal((await store.listObjects('b', { limit: 9 })).entries.length, 2)
+    await t.rejects(store.deleteObject(b, 'k'), full)
+    t.ok((await get(store, b, 'k'))?.equals(old))
+    t.ok((await get(store, b, 's'))?.equals(pattern(100)))
+    t.equal((await store.listObjects(b.id, { limit: 9 })).entries.length, 2)
   },
 )
 
@@ -1163,19 +1243,19 @@ t.test(
   { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
   async t => {
     t.capture(console, 'error')
-    const { store, directory } = await fresh(t)
+    const { store, directory, b } = await fresh(t)
     const old = pattern(100_000)
-    await put(store, 'b', 'k', old)
+    await put(store, b, 'k', old)
     const bodies = [await bodyOf(store, pattern(80_000)), await bodyOf(store, pattern(80_000))]
     fillUp(join(directory, 'index', 'data.mdb'), true)
     const failures = await Promise.allSettled([
-      ...bodies.map(body => store.putObject('b', 'k', record(), body)),
-      sleep(0).then(() => store.deleteObject('b', 'k')),
-      sleep(1).then(() => store.deleteObject('b', 'k')),
+      ...bodies.map(body => store.putObject(b, 'k', record(), body)),
+      sleep(0).then(() => store.deleteObject(b, 'k')),
+      sleep(1).then(() => store.deleteObject(b, 'k')),
     ])
     for (const failure of failures) t.match(failure, { status: 'rejected', reason: code('StoreFailed') })
-    await t.rejects(store.deleteObject('b', 'k'), code('StoreFailed'))
-    await t.rejects(store.getObject('b', 'k'), code('StoreFailed'))
+    await t.rejects(store.deleteObject(b, 'k'), code('StoreFailed'))
+    await t.rejects(store.getObject(b.id, 'k'), code('StoreFailed'))
     t.equal(filesIn(directory).length, 3, 'nobody knows which body is the one')
     await store.close()
   },

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from '../../lib/cli/io.ts'
-import { run } from '../../lib/cli/run.ts'
+import { run } from '../../lib/cli/program.ts'
 
 /** What became of a run. */
 export interface CliResult {

@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, '..', '..')
 const sources = [
   'lib/errors.ts',
   'lib/bytes.ts',
-  'lib/cipher/random.ts',
+  'lib/files.ts',
   'test/support/store.ts',
   'test/support/store-child.ts',
 ]

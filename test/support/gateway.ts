@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
-import { type AccessLogEntry, createGateway, type GatewayOptions, type GatewayUser } from '../../lib/gateway/gateway.ts'
+import { createGateway } from '../../lib/gateway/gateway.ts'
+import type { AccessLogEntry, GatewayOptions, GatewayUser } from '../../lib/gateway/options.ts'
 import type { BucketKeyOptions } from '../../lib/kms/bucket-keys.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
 import { createSse } from '../../lib/object/node.ts'
@@ -17,6 +18,7 @@ import { createProfile } from '../../lib/sse/profile.ts'
 import { tenantAdmin } from '../../lib/sse/profile.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
+import { byName, type StoreByName } from './by-name.ts'
 import { spyKms, type SpiedKms } from './spy.ts'
 
 /** The region of every gateway here. */
@@ -64,6 +66,8 @@ export interface TestGateway {
   readonly url: string
   readonly host: string
   readonly store: ObjectStore
+  /** The store by the names of its buckets. */
+  readonly byName: StoreByName
   readonly kms: LocalKms
   /** How often the KMS made data keys and unwrapped them. */
   readonly calls: SpiedKms<LocalKms>['calls']
@@ -159,5 +163,5 @@ export const startGateway = async (
     clients.push(made)
     return made
   }
-  return { url: `http://${host}`, host, store, kms, calls, directory, log, signedFetch, client }
+  return { url: `http://${host}`, host, store, byName: byName(store), kms, calls, directory, log, signedFetch, client }
 }

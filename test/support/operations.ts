@@ -29,7 +29,7 @@ const fateOf = (
   try {
     const { bucket, key } = parseTarget('127.0.0.1', path, [])
     const action = route({ method, bucket, key, query: parseQuery(query), copySource })
-    return { operation, of, ...(actions.has(action) ? { action } : { code: 'NotImplemented' }) }
+    return { operation, of, ...(action in actions ? { action } : { code: 'NotImplemented' }) }
   } catch (error) {
     if (!(error instanceof SseError)) throw error
     return { operation, of, code: error.code, sub: /sub-resource (\S+)/.exec(error.message)?.[1] }

@@ -15,11 +15,19 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { BodyOptions, BodyWriter, NewObject, NewPart, NewUpload, ObjectStore } from '../../lib/store/store.ts'
+import type { BodyOptions, BodyWriter, ObjectStore } from '../../lib/store/store.ts'
+import type { Bucket, BucketRevision, NewObject, NewPart, NewUpload } from '../../lib/store/records.ts'
 
 /** A new directory, in memory where that is possible: what a test does not ask of a disk need not wait for one. */
 export const quickDirectory = (): string =>
   mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'sse-kms-store-'))
+
+/** The bucket of this name, as it is now. */
+export const bucketOf = async (store: ObjectStore, name: string): Promise<Bucket> => {
+  const bucket = await store.getBucket(name)
+  if (bucket === undefined) throw new Error(`there is no bucket ${name}`)
+  return bucket
+}
 
 /** A record, but for what is given. */
 export const record = (given: Partial<NewObject> = {}): NewObject => ({
@@ -28,7 +36,7 @@ export const record = (given: Partial<NewObject> = {}): NewObject => ({
   modified: 1_700_000_000_000,
   kind: 'plain',
   headers: { 'content-type': 'text/plain' },
-  attributes: {},
+  notes: {},
   owner: 'domain',
   ...given,
 })
@@ -38,7 +46,7 @@ export const upload = (id: string, given: Partial<NewUpload> = {}): NewUpload =>
   id,
   kind: 'plain',
   headers: {},
-  attributes: {},
+  notes: {},
   owner: 'domain',
   initiated: 1,
   ...given,
@@ -68,21 +76,25 @@ export const bodyOf = async (
   return body
 }
 
-/** Puts an object of these bytes. */
+/** Puts an object of these bytes; answers its revision. */
 export const put = async (
   store: ObjectStore,
-  bucket: string,
+  bucket: BucketRevision,
   key: string,
   bytes: Uint8Array,
   given: Partial<NewObject> = {},
 ): Promise<string> => {
   const body = await bodyOf(store, bytes)
-  return (await store.putObject(bucket, key, record({ size: bytes.length, ...given }), body)).version
+  return (await store.putObject(bucket, key, record({ size: bytes.length, ...given }), body)).revision
 }
 
 /** The bytes of an object; `undefined` where there is none. */
-export const get = async (store: ObjectStore, bucket: string, key: string): Promise<Buffer | undefined> => {
-  const opened = await store.openObject(bucket, key)
+export const get = async (
+  store: ObjectStore,
+  { id }: Pick<BucketRevision, 'id'>,
+  key: string,
+): Promise<Buffer | undefined> => {
+  const opened = await store.openObject(id, key)
   if (opened === undefined) return undefined
   try {
     return await buffer(opened.body.read())
@@ -95,6 +107,7 @@ export const get = async (store: ObjectStore, bucket: string, key: string): Prom
 export const filesIn = (directory: string): readonly string[] => {
   const bodies = join(directory, 'bodies')
   return readdirSync(bodies)
+    .filter(name => name.length === 2)
     .flatMap(shelf => readdirSync(join(bodies, shelf)))
     .toSorted()
 }

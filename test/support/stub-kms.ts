@@ -97,4 +97,6 @@ const unused = {
   rewrapDataKey: refuse,
   describeKey: refuse,
   defaultKey: refuse,
+  acceptedKeys: refuse,
+  bindsContext: true,
 }

@@ -1,28 +1,33 @@
 /**
  * Who may do what to a bucket and its objects: explicit deny of the bucket policy, then its allow, then the right of the tenant that owns
- * the bucket, then ACLs, else nobody. Not the last word on SSE-KMS: `sse/authorize.ts` closes such objects to other tenants, whatever was
- * decided here.
+ * the bucket, then ACLs, else nobody. `sse/authorize.ts` additionally closes objects under SSE-KMS to other tenants. A decision looks
+ * at facts of a request and holds for the revision of the bucket that it was made for.
  */
 import { SseError } from '../../errors.ts'
-import { decide } from '../../policy/policy.ts'
-import { requestValues } from '../../policy/facts.ts'
 import type { PolicyPrincipal } from '../../policy/elements.ts'
-import { aes256, type HeaderGetter, managedNames, obsNames, s3Names } from '../../sse/names.ts'
-import { hasRole, type Requester, sameTenant, tenantAdmin } from '../../sse/profile.ts'
-import type { ObjectName, ObjectSummary, Upload } from '../../store/store.ts'
+import { type ConditionValues, type RequestFacts, requestValues } from '../../policy/facts.ts'
+import { decide } from '../../policy/policy.ts'
+import type { HeaderGetter } from '../../sse/names.ts'
+import { hasRole, type Requester, sameTenant, type Tenant, tenantAdmin } from '../../sse/profile.ts'
+import type { ObjectStore } from '../../store/store.ts'
+import type { Bucket, ObjectCondition, ObjectSummary } from '../../store/records.ts'
+import { assertCondition } from '../../store/condition.ts'
 import { aclGrants, bucketAclGrants } from './acl.ts'
-import type { GatewayRequest, OwnedBucket } from '../context.ts'
-import type { PolicyOf } from './policy-cache.ts'
+import { createPolicyCache, type PolicyOf } from './policy-cache.ts'
 
-/** What is asked, where it is not the request itself that says so. */
-export interface AccessQuestion {
-  /** The source of a copy; what the request names by default. */
-  readonly object?: ObjectName | undefined
-  /** {@link uploadHeaders} for parts and Complete; the request's headers by default. */
-  readonly header?: HeaderGetter | undefined
+/** What a decision looks at: who asks, and what a bucket policy can see of the request. */
+export interface AccessFacts extends Omit<RequestFacts, 'header'> {
+  readonly requester: Requester
+  readonly header: HeaderGetter
 }
 
-/** `none`: nobody said anything, so the answer is no. */
+/** Opens buckets for requests. */
+export interface Access {
+  /** The bucket of this name, before anything was decided. `NoSuchBucket`; `AccessDenied` where `expectedOwner` is not its owner. */
+  find(name: string, facts: AccessFacts, expectedOwner?: string): Promise<JudgedBucket>
+}
+
+/** `none`: neither policy, owner nor ACL decides, so the answer is no. */
 type Verdict = 'allow' | 'deny' | 'none'
 
 const managesPolicy = ['s3:GetBucketPolicy', 's3:PutBucketPolicy', 's3:DeleteBucketPolicy']
@@ -32,122 +37,150 @@ const principalOf = (requester: Requester): PolicyPrincipal =>
     ? { anonymous: true, domainId: '' }
     : { anonymous: false, domainId: requester.caller.domainId, userName: requester.caller.name }
 
+/** `AccessDenied` for a request that nobody signed. */
+export const signatureNeeded = (): SseError =>
+  new SseError('AccessDenied', { message: 'Anonymous requests are not allowed to do this. Sign the request.' })
+
 const refusal = (verdict: Verdict, requester: Requester): SseError => {
   if (verdict === 'deny') {
     const message = 'The policy of the bucket denies this. Send what it asks for, or ask its owner to change it.'
     return new SseError('AccessDenied', { message })
   }
-  return requester.kind === 'signed'
-    ? new SseError('AccessDenied')
-    : new SseError('AccessDenied', { message: 'Anonymous requests are not allowed to do this. Sign the request.' })
+  return requester.kind === 'signed' ? new SseError('AccessDenied') : signatureNeeded()
 }
 
-/** A bucket, its owner, and what it says to a wish of whoever asks. */
-const lookUp = async (ctx: GatewayRequest, policyOf: PolicyOf, question: AccessQuestion) => {
-  const { requester, req, query } = ctx
-  const { header = ctx.header, object } = question
-  const name = object?.bucket ?? ctx.bucketName()
-  const bucket = await ctx.options.store.getBucket(name)
-  if (bucket === undefined) throw new SseError('NoSuchBucket', { details: { BucketName: name } })
-  const owner = ctx.options.tenants.find(tenant => tenant.domainId === bucket.owner)
-  const expected = object === undefined ? header('x-amz-expected-bucket-owner') : undefined
-  if (owner === undefined || (expected ?? owner.domainId) !== owner.domainId) throw new SseError('AccessDenied')
-  const own = requester.kind === 'signed' && sameTenant(requester.caller, owner)
-  // So that a policy cannot lock out whoever may correct it.
-  const mayManagePolicy = own && hasRole(requester.caller, tenantAdmin)
-  const values = requestValues({
-    header,
-    sourceIp: req.socket.remoteAddress,
-    secure: ctx.tls,
-    userAgent: req.headers['user-agent'],
-    referer: req.headers.referer,
-    now: new Date(ctx.now()),
-    prefix: query.get('prefix'),
-    delimiter: query.get('delimiter'),
-    maxKeys: query.get('max-keys'),
-  })
-  const judge = (action: string, key: string | undefined): Verdict => {
-    if (mayManagePolicy && managesPolicy.includes(action)) return 'allow'
-    const resource = `arn:aws:s3:::${bucket.name}${key === undefined ? '' : `/${key}`}`
-    const decision = decide(policyOf(bucket), { principal: principalOf(requester), action, resource, values })
-    if (decision !== 'none') return decision
-    return own || bucketAclGrants(bucket.settings['acl'], action, requester) ? 'allow' : 'none'
-  }
-  const owned: OwnedBucket = {
-    bucket,
-    owner,
-    own,
-    onlyVersion: undefined,
-    may: (permission, key) => judge(permission, key) === 'allow',
-    assertMay: (permission, key) => {
-      const verdict = judge(permission, key)
-      if (verdict !== 'allow') throw refusal(verdict, requester)
-    },
-  }
-  return { owned, judge, requester }
+/** How often a change is tried if the bucket's settings change meanwhile: more often than clients change one bucket at once. */
+const mostAttempts = 20
+
+/** A question that was answered with yes. */
+type Granted = readonly [permission: string, key: string | undefined]
+
+/** What the buckets of a gateway have in common. */
+interface Shared {
+  readonly store: Pick<ObjectStore, 'getBucket' | 'getObject'>
+  readonly policyOf: PolicyOf
 }
 
-/** The bucket before anything was decided: whoever calls this asks `assertMay` for each thing that is done. `NoSuchBucket`. */
-export const findBucket = async (
-  ctx: GatewayRequest,
-  policyOf: PolicyOf,
-  question: AccessQuestion,
-): Promise<OwnedBucket> => (await lookUp(ctx, policyOf, question)).owned
+/** A bucket, and what its settings say of one request. */
+export class JudgedBucket {
+  /** The tenant that owns the bucket. */
+  readonly owner: Tenant
+  /** Whether the requester is of that tenant. */
+  readonly isOwner: boolean
+  /** The one revision of an object that may be read, where only the object's own ACL lets the requester in. */
+  onlyRevision: string | undefined
+  readonly #shared: Shared
+  readonly #facts: AccessFacts
+  readonly #values: ConditionValues
+  readonly #granted: Granted[] = []
+  #bucket: Bucket
 
-/** The bucket, once the caller may do this to it, or to the object that the question or request names. `NoSuchBucket`, `AccessDenied`. */
-export const openBucket = async (
-  ctx: GatewayRequest,
-  policyOf: PolicyOf,
-  permission: string,
-  question: AccessQuestion,
-): Promise<OwnedBucket> => {
-  const { owned, judge, requester } = await lookUp(ctx, policyOf, question)
-  const { key } = question.object ?? ctx.target
-  const verdict = judge(permission, key)
-  if (verdict === 'allow') return owned
-  if (verdict === 'none' && key !== undefined && permission === 's3:GetObject') {
-    const record = await ctx.options.store.getObject(owned.bucket.name, key)
-    if (record !== undefined && aclGrants(record.attributes['acl'], 'READ', requester)) {
-      return { ...owned, onlyVersion: record.version }
+  /** Judges nothing yet. */
+  constructor(shared: Shared, bucket: Bucket, owner: Tenant, facts: AccessFacts, values = requestValues(facts)) {
+    this.#shared = shared
+    this.#bucket = bucket
+    this.#facts = facts
+    this.#values = values
+    this.owner = owner
+    this.isOwner = facts.requester.kind === 'signed' && sameTenant(facts.requester.caller, owner)
+  }
+
+  /** The bucket as it was judged last. */
+  get bucket(): Bucket {
+    return this.#bucket
+  }
+
+  /** The same bucket and request, nothing asked yet: for one of many objects, each of which is decided by itself. */
+  apart(): JudgedBucket {
+    return new JudgedBucket(this.#shared, this.#bucket, this.owner, this.#facts, this.#values)
+  }
+
+  /** Whether the requester may do this to the bucket, or to an object of it. An object's own ACL is not looked at. */
+  may(permission: string, key?: string): boolean {
+    return this.#judge(permission, key) === 'allow'
+  }
+
+  /** `AccessDenied`, with what to do about it, unless the requester {@link JudgedBucket.may} do that. A change is held to it. */
+  assertMay(permission: string, key?: string): void {
+    const verdict = this.#judge(permission, key)
+    if (verdict !== 'allow') throw refusal(verdict, this.#facts.requester)
+    this.#granted.push([permission, key])
+  }
+
+  /** The same for reading an object, whose own ACL may let the requester in. */
+  async assertMayRead(key: string): Promise<void> {
+    const { requester } = this.#facts
+    const verdict = this.#judge('s3:GetObject', key)
+    if (verdict === 'allow') return
+    const record = verdict === 'none' ? await this.#shared.store.getObject(this.#bucket.id, key) : undefined
+    if (!aclGrants(record?.notes.acl, 'READ', requester)) throw refusal(verdict, requester)
+    this.onlyRevision = record?.revision
+  }
+
+  /**
+   * Runs a change of the bucket, or of what is in it, as it was judged. Where the bucket's settings have changed meanwhile, the same facts are
+   * judged again under the new ones, and the change is run again: twenty times at most, `BucketChanged` then. `NoSuchBucket` where the bucket
+   * is gone, even if another one has its name by now.
+   */
+  async commit<T>(change: (bucket: Bucket) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await change(this.#bucket)
+      } catch (error) {
+        if (!(error instanceof SseError) || error.code !== 'BucketChanged' || attempt === mostAttempts) throw error
+        await this.#judgeAgain()
+      }
     }
   }
-  throw refusal(verdict, requester)
-}
 
-/** What is answered for an object that is not there: whoever may not list the bucket does not learn that. */
-export const noSuchKey = (owned: OwnedBucket, key: string): SseError =>
-  owned.may('s3:ListBucket') ? new SseError('NoSuchKey', { details: { Key: key } }) : new SseError('AccessDenied')
+  async #judgeAgain(): Promise<void> {
+    const { id, name } = this.#bucket
+    const now = await this.#shared.store.getBucket(name)
+    if (now?.id !== id) throw new SseError('NoSuchBucket', { details: { BucketName: name } })
+    this.#bucket = now
+    for (const [permission, key] of this.#granted.splice(0)) this.assertMay(permission, key)
+  }
 
-/** Keeps other tenants from an object under SSE-KMS where nothing of its body is read or written: deleting it, its tags, its ACL. */
-export const refuseStranger = ({ own }: OwnedBucket, current: Pick<ObjectSummary, 'kind'> | undefined): void => {
-  if (own || current?.kind !== 'sse-kms') return
-  const message =
-    'Objects encrypted with SSE-KMS are for the tenant that owns the bucket, whatever its ACL or policy says.'
-  throw new SseError('AccessDenied', { message })
-}
+  #judge(action: string, key: string | undefined): Verdict {
+    const { requester } = this.#facts
+    // A policy must not lock out the administrators who can correct it.
+    if (this.#managesPolicy(requester) && managesPolicy.includes(action)) return 'allow'
+    const resource = `arn:aws:s3:::${this.#bucket.name}${key === undefined ? '' : `/${key}`}`
+    const request = { principal: principalOf(requester), action, resource, values: this.#values }
+    const decision = decide(this.#shared.policyOf(this.#bucket), request)
+    if (decision !== 'none') return decision
+    return this.isOwner || bucketAclGrants(this.#bucket.settings['acl'], action, requester) ? 'allow' : 'none'
+  }
 
-const encryptionNames = new Set(
-  [s3Names, obsNames].flatMap(names => managedNames(names).concat(names.customer.algorithm)),
-)
-
-const initiatedWith = ({ kind, attributes }: Upload): ReadonlyMap<string, string | undefined> => {
-  switch (kind) {
-    case 'plain':
-      return new Map()
-    case 'sse-c':
-      return new Map([[s3Names.customer.algorithm, aes256]])
-    case 'sse-s3':
-      return new Map([[s3Names.algorithm, aes256]])
-    case 'sse-kms':
-      return new Map([
-        [s3Names.algorithm, s3Names.kms],
-        [s3Names.keyId, attributes['keyId']],
-      ])
+  #managesPolicy(requester: Requester): boolean {
+    return this.isOwner && requester.kind === 'signed' && hasRole(requester.caller, tenantAdmin)
   }
 }
 
-/** The headers of a part or Complete as a policy sees them: their encryption is the one that the upload was initiated with. */
-export const uploadHeaders = (header: HeaderGetter, upload: Upload | undefined): HeaderGetter => {
-  const own = upload === undefined ? new Map<string, string>() : initiatedWith(upload)
-  return name => (encryptionNames.has(name) ? own.get(name) : header(name))
+/** Opens the buckets of a store for requests; keeps parsed policies. */
+export const createAccess = (store: Shared['store'], tenants: readonly Tenant[]): Access => {
+  const shared: Shared = { store, policyOf: createPolicyCache() }
+  const owners = new Map(tenants.map(tenant => [tenant.domainId, tenant]))
+  return {
+    find: async (name, facts, expectedOwner) => {
+      const bucket = await store.getBucket(name)
+      if (bucket === undefined) throw new SseError('NoSuchBucket', { details: { BucketName: name } })
+      const owner = owners.get(bucket.owner)
+      if (owner === undefined || (expectedOwner ?? owner.domainId) !== owner.domainId)
+        throw new SseError('AccessDenied')
+      return new JudgedBucket(shared, bucket, owner, facts)
+    },
+  }
 }
+
+/** The error for an object that does not exist: `AccessDenied` for a requester who may not list the bucket. */
+export const noSuchKey = (bucket: JudgedBucket, key: string): SseError =>
+  bucket.may('s3:ListBucket') ? new SseError('NoSuchKey', { details: { Key: key } }) : new SseError('AccessDenied')
+
+/** Keeps other tenants from objects under SSE-KMS, also where nothing of a body is read: deleting one, overwriting it, its tags, its ACL. */
+export const closedToOthers = ({ isOwner }: JudgedBucket): Pick<ObjectCondition, 'refuseKinds'> =>
+  isOwner ? {} : { refuseKinds: ['sse-kms'] }
+
+/** {@link closedToOthers} for an object that is read. */
+export const assertOpenTo = (bucket: JudgedBucket, current: ObjectSummary): void =>
+  assertCondition(current, closedToOthers(bucket))

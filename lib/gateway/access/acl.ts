@@ -1,6 +1,6 @@
 /**
- * Access control lists, as far as clients need them: the canned ones, by header and as XML. What a bucket or object keeps is the name of one
- * that opens it to others; everything else belongs to its owner alone. No list opens an object under SSE-KMS.
+ * Canned access control lists, by header and as XML. A bucket or object stores the name of a list that opens it to others, or none. No ACL opens an
+ * object under SSE-KMS.
  */
 import { SseError } from '../../errors.ts'
 import type { Dialect, HeaderGetter } from '../../sse/names.ts'
@@ -97,7 +97,7 @@ export const parseAcl = (xml: string, owner: Tenant): OpenAcl | 'closed' => {
   return found
 }
 
-/** OBS names everyone in an element of its own. */
+/** OBS has its own element for everyone. */
 const everyone = { Canned: 'Everyone' }
 
 const canned = (name: string | undefined): string | undefined => (name === everyone.Canned ? `${groups}AllUsers` : name)

@@ -1,7 +1,8 @@
 /** Parsed bucket policies, so that a request costs a look-up and no parsing: bounded, and never older than the text in the store. */
 import { SseError } from '../../errors.ts'
+import { Lru } from '../../lru.ts'
 import { parsePolicy, type Policy } from '../../policy/policy.ts'
-import type { Bucket } from '../../store/store.ts'
+import type { Bucket } from '../../store/records.ts'
 
 /** The policy of a bucket as it is now; `undefined` where it has none. `StoreFailed` where its text is none: nobody gets in by it. */
 export type PolicyOf = (bucket: Bucket) => Policy | undefined
@@ -19,16 +20,15 @@ const parse = (bucket: string, text: string): Policy => {
 
 /** Remembers the policies of the `most` buckets that were asked for last. */
 export const createPolicyCache = (most = 256): PolicyOf => {
-  const cache = new Map<string, { readonly text: string; readonly policy: Policy }>()
-  return ({ name, settings }) => {
+  const cache = new Lru<string, { readonly text: string; readonly policy: Policy }>({ most })
+  return ({ id, name, settings }) => {
     const text = settings['policy']
-    const found = cache.get(name)
-    cache.delete(name)
+    const found = cache.get(id)
+    if (found?.text === text) return found?.policy
+    cache.delete(id)
     if (text === undefined) return undefined
-    const entry = found?.text === text ? found : { text, policy: parse(name, text) }
-    cache.set(name, entry)
-    const [oldest = ''] = cache.keys()
-    if (cache.size > most) cache.delete(oldest)
-    return entry.policy
+    const policy = parse(name, text)
+    cache.set(id, { text, policy })
+    return policy
   }
 }

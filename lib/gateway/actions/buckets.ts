@@ -3,33 +3,33 @@ import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { requestedAcl } from '../access/acl.ts'
 import { readBody } from '../body/body.ts'
-import type { GatewayRequest } from '../context.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { fromXml, textOf } from '../http/xml.ts'
-import { withSetting } from '../objects/record.ts'
-import { continuationToken, limitOf } from '../parameters.ts'
+import { continuationToken, limitOf } from '../http/parameters.ts'
+import { bucketNameOf, callerOf, findBucket, type GatewayRequest, openBucket } from '../request.ts'
+import { changeSetting } from './settings.ts'
 
 /** The buckets of the caller's tenant, by name; pages of them where the client asks for pages. */
-export const listBuckets = async (ctx: GatewayRequest): Promise<void> => {
-  const { domainId, name } = ctx.caller()
-  const limit = ctx.query.has('max-buckets') ? limitOf(ctx, 'max-buckets') : Infinity
-  const after = continuationToken(ctx) ?? ''
-  const prefix = ctx.query.get('prefix')
-  const region = ctx.query.get('bucket-region')
-  const all = await ctx.options.store.listBuckets({ owner: domainId })
+export const listBuckets = async (request: GatewayRequest): Promise<void> => {
+  const { domainId, name } = callerOf(request)
+  const limit = request.query.has('max-buckets') ? limitOf(request, 'max-buckets') : Infinity
+  const after = continuationToken(request) ?? ''
+  const prefix = request.query.get('prefix')
+  const region = request.query.get('bucket-region')
+  const all = await request.services.store.listBuckets({ owner: domainId })
   const wanted = all.filter(
     bucket =>
       bucket.name.startsWith(prefix ?? '') && bucket.name > after && (region === undefined || region === bucket.region),
   )
   const page = wanted.slice(0, limit)
   const last = page.at(-1)
-  answerXml(ctx.res, 'ListAllMyBucketsResult', {
+  answerXml(request.res, 'ListAllMyBucketsResult', {
     Owner: { ID: domainId, DisplayName: name },
     Buckets: {
       Bucket: page.map(bucket => ({
         Name: bucket.name,
         CreationDate: new Date(bucket.created).toISOString(),
-        [ctx.dialect === 's3' ? 'BucketRegion' : 'Location']: bucket.region,
+        [request.dialect === 's3' ? 'BucketRegion' : 'Location']: bucket.region,
       })),
     },
     Prefix: prefix,
@@ -38,15 +38,15 @@ export const listBuckets = async (ctx: GatewayRequest): Promise<void> => {
 }
 
 /** Makes a bucket of the caller's tenant, in this region and no other. */
-export const createBucket = async (ctx: GatewayRequest): Promise<void> => {
-  const caller = ctx.caller()
-  const bucket = ctx.bucketName()
-  const { store, profile } = ctx.options
-  const acl = requestedAcl(ctx.header)
-  if (ctx.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
+export const createBucket = async (request: GatewayRequest): Promise<void> => {
+  const caller = callerOf(request)
+  const name = bucketNameOf(request)
+  const { store, profile, now } = request.services
+  const acl = requestedAcl(request.header)
+  if (request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
     throw new SseError('NotImplemented', { message: 'Object lock is not implemented here. Leave the header out.' })
   }
-  const body = await readBody(ctx, 64 * 1024)
+  const body = await readBody(request, 64 * 1024)
   const wanted = body === '' ? undefined : constraint(body)
   // SDKs name us-east-1 by leaving the constraint out; one that is named must be this region.
   if (wanted !== undefined && wanted !== '' && wanted !== profile.region) {
@@ -55,12 +55,12 @@ export const createBucket = async (ctx: GatewayRequest): Promise<void> => {
       details: { LocationConstraint: wanted },
     })
   }
-  await store.createBucket(bucket, { owner: caller.domainId, region: profile.region, created: ctx.now() })
-  // A crash in between leaves the bucket closed.
+  await store.createBucket(name, { owner: caller.domainId, region: profile.region, created: now() })
+  // A crash in between leaves the bucket private.
   if (acl !== undefined && acl !== 'closed') {
-    await store.updateBucket(bucket, current => withSetting(current, 'acl', acl))
+    await changeSetting(request, await findBucket(request), 'acl', acl)
   }
-  answerEmpty(ctx.res, 200, { location: `/${bucket}` })
+  answerEmpty(request.res, 200, { location: `/${name}` })
 }
 
 const constraint = (body: string): string | undefined => {
@@ -69,9 +69,9 @@ const constraint = (body: string): string | undefined => {
 }
 
 /** Whether the bucket is there and the caller may list it; where it lies, in the words of both families of clients. */
-export const headBucket = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:ListBucket')
-  answerEmpty(ctx.res, 200, {
+export const headBucket = async (request: GatewayRequest): Promise<void> => {
+  const { bucket } = await openBucket(request, 's3:ListBucket')
+  answerEmpty(request.res, 200, {
     'x-amz-bucket-region': bucket.region,
     'x-obs-bucket-location': bucket.region,
     'x-obs-version': '3.0',
@@ -80,42 +80,19 @@ export const headBucket = async (ctx: GatewayRequest): Promise<void> => {
 }
 
 /** Answers where the bucket lies. S3 calls the first of its regions by an empty name. */
-export const getBucketLocation = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:GetBucketLocation')
-  if (ctx.dialect === 'obs') answerXml(ctx.res, 'Location', { '#text': bucket.region })
-  else answerXml(ctx.res, 'LocationConstraint', bucket.region === 'us-east-1' ? {} : { '#text': bucket.region })
+export const getBucketLocation = async (request: GatewayRequest): Promise<void> => {
+  const { bucket } = await openBucket(request, 's3:GetBucketLocation')
+  if (request.dialect === 'obs') answerXml(request.res, 'Location', { '#text': bucket.region })
+  else answerXml(request.res, 'LocationConstraint', bucket.region === 'us-east-1' ? {} : { '#text': bucket.region })
 }
 
 /** Deletes an empty bucket. */
-export const deleteBucket = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:DeleteBucket')
-  await ctx.options.store.deleteBucket(bucket.name)
-  answerEmpty(ctx.res, 204)
+export const deleteBucket = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await openBucket(request, 's3:DeleteBucket')
+  await bucket.commit(judged => request.services.store.deleteBucket(judged))
+  answerEmpty(request.res, 204)
 }
 
 /** Says that OBS's own interface is spoken; whether the bucket exists is not said. */
-export const headApiVersion = async (ctx: GatewayRequest): Promise<void> =>
-  answerEmpty(ctx.res, 200, { 'x-obs-api': '3.0' })
-
-const root = 'VersioningConfiguration'
-
-/** Answers an empty configuration, or that versioning was suspended. */
-export const getBucketVersioning = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:GetBucketVersioning')
-  answerXml(ctx.res, root, { Status: bucket.settings['versioning'] })
-}
-
-/** Takes `Suspended`. */
-export const putBucketVersioning = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:PutBucketVersioning')
-  const content = fromXml(await readBody(ctx, 64 * 1024), root)
-  const status = textOf(content, 'Status')
-  if (status === 'Enabled' || textOf(content, 'MfaDelete') === 'Enabled') {
-    throw new SseError('NotImplemented', {
-      message: 'Versioning is not implemented here: objects have one version. Leave it suspended.',
-    })
-  }
-  if (status !== 'Suspended') throw new SseError('MalformedXML')
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'versioning', status))
-  answerEmpty(ctx.res, 200)
-}
+export const headApiVersion = async (request: GatewayRequest): Promise<void> =>
+  answerEmpty(request.res, 200, { 'x-obs-api': '3.0' })

@@ -3,10 +3,10 @@ import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import type { Tenant } from '../../sse/profile.ts'
-import type { ObjectSummary } from '../../store/store.ts'
+import type { ObjectSummary } from '../../store/records.ts'
 import { answerXml } from '../http/answer.ts'
-import type { GatewayRequest } from '../context.ts'
-import { continuationToken, encoderOf, limitOf } from '../parameters.ts'
+import { type GatewayRequest, openBucket } from '../request.ts'
+import { continuationToken, encoderOf, limitOf } from '../http/parameters.ts'
 
 /** A page, and what all three answers have in common. */
 interface Listing {
@@ -22,15 +22,19 @@ interface Listing {
 }
 
 /** Decides, then reads a page; `afterOf` says behind which key it begins. */
-const list = async (ctx: GatewayRequest, permission: string, afterOf: () => string | undefined): Promise<Listing> => {
-  const { bucket, owner } = await ctx.openBucket(permission)
-  refuseOnOther('list', ctx.header)
-  const limit = limitOf(ctx, 'max-keys')
-  const encode = encoderOf(ctx)
+const list = async (
+  request: GatewayRequest,
+  permission: string,
+  afterOf: () => string | undefined,
+): Promise<Listing> => {
+  const { bucket, owner } = await openBucket(request, permission)
+  refuseOnOther('list', request.header)
+  const limit = limitOf(request, 'max-keys')
+  const encode = encoderOf(request)
   const after = afterOf()
-  const prefix = ctx.query.get('prefix') ?? ''
-  const delimiter = ctx.query.get('delimiter') || undefined
-  const page = await ctx.options.store.listObjects(bucket.name, { prefix, delimiter, after, limit })
+  const prefix = request.query.get('prefix') ?? ''
+  const delimiter = request.query.get('delimiter') || undefined
+  const page = await request.services.store.listObjects(bucket.id, { prefix, delimiter, after, limit })
   return {
     owner,
     encode,
@@ -43,7 +47,7 @@ const list = async (ctx: GatewayRequest, permission: string, afterOf: () => stri
       Prefix: encode(prefix),
       MaxKeys: limit,
       Delimiter: delimiter === undefined ? undefined : encode(delimiter),
-      EncodingType: ctx.query.get('encoding-type'),
+      EncodingType: request.query.get('encoding-type'),
       IsTruncated: page.truncated,
     },
   }
@@ -65,11 +69,11 @@ const contents = ({ entries, encode, owner }: Listing, showOwner: boolean, showV
 const commonPrefixes = ({ prefixes, encode }: Listing) => prefixes.map(prefix => ({ Prefix: encode(prefix) }))
 
 /** A page in the first form: markers are keys. */
-export const listObjects = async (ctx: GatewayRequest): Promise<void> => {
-  const marker = ctx.query.get('marker') ?? ''
-  const listing = await list(ctx, 's3:ListBucket', () => marker)
+export const listObjects = async (request: GatewayRequest): Promise<void> => {
+  const marker = request.query.get('marker') ?? ''
+  const listing = await list(request, 's3:ListBucket', () => marker)
   const { common, delimited, encode, next } = listing
-  answerXml(ctx.res, 'ListBucketResult', {
+  answerXml(request.res, 'ListBucketResult', {
     ...common,
     Marker: encode(marker),
     // Without a delimiter clients take the last key, as S3 has it.
@@ -80,26 +84,26 @@ export const listObjects = async (ctx: GatewayRequest): Promise<void> => {
 }
 
 /** A page in the second form: tokens are opaque, and owners shown when they are asked for. */
-export const listObjectsV2 = async (ctx: GatewayRequest): Promise<void> => {
-  const startAfter = ctx.query.get('start-after')
-  const listing = await list(ctx, 's3:ListBucket', () => continuationToken(ctx) ?? startAfter)
+export const listObjectsV2 = async (request: GatewayRequest): Promise<void> => {
+  const startAfter = request.query.get('start-after')
+  const listing = await list(request, 's3:ListBucket', () => continuationToken(request) ?? startAfter)
   const { common, encode, entries, prefixes, next } = listing
-  answerXml(ctx.res, 'ListBucketResult', {
+  answerXml(request.res, 'ListBucketResult', {
     ...common,
     KeyCount: entries.length + prefixes.length,
     StartAfter: startAfter === undefined ? undefined : encode(startAfter),
-    ContinuationToken: ctx.query.get('continuation-token'),
+    ContinuationToken: request.query.get('continuation-token'),
     NextContinuationToken: next === undefined ? undefined : base64url(utf8(next)),
-    Contents: contents(listing, ctx.query.get('fetch-owner') === 'true'),
+    Contents: contents(listing, request.query.get('fetch-owner') === 'true'),
     CommonPrefixes: commonPrefixes(listing),
   })
 }
 
 /** A page of versions: every object has the one that is called `null`. */
-export const listObjectVersions = async (ctx: GatewayRequest): Promise<void> => {
-  const marker = ctx.query.get('key-marker') ?? ''
-  const idMarker = ctx.query.get('version-id-marker') ?? ''
-  const listing = await list(ctx, 's3:ListBucketVersions', () => {
+export const listObjectVersions = async (request: GatewayRequest): Promise<void> => {
+  const marker = request.query.get('key-marker') ?? ''
+  const idMarker = request.query.get('version-id-marker') ?? ''
+  const listing = await list(request, 's3:ListBucketVersions', () => {
     if (idMarker === '' || marker !== '') return marker
     throw new SseError('InvalidArgument', {
       message: 'A version-id marker cannot be specified without a key marker. Send both.',
@@ -107,7 +111,7 @@ export const listObjectVersions = async (ctx: GatewayRequest): Promise<void> => 
     })
   })
   const { common, encode, next } = listing
-  answerXml(ctx.res, 'ListVersionsResult', {
+  answerXml(request.res, 'ListVersionsResult', {
     ...common,
     KeyMarker: encode(marker),
     VersionIdMarker: idMarker,

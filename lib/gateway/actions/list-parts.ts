@@ -3,11 +3,12 @@ import { base64, hex } from '../../bytes.ts'
 import { valueIds } from '../../envelope/sealed-values.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { answerXml } from '../http/answer.ts'
-import type { GatewayRequest } from '../context.ts'
-import { encoderOf, limitOf, markerOf } from '../parameters.ts'
+import { type GatewayRequest, openBucket } from '../request.ts'
+import { encoderOf, limitOf, markerOf } from '../http/parameters.ts'
 import { hasMd5Etag } from '../objects/write.ts'
 import { uploadChecksum } from '../objects/checksums.ts'
-import { findUpload, type FoundUpload, underUploadKey, useUpload, type UploadKeys } from '../objects/upload.ts'
+import { underUploadKey, type UploadKeys } from '../objects/part.ts'
+import { findUpload, type FoundUpload, unlockUpload } from '../plan/upload.ts'
 
 interface PartRow {
   readonly number: number
@@ -19,18 +20,18 @@ interface PartRow {
 
 /** All attempts; one of a sealed upload that has no receipt was never acknowledged. */
 const rowsOf = async (
-  ctx: GatewayRequest,
-  { upload, bucket, key }: FoundUpload,
+  request: GatewayRequest,
+  { upload, bucket }: FoundUpload,
   keys: UploadKeys | undefined,
 ): Promise<readonly PartRow[]> => {
-  const attempts = await ctx.options.store.listParts(bucket.name, key, upload.id)
+  const attempts = await request.services.store.listParts(bucket.bucket.id, upload.key, upload.id)
   if (keys === undefined) {
     return attempts.map(({ number, size, etag = '', modified, receipt: checksum }) => {
       return { number, size, etag, modified, checksum }
     })
   }
-  const { sse } = ctx.options
-  const kept = uploadChecksum(upload)
+  const { sse } = request.services
+  const kept = uploadChecksum(upload.notes)
   const rows: PartRow[] = []
   const acknowledged = attempts.flatMap(({ receipt, modified }) =>
     receipt === undefined ? [] : [{ receipt, modified }],
@@ -47,26 +48,27 @@ const rowsOf = async (
 }
 
 /** The parts of an upload: of each number the attempt that was acknowledged last. */
-export const listParts = async (ctx: GatewayRequest): Promise<void> => {
-  const found = await findUpload(ctx, 's3:ListMultipartUploadParts')
-  const { bucket, key, upload, owner } = found
-  refuseOnOther('list', ctx.header)
-  const { keys, release } = await useUpload(ctx, found)
-  const kept = uploadChecksum(upload)
+export const listParts = async (request: GatewayRequest): Promise<void> => {
+  const found = await findUpload(request, 's3:ListMultipartUploadParts')
+  const { bucket, upload } = found
+  const { owner } = bucket
+  refuseOnOther('list', request.header)
+  const { keys, release } = await unlockUpload(request, found)
+  const kept = uploadChecksum(upload.notes)
   const rows = new Map<number, PartRow>()
   try {
-    for (const row of await rowsOf(ctx, found, keys)) rows.set(row.number, row)
+    for (const row of await rowsOf(request, found, keys)) rows.set(row.number, row)
   } finally {
     release()
   }
-  const marker = markerOf(ctx, 'part-number-marker')
-  const limit = limitOf(ctx, 'max-parts')
+  const marker = markerOf(request, 'part-number-marker')
+  const limit = limitOf(request, 'max-parts')
   const behind = [...rows.values()].filter(row => row.number > marker).sort((a, b) => a.number - b.number)
   const page = behind.slice(0, limit)
   const truncated = behind.length > page.length
-  answerXml(ctx.res, 'ListPartsResult', {
-    Bucket: bucket.name,
-    Key: encoderOf(ctx)(key),
+  answerXml(request.res, 'ListPartsResult', {
+    Bucket: bucket.bucket.name,
+    Key: encoderOf(request)(upload.key),
     UploadId: upload.id,
     Initiator: { ID: owner.domainId },
     Owner: { ID: owner.domainId },
@@ -89,23 +91,23 @@ export const listParts = async (ctx: GatewayRequest): Promise<void> => {
 }
 
 /** The open uploads of a bucket. */
-export const listMultipartUploads = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket, owner } = await ctx.openBucket('s3:ListBucketMultipartUploads')
-  refuseOnOther('list', ctx.header)
-  const encode = encoderOf(ctx)
-  const limit = limitOf(ctx, 'max-uploads')
-  const keyMarker = ctx.query.get('key-marker') ?? ''
-  const idMarker = ctx.query.get('upload-id-marker') ?? ''
-  const prefix = ctx.query.get('prefix') ?? ''
-  const delimiter = ctx.query.get('delimiter') ?? ''
-  const page = await ctx.options.store.listUploads(bucket.name, {
+export const listMultipartUploads = async (request: GatewayRequest): Promise<void> => {
+  const { bucket, owner } = await openBucket(request, 's3:ListBucketMultipartUploads')
+  refuseOnOther('list', request.header)
+  const encode = encoderOf(request)
+  const limit = limitOf(request, 'max-uploads')
+  const keyMarker = request.query.get('key-marker') ?? ''
+  const idMarker = request.query.get('upload-id-marker') ?? ''
+  const prefix = request.query.get('prefix') ?? ''
+  const delimiter = request.query.get('delimiter') ?? ''
+  const page = await request.services.store.listUploads(bucket.id, {
     prefix,
     delimiter: delimiter === '' ? undefined : delimiter,
     keyAfter: keyMarker === '' ? undefined : keyMarker,
     idAfter: keyMarker === '' || idMarker === '' ? undefined : idMarker,
     limit: Math.max(1, limit),
   })
-  answerXml(ctx.res, 'ListMultipartUploadsResult', {
+  answerXml(request.res, 'ListMultipartUploadsResult', {
     Bucket: bucket.name,
     KeyMarker: encode(keyMarker),
     UploadIdMarker: idMarker,
@@ -113,7 +115,7 @@ export const listMultipartUploads = async (ctx: GatewayRequest): Promise<void> =
     NextUploadIdMarker: page.next?.idAfter,
     Prefix: encode(prefix),
     Delimiter: delimiter === '' ? undefined : encode(delimiter),
-    EncodingType: ctx.query.get('encoding-type'),
+    EncodingType: request.query.get('encoding-type'),
     MaxUploads: limit,
     IsTruncated: page.truncated,
     Upload: page.uploads.map(upload => ({

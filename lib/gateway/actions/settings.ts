@@ -1,171 +1,259 @@
-/** GetBucketAcl, PutBucketAcl, GetObjectAcl, PutObjectAcl: canned lists, by header or as the XML that they come to. */
-import { SseError } from '../../errors.ts'
+/**
+ * The settings of buckets (policy, encryption, tags, ACL, versioning) and what is noted of objects (tags, ACL): get, put and delete of each.
+ * A setting is text that the store keeps. `bucketSetting` makes the actions of one from what is special about it.
+ */
+import { type ErrorCode, SseError } from '../../errors.ts'
 import { parsePolicy } from '../../policy/policy.ts'
 import { bucketEncryptionOrBase, formatBucketEncryption, parseBucketEncryption } from '../../sse/bucket-encryption.ts'
+import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
 import { aclXml, type OpenAcl, parseAcl, requestedAcl } from '../access/acl.ts'
+import { assertOpenTo, closedToOthers, type JudgedBucket, noSuchKey } from '../access/access.ts'
 import { readBody } from '../body/body.ts'
-import type { GatewayRequest, OwnedBucket } from '../context.ts'
 import { answerEmpty, answerXml, setHeaders } from '../http/answer.ts'
-import { fromXml } from '../http/xml.ts'
-import { bucketEncryption, encryptionSetting, readRecord, updateAttribute, withSetting } from '../objects/record.ts'
-import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXml } from '../objects/tags.ts'
+import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXml } from '../http/tags.ts'
+import { fromXml, textOf } from '../http/xml.ts'
+import { bucketEncryption, encryptionSetting } from '../objects/encryption.ts'
+import { type GatewayRequest, keyOf, openBucket } from '../request.ts'
 
-const aclRoot = 'AccessControlPolicy'
+const kib = 1024
+const smallBody = 64 * kib
 
-/** The list that a request asks for, by header or body and not by both. */
-const wanted = async (ctx: GatewayRequest, { owner }: OwnedBucket): Promise<OpenAcl | undefined> => {
-  const named = requestedAcl(ctx.header)
-  const body = await readBody(ctx, 64 * 1024)
-  if (named !== undefined && body !== '') {
+/** A bucket's settings with one of them set, or taken out. */
+const withSetting = ({ settings }: Bucket, name: string, value: string | undefined): Bucket['settings'] => {
+  const { [name]: _old, ...others } = settings
+  return value === undefined ? others : { ...others, [name]: value }
+}
+
+/** Sets one of a bucket's settings, or takes it out. */
+export const changeSetting = (
+  { services }: GatewayRequest,
+  bucket: JudgedBucket,
+  name: string,
+  value: string | undefined,
+): Promise<Bucket> =>
+  bucket.commit(async judged =>
+    // No new revision for a setting that is already so: it would make other requests judge again.
+    judged.settings[name] === value ? judged : services.store.updateBucket(judged, withSetting(judged, name, value)),
+  )
+
+/** What is special about a setting. */
+interface SettingParts {
+  /** Under which the store keeps it. */
+  readonly name: string
+  /** The permissions of its actions, without `s3:`; the one of put also deletes where none is given for it. */
+  readonly permissions: { readonly get: string; readonly put: string; readonly delete?: string }
+  /** Bytes that its document may have, and what is answered where it is not UTF-8. */
+  readonly limit: number
+  readonly malformed?: ErrorCode
+  /** Whether it is closed to other tenants, whatever the policy allows. */
+  readonly ownerOnly?: boolean
+  /** Status of a put. */
+  readonly status: 200 | 204
+  /** What is kept of a document; `undefined` for nothing. */
+  parse(document: string, bucket: JudgedBucket, request: GatewayRequest): string | undefined
+  /** Answers what is kept. */
+  answer(request: GatewayRequest, kept: string | undefined, bucket: JudgedBucket): void
+}
+
+type Action = (request: GatewayRequest) => Promise<void>
+
+const bucketSetting = (
+  parts: SettingParts,
+): { readonly get: Action; readonly put: Action; readonly delete: Action } => {
+  const { name, permissions, limit, malformed, ownerOnly = false, status } = parts
+  const open = async (request: GatewayRequest, permission: string): Promise<JudgedBucket> => {
+    const bucket = await openBucket(request, `s3:${permission}`)
+    if (!ownerOnly || bucket.isOwner) return bucket
+    const message = `The ${name} is for the tenant that owns the bucket. Ask it.`
+    throw new SseError('MethodNotAllowed', { message })
+  }
+  return {
+    get: async request => {
+      const bucket = await open(request, permissions.get)
+      parts.answer(request, bucket.bucket.settings[name], bucket)
+    },
+    put: async request => {
+      const bucket = await open(request, permissions.put)
+      const kept = parts.parse(await readBody(request, limit, malformed), bucket, request)
+      await changeSetting(request, bucket, name, kept)
+      answerEmpty(request.res, status)
+    },
+    delete: async request => {
+      const bucket = await open(request, permissions.delete ?? permissions.put)
+      await changeSetting(request, bucket, name, undefined)
+      answerEmpty(request.res, 204)
+    },
+  }
+}
+
+const configuration = 'ServerSideEncryptionConfiguration'
+
+/** What objects get whose request says nothing. The key that it names is looked at when an object is written. */
+export const bucketEncryptionActions = bucketSetting({
+  name: 'encryption',
+  permissions: { get: 'GetEncryptionConfiguration', put: 'PutEncryptionConfiguration' },
+  limit: smallBody,
+  status: 200,
+  parse: document => encryptionSetting(parseBucketEncryption(fromXml(document, configuration))),
+  answer: ({ res, services, dialect }, _kept, { bucket }) => {
+    const encryption = bucketEncryptionOrBase(bucketEncryption(bucket), services.profile.baseEncryption)
+    const { Rule } = formatBucketEncryption(encryption, dialect)
+    const { ApplyServerSideEncryptionByDefault: apply, BucketKeyEnabled } = Rule
+    answerXml(res, configuration, { Rule: { ApplyServerSideEncryptionByDefault: { ...apply }, BucketKeyEnabled } })
+  },
+})
+
+/** The policy, answered as it was put. A tenant_admin of the owner always may, whatever the policy says; another tenant never. */
+export const bucketPolicyActions = bucketSetting({
+  name: 'policy',
+  permissions: { get: 'GetBucketPolicy', put: 'PutBucketPolicy', delete: 'DeleteBucketPolicy' },
+  limit: smallBody,
+  malformed: 'MalformedPolicy',
+  ownerOnly: true,
+  status: 204,
+  parse: (document, { bucket }) => {
+    parsePolicy(document, { bucket: bucket.name })
+    return document
+  },
+  answer: ({ res }, kept, { bucket }) => {
+    if (kept === undefined) throw new SseError('NoSuchBucketPolicy', { details: { BucketName: bucket.name } })
+    const body = Buffer.from(kept)
+    setHeaders(res, { 'content-type': 'application/json', 'content-length': body.length })
+    res.writeHead(200).end(body)
+  },
+})
+
+/** The tags of a bucket. */
+export const bucketTaggingActions = bucketSetting({
+  name: 'tagging',
+  permissions: { get: 'GetBucketTagging', put: 'PutBucketTagging' },
+  limit: 128 * kib,
+  status: 204,
+  parse: document => {
+    const tags = parseTags(document, maxBucketTags)
+    return tags.length === 0 ? undefined : encodeTags(tags)
+  },
+  answer: ({ res }, kept, { bucket }) => {
+    if (kept === undefined) throw new SseError('NoSuchTagSet', { details: { BucketName: bucket.name } })
+    answerXml(res, 'Tagging', tagsXml(storedTags(kept)))
+  },
+})
+
+const versioning = 'VersioningConfiguration'
+
+/** Objects have one version here, so versioning can be suspended and not enabled. */
+export const bucketVersioningActions = bucketSetting({
+  name: 'versioning',
+  permissions: { get: 'GetBucketVersioning', put: 'PutBucketVersioning' },
+  limit: smallBody,
+  status: 200,
+  parse: document => {
+    const content = fromXml(document, versioning)
+    const status = textOf(content, 'Status')
+    if (status === 'Enabled' || textOf(content, 'MfaDelete') === 'Enabled') {
+      throw new SseError('NotImplemented', {
+        message: 'Versioning is not implemented here: objects have one version. Leave it suspended.',
+      })
+    }
+    if (status !== 'Suspended') throw new SseError('MalformedXML')
+    return status
+  },
+  answer: ({ res }, kept) => answerXml(res, versioning, { Status: kept }),
+})
+
+const aclDocument = 'AccessControlPolicy'
+
+/** The list that a request asks for, by header or body and not by both; `undefined` for one that opens nothing. */
+const wantedAcl = (document: string, { owner }: JudgedBucket, { header }: GatewayRequest): OpenAcl | undefined => {
+  const named = requestedAcl(header)
+  if (named !== undefined && document !== '') {
     throw new SseError('InvalidRequest', { message: 'The ACL stands in a header and in the body. Send one of them.' })
   }
-  if (named === undefined && body === '') {
-    throw new SseError('InvalidRequest', { message: `Name the ACL in x-amz-acl, or send an ${aclRoot}.` })
+  if (named === undefined && document === '') {
+    throw new SseError('InvalidRequest', { message: `Name the ACL in x-amz-acl, or send an ${aclDocument}.` })
   }
-  const acl = named ?? parseAcl(body, owner)
+  const acl = named ?? parseAcl(document, owner)
   return acl === 'closed' ? undefined : acl
 }
 
-/** Answers a bucket's list. */
-export const getBucketAcl = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket, owner } = await ctx.openBucket('s3:GetBucketAcl')
-  answerXml(ctx.res, aclRoot, aclXml(owner, bucket.settings['acl'], ctx.dialect))
+/** A bucket's list: canned ones, by header or as the XML that they come to. */
+export const bucketAclActions = bucketSetting({
+  name: 'acl',
+  permissions: { get: 'GetBucketAcl', put: 'PutBucketAcl' },
+  limit: smallBody,
+  status: 200,
+  parse: wantedAcl,
+  answer: ({ res, dialect }, kept, { owner }) => answerXml(res, aclDocument, aclXml(owner, kept, dialect)),
+})
+
+/** The record of the object that a request names. `NoSuchKey`; `AccessDenied` for another tenant's SSE-KMS. */
+const readRecord = async (request: GatewayRequest, bucket: JudgedBucket): Promise<ObjectRecord> => {
+  const key = keyOf(request)
+  const record = await request.services.store.getObject(bucket.bucket.id, key)
+  if (record === undefined) throw noSuchKey(bucket, key)
+  assertOpenTo(bucket, record)
+  return record
 }
 
-/** Puts a bucket's list. */
-export const putBucketAcl = async (ctx: GatewayRequest): Promise<void> => {
-  const owned = await ctx.openBucket('s3:PutBucketAcl')
-  const acl = await wanted(ctx, owned)
-  await ctx.options.store.updateBucket(owned.bucket.name, current => withSetting(current, 'acl', acl))
-  answerEmpty(ctx.res, 200)
+const attempts = 20
+
+const changedMeanwhile = (error: unknown): boolean =>
+  error instanceof SseError && (error.code === 'PreconditionFailed' || error.code === 'NoSuchKey')
+
+/** Changes what is noted of the object that a request names. `SlowDown` where others change the object without end. */
+const changeNotes = async (
+  request: GatewayRequest,
+  bucket: JudgedBucket,
+  change: (notes: ObjectNotes) => ObjectNotes,
+): Promise<void> => {
+  const { store } = request.services
+  const key = keyOf(request)
+  for (let i = 0; i < attempts; i++) {
+    const { notes, revision } = await readRecord(request, bucket)
+    const condition = { revision, ...closedToOthers(bucket) }
+    try {
+      await bucket.commit(judged => store.updateNotes(judged, key, change(notes), condition))
+      return
+    } catch (error) {
+      if (!changedMeanwhile(error)) throw error // else look again
+    }
+  }
+  throw new SseError('SlowDown')
 }
 
 /** Answers an object's list. */
-export const getObjectAcl = async (ctx: GatewayRequest): Promise<void> => {
-  const owned = await ctx.openBucket('s3:GetObjectAcl')
-  const record = await readRecord(ctx, owned)
-  answerXml(ctx.res, aclRoot, aclXml(owned.owner, record.attributes['acl'], ctx.dialect))
+export const getObjectAcl = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await openBucket(request, 's3:GetObjectAcl')
+  const { notes } = await readRecord(request, bucket)
+  answerXml(request.res, aclDocument, aclXml(bucket.owner, notes.acl, request.dialect))
 }
 
 /** Puts an object's list. */
-export const putObjectAcl = async (ctx: GatewayRequest): Promise<void> => {
-  const owned = await ctx.openBucket('s3:PutObjectAcl')
-  const acl = await wanted(ctx, owned)
-  await updateAttribute(ctx, owned, 'acl', acl)
-  answerEmpty(ctx.res, 200)
+export const putObjectAcl = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await openBucket(request, 's3:PutObjectAcl')
+  const acl = wantedAcl(await readBody(request, smallBody), bucket, request)
+  await changeNotes(request, bucket, ({ acl: _old, ...others }) => (acl === undefined ? others : { ...others, acl }))
+  answerEmpty(request.res, 200)
 }
-
-const encryptionRoot = 'ServerSideEncryptionConfiguration'
-const maxEncryptionBody = 64 * 1024
-
-/** Answers the configuration, or the base that holds without one. */
-export const getBucketEncryption = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:GetEncryptionConfiguration')
-  const encryption = bucketEncryptionOrBase(bucketEncryption(bucket), ctx.options.profile.baseEncryption)
-  const { Rule } = formatBucketEncryption(encryption, ctx.dialect)
-  const { ApplyServerSideEncryptionByDefault: apply, BucketKeyEnabled } = Rule
-  answerXml(ctx.res, encryptionRoot, { Rule: { ApplyServerSideEncryptionByDefault: { ...apply }, BucketKeyEnabled } })
-}
-
-/** Configures a default. The key that it names is looked at when an object is written. */
-export const putBucketEncryption = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:PutEncryptionConfiguration')
-  const encryption = parseBucketEncryption(fromXml(await readBody(ctx, maxEncryptionBody), encryptionRoot))
-  const setting = encryptionSetting(encryption)
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'encryption', setting))
-  answerEmpty(ctx.res, 200)
-}
-
-/** Takes the configuration away, if there is one. */
-export const deleteBucketEncryption = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:PutEncryptionConfiguration')
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'encryption', undefined))
-  answerEmpty(ctx.res, 204)
-}
-
-const maxPolicyBody = 64 * 1024
-
-/** Another tenant may be let at objects by a policy, but never at the policy itself. */
-const open = async (ctx: GatewayRequest, permission: string): Promise<OwnedBucket> => {
-  const owned = await ctx.openBucket(permission)
-  if (!owned.own) {
-    throw new SseError('MethodNotAllowed', { message: 'The policy is for the tenant that owns the bucket. Ask it.' })
-  }
-  return owned
-}
-
-/** Answers the policy as it was put. */
-export const getBucketPolicy = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await open(ctx, 's3:GetBucketPolicy')
-  const text = bucket.settings['policy']
-  if (text === undefined) throw new SseError('NoSuchBucketPolicy', { details: { BucketName: bucket.name } })
-  const body = Buffer.from(text)
-  setHeaders(ctx.res, { 'content-type': 'application/json', 'content-length': body.length })
-  ctx.res.writeHead(200).end(body)
-}
-
-/** Puts a policy that can be held to. */
-export const putBucketPolicy = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await open(ctx, 's3:PutBucketPolicy')
-  const policy = await readBody(ctx, maxPolicyBody, { malformed: 'MalformedPolicy' })
-  parsePolicy(policy, { bucket: bucket.name })
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'policy', policy))
-  answerEmpty(ctx.res, 204)
-}
-
-/** Takes the policy away, if there is one. */
-export const deleteBucketPolicy = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await open(ctx, 's3:DeleteBucketPolicy')
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'policy', undefined))
-  answerEmpty(ctx.res, 204)
-}
-
-const maxBucketTagging = 128 * 1024
-
-/** Answers the tags; `NoSuchTagSet` where there are none. */
-export const getBucketTagging = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:GetBucketTagging')
-  const tags = bucket.settings['tagging']
-  if (tags === undefined) throw new SseError('NoSuchTagSet', { details: { BucketName: bucket.name } })
-  answerXml(ctx.res, 'Tagging', tagsXml(storedTags(tags)))
-}
-
-/** Puts these tags instead of those that are there. */
-export const putBucketTagging = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:PutBucketTagging')
-  const tags = parseTags(await readBody(ctx, maxBucketTagging), maxBucketTags)
-  const setting = tags.length === 0 ? undefined : encodeTags(tags)
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'tagging', setting))
-  answerEmpty(ctx.res, 204)
-}
-
-/** Takes all tags away. */
-export const deleteBucketTagging = async (ctx: GatewayRequest): Promise<void> => {
-  const { bucket } = await ctx.openBucket('s3:PutBucketTagging')
-  await ctx.options.store.updateBucket(bucket.name, current => withSetting(current, 'tagging', undefined))
-  answerEmpty(ctx.res, 204)
-}
-
-const maxObjectTagging = 64 * 1024
 
 /** Answers the tags of an object; there may be none. */
-export const getObjectTagging = async (ctx: GatewayRequest): Promise<void> => {
-  const owned = await ctx.openBucket('s3:GetObjectTagging')
-  const { attributes } = await readRecord(ctx, owned)
-  answerXml(ctx.res, 'Tagging', tagsXml(storedTags(attributes['tags'])))
+export const getObjectTagging = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await openBucket(request, 's3:GetObjectTagging')
+  const { notes } = await readRecord(request, bucket)
+  answerXml(request.res, 'Tagging', tagsXml(notes.tags ?? []))
 }
 
 /** Puts these tags instead of those that are there. */
-export const putObjectTagging = async (ctx: GatewayRequest): Promise<void> => {
-  const owned = await ctx.openBucket('s3:PutObjectTagging')
-  const tags = parseTags(await readBody(ctx, maxObjectTagging), maxObjectTags)
-  await updateAttribute(ctx, owned, 'tags', tags.length === 0 ? undefined : encodeTags(tags))
-  answerEmpty(ctx.res, 200)
+export const putObjectTagging = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await openBucket(request, 's3:PutObjectTagging')
+  const tags = parseTags(await readBody(request, smallBody), maxObjectTags)
+  await changeNotes(request, bucket, ({ tags: _old, ...others }) => (tags.length === 0 ? others : { ...others, tags }))
+  answerEmpty(request.res, 200)
 }
 
 /** Takes all tags away. */
-export const deleteObjectTagging = async (ctx: GatewayRequest): Promise<void> => {
-  const owned = await ctx.openBucket('s3:DeleteObjectTagging')
-  await updateAttribute(ctx, owned, 'tags', undefined)
-  answerEmpty(ctx.res, 204)
+export const deleteObjectTagging = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await openBucket(request, 's3:DeleteObjectTagging')
+  await changeNotes(request, bucket, ({ tags: _old, ...others }) => others)
+  answerEmpty(request.res, 204)
 }

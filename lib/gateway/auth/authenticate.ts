@@ -1,6 +1,5 @@
 /**
- * Verifies who sent a request: picks the kind of signature, if there is one, and has it checked. Knows nothing of buckets, policies or objects:
- * whether an anonymous request may do something is decided elsewhere.
+ * Verifies who sent a request: finds the kind of signature and checks it. What an anonymous or signed request may do is decided elsewhere.
  */
 import { SseError } from '../../errors.ts'
 import {
@@ -42,8 +41,8 @@ const inHeader = (authorization: string): Kind => {
 }
 
 /**
- * Verifies a request. What is answered can be trusted: who signed (or that nobody did), the headers that count, and how the body must be checked
- * while it is read. Throws an `SseError` as Amazon S3 does for every signature that does not hold, none of which holds a secret.
+ * Verifies a request. Returns who signed it, if anybody did, the headers to use, and how the body must be checked. Throws the `SseError` that Amazon
+ * S3 answers for a signature that does not match; it never holds a secret.
  */
 export const authenticate = <Identity extends Credential>(
   wire: WireRequest,

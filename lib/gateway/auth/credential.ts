@@ -1,6 +1,5 @@
 /**
- * Who sent a request and how its body is protected: what the verification of signatures takes and answers, and the refusals that all of its
- * kinds share. No signature is computed here.
+ * Types of signature verification, and the errors that all kinds of signatures share. No signature is computed here.
  */
 import type { KeyObject } from 'node:crypto'
 import { equal, fromHex, utf8 } from '../../bytes.ts'
@@ -106,7 +105,7 @@ export const parseRequest = (request: WireRequest): ParsedRequest => ({
   parameters: parseQuery(request.query),
 })
 
-/** A body without a promise. */
+/** A body that no signature covers. */
 export const unsignedPayload = 'UNSIGNED-PAYLOAD'
 
 const contentSha256 = 'x-amz-content-sha256'
@@ -115,7 +114,7 @@ const accepted =
   'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.'
 
 /**
- * What a value of `x-amz-content-sha256` says of the body. `chain` is given where chunks may be signed, which takes a signature of version 4.
+ * What `x-amz-content-sha256` promises about the body. `chain` is given if chunks may be signed, which takes Signature Version 4.
  * `InvalidArgument` for an unknown value, `NotImplemented` for elliptic-curve signatures, `InvalidRequest` for signed chunks without a chain.
  */
 export const bodyAuthentication = (value: string | undefined, chain?: ChunkChain): BodyAuthentication => {
@@ -160,18 +159,18 @@ export const identify = <Identity extends Credential>(
   return identity
 }
 
-/** 403 for headers that carry meaning but no signature covers; `names` is not empty. */
+/** 403 for headers that the signature had to cover. */
 export const headersNotSigned = (names: readonly string[]): SseError =>
   new SseError('AccessDenied', {
     message: 'There were headers present in the request which were not signed. Sign them, or leave them out.',
     details: { HeadersNotSigned: names.join(', ') },
   })
 
-// A customer's key and a session's token stand in what was signed; neither is ever echoed.
+// The string to sign may hold a customer's key and a session token. Neither is ever sent back.
 const secrets = /(x-(?:amz|obs)-(?:(?:copy-source-)?server-side-encryption-customer-key|security-token)[:=])[^&\n]*/gi
 const redact = (signed: string): string => signed.replace(secrets, '$1***')
 
-/** 403 with what was signed here, secrets removed, so that a client's author can compare. Never with the right signature. */
+/** 403 with the string that was signed here, secrets removed, for whoever debugs a client. Never with the right signature. */
 export const signatureDoesNotMatch = (
   accessKeyId: string,
   provided: string,
@@ -183,5 +182,5 @@ export const signatureDoesNotMatch = (
   })
 }
 
-/** Compares signatures in time that depends on their lengths alone. */
+/** Compares signatures in constant time. */
 export const sameSignature = (expected: string, provided: string): boolean => equal(utf8(expected), utf8(provided))

@@ -20,7 +20,7 @@ import { carriedHeaders, type RequestHeaders } from '../http/headers.ts'
 import { cut, order } from '../http/canonical.ts'
 import { assertFresh, assertNotExpired, defaultSkew, requestTime } from '../http/time.ts'
 
-/** One of the two families. */
+/** AWS Signature Version 2, or OBS's. */
 export interface OldScheme {
   readonly version: 'v2' | 'obs'
   /** First word of the Authorization header. */
@@ -73,7 +73,7 @@ const harmless = new Set(['x-obs-az-redundancy', 'x-obs-expires'])
 interface Claim {
   readonly accessKeyId: string
   readonly signature: string
-  /** The line of the date: the Date header, nothing where a header of the family says it, or the seconds of Expires. */
+  /** The date line: the Date header, empty if `x-amz-date` or `x-obs-date` is sent, or the seconds of Expires. */
   readonly date: string
 }
 
@@ -123,7 +123,7 @@ interface Attempt {
 
 const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number => order(a, b)
 
-/** A part of the query as it was before it was encoded, a character a byte. */
+/** Decodes a part of the query, one character a byte. */
 const decode = (raw: string): string => Buffer.from(decodeURIComponent(raw.replaceAll('+', '%20'))).toString('latin1')
 
 /** The lines that are signed, with the parameters that `isSubResource` picks. */
@@ -155,7 +155,7 @@ const stringToSign = (
   return `${method}\n${md5}\n${type}\n${date}\n${lines}${resource}`
 }
 
-/** What may have been signed, the documented way first. All of it means the same request. */
+/** The strings that clients may have signed, the documented one first. All of them mean the same request. */
 const attempts = (
   request: ParsedRequest,
   scheme: OldScheme,
@@ -200,7 +200,7 @@ export const verifyV2 = <Identity extends Credential>(
   if (unsigned.length > 0) throw headersNotSigned(unsigned)
   const { path } = request
   const tryPath = (as: string) => attempts({ ...request, path: as }, scheme, claim.date, options.bucket, presigned)
-  // botocore signs a bucket in the path with a slash behind it, which it does not send. Behind a key it would name another one.
+  // botocore signs a bucket's path with a trailing slash that it does not send. After a key it would name another object.
   const isBucket = options.bucket === undefined && /^\/[^/]+$/.test(path)
   const tried = [...tryPath(path), ...(isBucket ? tryPath(`${path}/`) : [])] as const
   const held = tried.find(({ toSign }) => {

@@ -2,8 +2,12 @@
  * AWS Signature Version 4 as Amazon S3 has it, in the Authorization header and in the query: the path is encoded once and not normalized.
  * Source: "Authenticating Requests (AWS Signature Version 4)" of the Amazon S3 API reference.
  */
-import { createHash } from 'node:crypto'
+import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import { SseError } from '../../errors.ts'
+import { Lru } from '../../lru.ts'
+import { canonicalPath, canonicalQuery, cut } from '../http/canonical.ts'
+import { carriedHeaders, type RequestHeaders } from '../http/headers.ts'
+import { assertFresh, assertNotExpired, basicTime, defaultSkew, parseTime, requestTime } from '../http/time.ts'
 import {
   bodyAuthentication,
   type ChunkChain,
@@ -17,10 +21,34 @@ import {
   unsignedPayload,
   type VerifyOptions,
 } from './credential.ts'
-import { type RequestHeaders, carriedHeaders } from '../http/headers.ts'
-import { canonicalPath, canonicalQuery, cut } from '../http/canonical.ts'
-import { assertFresh, assertNotExpired, basicTime, defaultSkew, parseTime, requestTime } from '../http/time.ts'
-import { signingKeyOf, signV4 } from './v4-key.ts'
+
+interface Entry {
+  readonly secretAccessKey: string
+  readonly key: KeyObject
+}
+
+const cache = new Lru<string, Entry>({ most: 1000 })
+
+const hmac = (key: string | Uint8Array, text: string): Uint8Array => createHmac('sha256', key).update(text).digest()
+
+/**
+ * The signing key of a secret access key for a day (`20130524`) and a region. Cached until the secret changes. Call
+ * it for known access keys only.
+ */
+export const signingKeyOf = (accessKeyId: string, secretAccessKey: string, date: string, region: string): KeyObject => {
+  const name = `${accessKeyId}/${date}/${region}`
+  const kept = cache.get(name)
+  if (kept?.secretAccessKey === secretAccessKey) return kept.key
+  const bytes = hmac(hmac(hmac(hmac(`AWS4${secretAccessKey}`, date), region), 's3'), 'aws4_request')
+  const key = createSecretKey(bytes)
+  bytes.fill(0)
+  cache.set(name, { secretAccessKey, key })
+  return key
+}
+
+/** Signs text of one character a byte with a signing key: lower-case hex. */
+export const signV4 = (key: KeyObject, text: string): string =>
+  createHmac('sha256', key).update(text, 'latin1').digest('hex')
 
 /** The name of the algorithm, as headers and queries have it. */
 export const algorithmV4 = 'AWS4-HMAC-SHA256'
@@ -28,7 +56,7 @@ export const algorithmV4 = 'AWS4-HMAC-SHA256'
 const contentSha256 = 'x-amz-content-sha256'
 const week = 604_800
 
-/** What a request says of its own signature. */
+/** The signature that a request claims. */
 interface Claim {
   readonly accessKeyId: string
   /** Day, region, service and terminator, as they were sent. */
@@ -58,7 +86,7 @@ const claim = (
   life: Claim['life'],
   malformed: Malformed,
 ): Claim => {
-  // Counted from the end: an access key id may hold slashes.
+  // Parsed from the end, since an access key id may contain slashes.
   const match = /^(.+)\/(\d{8})\/([^/]*)\/([^/]*)\/([^/]*)$/.exec(credential)
   if (match === null) {
     throw malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
@@ -143,7 +171,7 @@ const checkScope = (
   if (itsDate !== date) throw malformed(`the date "${itsDate}" is not that of the request's time. Expecting "${date}".`)
 }
 
-/** Every header with a meaning of its own must be signed; the others, such as User-Agent, may change on the way. */
+/** `host` and all `x-amz-` and `x-obs-` headers must be signed. Others, such as User-Agent, may change on the way. */
 const checkSignedHeaders = ({ headers }: ParsedRequest, signedHeaders: readonly string[], presigned: boolean): void => {
   const signed = new Set(signedHeaders)
   const unsigned = [...headers.keys()].filter(
@@ -179,8 +207,8 @@ const asSent = (query: string): string =>
 type Spelling = readonly [path: string, query: string]
 
 /**
- * Path and query as clients sign them, the documented way first. All spellings of one line decode to the same name, so it does not matter which one was signed:
- * `%2F` is kept by some and decoded by others (aws4), and some sign what they send as it is (curl, esdk-obs-nodejs).
+ * Path and query in the spellings that clients sign, the documented one first. All decode to the same name. Some clients keep `%2F`, others (aws4)
+ * decode it; curl and esdk-obs-nodejs sign the path as they send it.
  */
 const spellings = ({ path, query }: ParsedRequest): readonly [Spelling, ...Spelling[]] => {
   const strict = canonicalPath(path)

@@ -1,6 +1,6 @@
 /**
- * Decodes `aws-chunked` bodies, signed or not, with their trailers. Nothing of a signed chunk is released before its signature was verified; an
- * unsigned chunk passes as it comes. Source: "Signature calculations for the Authorization header: transferring payload in multiple chunks", and
+ * Decodes `aws-chunked` bodies, signed or not, with their trailers. A signed chunk is released only after its signature was verified; an unsigned
+ * one passes at once. Source: "Signature calculations for the Authorization header: transferring payload in multiple chunks", and
  * the same "… with trailing headers", of the Amazon S3 API reference.
  *
  *     SIZE;chunk-signature=HEX CRLF data CRLF  …  0;chunk-signature=HEX CRLF  name:value CRLF x-amz-trailer-signature:HEX CRLF  CRLF
@@ -12,19 +12,19 @@ import { type BodyAuthentication, type ChunkChain, sameSignature } from '../auth
 import { trimmed } from '../http/headers.ts'
 import { cut } from '../http/canonical.ts'
 import type { BodyStage } from '../http/pour.ts'
-import { signV4 } from '../auth/v4-key.ts'
+import { signV4 } from '../auth/v4.ts'
 
 /** A body that arrives in chunks. */
 export type ChunkedAuthentication = Extract<BodyAuthentication, { kind: 'chunked-signed' | 'chunked-unsigned-trailer' }>
 
-/** The most bytes of a signed chunk, which must be held until its signature was verified; SDKs send 64 KiB to 1 MiB. */
+/** Largest signed chunk in bytes. It is held in memory until its signature was verified; SDKs send 64 KiB to 1 MiB. */
 export const maxSignedChunk: number = 16 * 1024 * 1024
 
 const maxLine = 1024
 const emptyHash = createHash('sha256').digest('hex')
 const sha256 = (text: string): string => createHash('sha256').update(text, 'latin1').digest('hex')
 
-/** What was agreed on before the body came. */
+/** What the headers declare of a chunked body. */
 export interface ChunkedOptions {
   /** Bytes of the decoded body, exactly (`x-amz-decoded-content-length`). */
   readonly length: number
@@ -32,7 +32,7 @@ export interface ChunkedOptions {
   readonly trailer?: string | undefined
 }
 
-/** A decoder on the way of a body. */
+/** Decodes a chunked body. */
 export interface ChunkedDecoder {
   /** Coded bytes in, the body out; fails with `IncompleteBody`, `InvalidRequest`, `MalformedTrailerError` or `SignatureDoesNotMatch`. */
   readonly stage: BodyStage

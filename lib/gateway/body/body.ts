@@ -1,9 +1,9 @@
-/** Reads the body of a request: nothing of it before it is asked for, so that `Expect: 100-continue` is answered after the decision. */
+/** Reads request bodies. Nothing is read before it is asked for, so `Expect: 100-continue` is answered after the decision. */
 import type { Readable } from 'node:stream'
 import { fromUtf8 } from '../../bytes.ts'
 import { type ErrorCode, SseError } from '../../errors.ts'
 import type { BodyAuthentication } from '../auth/credential.ts'
-import type { GatewayRequest } from '../context.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHeaders } from '../http/headers.ts'
 import type { BodyStage } from '../http/pour.ts'
 import { type ChunkedDecoder, decodeChunked } from './aws-chunked.ts'
@@ -21,53 +21,54 @@ export interface IncomingBody extends RequestBody {
   start(): AsyncIterable<Uint8Array>
 }
 
-/** Asks the client for the body, where it waits to be asked. Not decoded, and not checked. */
-export const askForBody = (ctx: GatewayRequest): Readable => {
-  if (/^100-continue$/i.test(ctx.req.headers.expect ?? '')) ctx.res.writeContinue()
-  return ctx.req
+/** A request as far as its body goes. */
+export interface BodySource {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  /** The headers that speak of the body. */
+  readonly headers: RequestHeaders
+  readonly authentication: { readonly body: BodyAuthentication }
+}
+
+/** Answers `100 Continue` if the client waits for it. The stream is neither decoded nor checked. */
+export const askForBody = ({ req, res }: Pick<BodySource, 'req' | 'res'>): Readable => {
+  if (/^100-continue$/i.test(req.headers.expect ?? '')) res.writeContinue()
+  return req
 }
 
 /**
- * The body of a write. `MissingContentLength` where its length is not known, unless the profile takes a body that ends where HTTP's own chunks do.
+ * The body of a write. `MissingContentLength` where its length is not known, unless `unknownLength` takes a body that ends where HTTP's own
+ * chunks do.
  */
-export const incomingBody = (ctx: GatewayRequest, options: RequestBodyOptions): IncomingBody => {
-  const body = openBody(ctx.authentication.body, ctx.headers, options)
-  const chunks = /^chunked$/i.test(ctx.req.headers['transfer-encoding'] ?? '')
-  if (body.length === undefined && !(chunks && ctx.options.profile.unknownLength)) {
-    throw new SseError('MissingContentLength')
-  }
-  return { ...body, start: () => bytesOf(ctx) }
+export const incomingBody = (source: BodySource, unknownLength: boolean, digests: BodyDigests): IncomingBody => {
+  const body = openBody(source.authentication.body, source.headers, digests)
+  const chunks = /^chunked$/i.test(source.req.headers['transfer-encoding'] ?? '')
+  if (body.length === undefined && !(chunks && unknownLength)) throw new SseError('MissingContentLength')
+  return { ...body, start: () => bytesOf(source) }
 }
 
-/** The bytes of a request. Whoever stops reading leaves the connection open, for an answer. */
-const bytesOf = (ctx: GatewayRequest): AsyncIterable<Uint8Array> => askForBody(ctx).iterator({ destroyOnReturn: false })
+/** The bytes of a request. A reader that stops leaves the connection open for an answer. */
+const bytesOf = (source: BodySource): AsyncIterable<Uint8Array> =>
+  askForBody(source).iterator({ destroyOnReturn: false })
 
-/** Bytes through stages, one behind the other. */
+/** Sends bytes through stages in order. */
 export const through = (bytes: AsyncIterable<Uint8Array>, stages: readonly BodyStage[]): AsyncIterable<Uint8Array> => {
   let last = bytes
   for (const stage of stages) last = stage(last)
   return last
 }
 
-/** How a small body is read. */
-export interface ReadBodyOptions {
-  /** What is answered where it is not UTF-8; `MalformedXML` by default. */
-  readonly malformed?: ErrorCode
-  /** The headers that speak of it; the request's by default. */
-  readonly headers?: RequestHeaders
-}
-
-/** A small body as text, checked like any other; `EntityTooLarge` above `limit` bytes. */
+/** A small body as text, checked like any other. `EntityTooLarge` above `limit` bytes; `malformed` where it is not UTF-8. */
 export const readBody = async (
-  ctx: GatewayRequest,
+  source: BodySource,
   limit: number,
-  { malformed = 'MalformedXML', headers = ctx.headers }: ReadBodyOptions = {},
+  malformed: ErrorCode = 'MalformedXML',
 ): Promise<string> => {
-  const body = openBody(ctx.authentication.body, headers)
+  const body = openBody(source.authentication.body, source.headers)
   if ((body.length ?? 0) > limit) throw new SseError('EntityTooLarge')
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of through(bytesOf(ctx), body.stages)) {
+  for await (const chunk of through(bytesOf(source), body.stages)) {
     size += chunk.length
     if (size > limit) throw new SseError('EntityTooLarge')
     chunks.push(chunk)
@@ -79,8 +80,8 @@ export const readBody = async (
   }
 }
 
-/** How to read a body. */
-export interface RequestBodyOptions {
+/** What is computed of a body while it passes. */
+export interface BodyDigests {
   /** Digests to compute in any case, such as `md5` for an ETag. */
   readonly always?: readonly DigestAlgorithm[] | undefined
   /** The checksum to compute and keep where the client sends none. */
@@ -89,9 +90,9 @@ export interface RequestBodyOptions {
 
 /** A body that is about to be read. */
 export interface RequestBody {
-  /** Behind the request: decode, then verify. They fail before their end, so that nothing behind them ever sees a clean one. */
+  /** Decoding, then verification. They throw instead of ending, so a later stage never sees the clean end of a bad body. */
   readonly stages: readonly BodyStage[]
-  /** Bytes of the decoded body; `undefined` where no header tells. Chunked bodies are held to it here, others by HTTP. */
+  /** Length of the decoded body; `undefined` if no header declares it. Checked here for chunked bodies, by HTTP for others. */
   readonly length: number | undefined
   /** The checksum that the client sent or will send, else the one to compute: to be kept once the body has ended. */
   readonly checksum: ChecksumAlgorithm | undefined
@@ -133,7 +134,7 @@ const decoderOf = (
 export const openBody = (
   body: BodyAuthentication,
   headers: RequestHeaders,
-  { always = [], otherwise }: RequestBodyOptions = {},
+  { always = [], otherwise }: BodyDigests = {},
 ): RequestBody => {
   const chunked = body.kind === 'chunked-signed' || body.kind === 'chunked-unsigned-trailer'
   const header = chunked ? decodedLength : 'content-length'

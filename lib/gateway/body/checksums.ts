@@ -1,6 +1,6 @@
 /**
- * The checksums that a request declares for its body, and their verification while the body passes. What is computed is what was declared, and
- * what the caller wants besides. Source: "Checking object integrity" of the Amazon S3 user guide.
+ * The checksums that a request declares for its body, and their verification while the body passes. Computes what was declared and what the
+ * caller asks for. Source: "Checking object integrity" of the Amazon S3 user guide.
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
@@ -16,7 +16,7 @@ import { crc32c } from './crc.ts'
 /** A digest by the name that its header has, or `md5`. */
 export type DigestAlgorithm = ValueName
 
-/** A digest in the making. */
+/** A running digest. */
 export interface Digest {
   /** Takes bytes and keeps none of them. */
   update(bytes: Uint8Array): void
@@ -127,8 +127,8 @@ const inTrailer = (headers: RequestHeaders): DeclaredChecksums['checksum'] => {
 }
 
 /**
- * Reads what the headers declare of the body. Not for requests whose checksum headers speak of something else than their body
- * (CompleteMultipartUpload). Throws `InvalidRequest` (several checksums, an unknown one, a malformed value) and `InvalidDigest` (Content-MD5).
+ * Reads what the headers declare of the body. Not for CompleteMultipartUpload, whose checksum headers are
+ * the object's. Throws `InvalidRequest` (several checksums, an unknown one, a malformed value) and `InvalidDigest` (Content-MD5).
  */
 export const declaredChecksums = (headers: RequestHeaders): DeclaredChecksums => {
   const [header, trailer] = [inHeaders(headers), inTrailer(headers)]
@@ -151,7 +151,7 @@ export const declaredChecksums = (headers: RequestHeaders): DeclaredChecksums =>
   return { checksum, contentMd5 }
 }
 
-/** What a body is held to. */
+/** What the body is checked against. */
 export interface ChecksumOptions {
   readonly declared: DeclaredChecksums
   /** The SHA-256 that the request's signature covers. */
@@ -162,7 +162,7 @@ export interface ChecksumOptions {
   readonly always?: readonly DigestAlgorithm[] | undefined
 }
 
-/** A verification on the way of a body. */
+/** Verifies a body. */
 export interface ChecksumVerifier {
   /**
    * Passes the body on as it is. Fails before its end is passed on, with `BadDigest`, `XAmzContentSHA256Mismatch`, or `InvalidRequest` for a malformed

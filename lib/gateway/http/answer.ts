@@ -1,4 +1,4 @@
-/** Answers: headers that every answer has, XML bodies, and the one form of an error. */
+/** Writes answers: empty, XML, a body, or an error. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SseError } from '../../errors.ts'
 import { until } from './pour.ts'
@@ -31,12 +31,12 @@ export const answerXml = (
   res.writeHead(200).end(body)
 }
 
-/** Bytes that wait for a client before more are asked for. */
+/** Bytes that may be buffered for a slow client before reading pauses. */
 const most = 524_288
 
 /**
- * Answers with a body whose length `start` sets, once its first piece is there, or its end: until then an error can be answered. Pieces that
- * come together leave together, since `node:http` collects what is written in one turn.
+ * Answers with a body. Calls `start`, which sets status and headers, when the first piece or the end has arrived: until then an error can
+ * still be answered. Pieces of one turn are sent together by `node:http`.
  */
 export const answerBody = async (
   res: ServerResponse,
@@ -58,7 +58,7 @@ export const answerBody = async (
   await finished
 }
 
-/** What an error's answer says of the request. */
+/** Facts of the request that an error's answer repeats. */
 export interface ErrorFacts {
   readonly requestId: string
   readonly hostId: string
@@ -66,7 +66,7 @@ export interface ErrorFacts {
   readonly resource: string
 }
 
-/** Whatever was thrown, as an `SseError`: what is not one is `InternalError`, its cause kept for the operator. */
+/** Turns anything thrown into an `SseError`: `InternalError` with the cause kept for the operator, unless it is one already. */
 export const asSseError = (error: unknown): SseError =>
   error instanceof SseError ? error : new SseError('InternalError', { cause: error })
 
@@ -80,8 +80,8 @@ const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
   )
 
 /**
- * Answers an error, if nothing of the answer has left; else the connection is destroyed, so that no client takes what came for the whole. A
- * body that was not read is let run off for a moment, so that the client gets to read the answer.
+ * Answers an error. If headers were sent already, destroys the connection instead, so that no client takes a partial body for the whole. An
+ * unread request body is drained for a moment, so that the client gets to read the answer.
  */
 export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: unknown, facts: ErrorFacts): void => {
   const error = asSseError(thrown)
@@ -92,17 +92,15 @@ export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: u
   for (const name of res.getHeaderNames()) if (!/^x-(amz|obs)-(request-id|id-2)$/.test(name)) res.removeHeader(name)
   const reading = !req.complete
   if (reading) res.setHeader('connection', 'close')
-  const headers: AnswerHeaders = { ...(error.retryAfter === undefined ? {} : { 'retry-after': error.retryAfter }) }
+  const headers: AnswerHeaders = { ...error.headers, 'retry-after': error.retryAfter }
   if (error.status === 304 || req.method === 'HEAD') {
     answerEmpty(res, error.status, error.status === 304 ? headers : { ...headers, ...errorHeaders(error) })
     return
   }
-  const details = Object.entries(error.details).filter(([name]) => !name.startsWith('x-'))
-  for (const [name, value] of Object.entries(error.details)) if (name.startsWith('x-')) res.setHeader(name, value)
   const content = {
     Code: error.s3Code,
     Message: error.message,
-    ...Object.fromEntries(details),
+    ...error.details,
     Resource: facts.resource,
     RequestId: facts.requestId,
     HostId: facts.hostId,
@@ -119,7 +117,8 @@ const drainTime = 2000
 const drainBytes = 8 * 1024 * 1024
 
 /**
- * Reads on for a moment what a client still sends, before its connection is closed: bytes that nobody read would take the answer with them.
+ * Reads and drops what the client still sends, for a moment, before the connection is closed. Closing with unread bytes would reset the
+ * connection, and the client would lose the answer.
  */
 const drain = (req: IncomingMessage, done: () => void): void => {
   let left = drainBytes

@@ -1,6 +1,5 @@
 /**
- * Percent-encoding as signatures need it: byte for byte, one spelling for each text. Nothing is normalized here: `//`, `..` and `%2F` stay
- * what they are.
+ * Canonical percent-encoding, as signatures need it: one spelling for each byte. Nothing is normalized: `//`, `..` and `%2F` stay as they are.
  */
 import { SseError } from '../../errors.ts'
 
@@ -9,7 +8,7 @@ const unreserved = /[\w.~-]/
 const escape = (byte: number): string => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
 
 /**
- * Raw text in its one spelling: unreserved characters (RFC 3986, section 2.3) plain, every other byte as `%XX` in upper case. `InvalidURI`
+ * The canonical spelling of raw text: unreserved characters (RFC 3986, section 2.3) plain, every other byte as `%XX` in upper case. `InvalidURI`
  * for a `%` without two hex digits, and for what is not printable ASCII.
  */
 export const recode = (raw: string): string =>
@@ -24,7 +23,7 @@ export const recode = (raw: string): string =>
     return escape(byte)
   })
 
-/** A raw path in its one spelling; its slashes stay. */
+/** The canonical spelling of a raw path; slashes stay. */
 export const canonicalPath = (raw: string): string => raw.split('/').map(recode).join('/')
 
 /** A text cut at the first separator; the second half is `undefined` where there is none. */
@@ -37,7 +36,7 @@ export const cut = (text: string, separator: string): readonly [string, string |
 export const order = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
 
 /**
- * A raw query in its one spelling, sorted by name and then by value, each name with its `=`; `+` is a space. Left out are empty pieces and the
+ * The canonical spelling of a raw query: sorted by name, then by value, each name with its `=`; `+` is a space. Leaves out empty pieces and the
  * parameter `omit`.
  */
 export const canonicalQuery = (raw: string, omit?: string): string => {

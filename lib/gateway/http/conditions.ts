@@ -1,11 +1,11 @@
 /**
- * Conditional requests (RFC 9110, section 13), in the order of precedence that Amazon S3 documents for GetObject and CopyObject. Pure: what a
- * request's headers say of an object, and nothing about where the object comes from.
+ * Conditional requests (RFC 9110, section 13), in the order of precedence that Amazon S3 documents for GetObject and CopyObject. Pure
+ * functions of headers and an object's validators.
  */
 import { SseError } from '../../errors.ts'
 import type { RangeRequest } from '../../segment/layout.ts'
 import type { HeaderGetter } from '../../sse/names.ts'
-import type { Condition } from '../../store/store.ts'
+import type { ObjectCondition } from '../../store/records.ts'
 import { parseTime } from './time.ts'
 
 /** What conditions look at. */
@@ -18,12 +18,16 @@ export interface Validators {
 
 type Comparison = 'strong' | 'weak'
 
-/** Whether a list of ETags has this one: `*`, quoted, weak, or bare as some clients send it (RFC 9110, section 8.8.3.2). */
+/** The ETags of a list: quoted, weak, or bare as some clients send them. */
+const etags = (list: string): readonly { readonly etag: string; readonly weak: boolean }[] =>
+  [...list.matchAll(/(W\/)?(?:"([^"]*)"|([^\s,"]+))/g)].map(([, weak, quoted, bare = '']) => ({
+    etag: quoted ?? bare,
+    weak: weak !== undefined,
+  }))
+
+/** Whether a list of ETags has this one, or is `*` (RFC 9110, section 8.8.3.2). */
 const matches = (list: string, etag: string, comparison: Comparison): boolean =>
-  list.trim() === '*' ||
-  [...list.matchAll(/(W\/)?(?:"([^"]*)"|([^\s,"]+))/g)].some(
-    ([, weak, quoted, bare]) => (quoted ?? bare) === etag && (comparison === 'weak' || weak === undefined),
-  )
+  list.trim() === '*' || etags(list).some(each => each.etag === etag && (comparison === 'weak' || !each.weak))
 
 /** The first header whose condition does not hold. A date that cannot be read is no condition (RFC 9110, section 13.1.3). */
 const failing = (header: HeaderGetter, { etag, modified }: Validators): string | undefined => {
@@ -65,23 +69,18 @@ export const assertSourceConditions = (header: HeaderGetter, source: Validators)
   if (condition !== undefined) throw failed(`x-amz-copy-source-${condition.toLowerCase()}`)
 }
 
-/**
- * What If-Match and If-None-Match say of a change, to be asked again inside it; `undefined` where they say nothing. Throws `PreconditionFailed`
- * (412), and for If-Match `NoSuchKey` (404) where there is no object, as S3 answers it.
- */
-export const changeCondition = (header: HeaderGetter): Condition | undefined => {
-  const match = header('if-match')
-  const noneMatch = header('if-none-match')
-  if (match === undefined && noneMatch === undefined) return undefined
-  return current => {
-    if (match !== undefined) {
-      if (current === undefined) throw new SseError('NoSuchKey')
-      if (!matches(match, current.etag, 'strong')) throw failed('If-Match')
-    }
-    if (noneMatch !== undefined && current !== undefined && matches(noneMatch, current.etag, 'weak')) {
-      throw failed('If-None-Match')
-    }
-  }
+/** The ETags of a list for a comparison. `strong` leaves out weak ETags, which never match (RFC 9110, section 8.8.3.2). */
+const etagsIn = (list: string | undefined, comparison: Comparison): readonly string[] | '*' | undefined => {
+  if (list === undefined) return undefined
+  if (list.trim() === '*') return '*'
+  return etags(list).flatMap(({ etag, weak }) => (weak && comparison === 'strong' ? [] : [etag]))
+}
+
+/** The condition that If-Match and If-None-Match put on a change. The store checks it in the transaction that makes the change. */
+export const changeCondition = (header: HeaderGetter): ObjectCondition => {
+  const ifMatch = etagsIn(header('if-match'), 'strong')
+  const ifNoneMatch = etagsIn(header('if-none-match'), 'weak')
+  return { ...(ifMatch && { ifMatch }), ...(ifNoneMatch && { ifNoneMatch }) }
 }
 
 /** The range of a header, or `undefined` for the whole. */

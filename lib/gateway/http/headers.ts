@@ -1,13 +1,13 @@
 /**
- * The headers of a request, parsed once from what came over the wire, so that what was signed is what is read. Values are as `node:http`
- * gives them: one character a byte.
+ * Request headers, parsed once from the wire, so that the headers that are read are the ones that were signed. Values are as `node:http` gives
+ * them: one character a byte.
  */
 import type { Query } from './route.ts'
 
 /** Headers by name in lower case; several of one name are joined by a comma, in the order in which they came. */
 export type RequestHeaders = ReadonlyMap<string, string>
 
-/** A text without the spaces and tabs around it; other white space may be bytes of UTF-8 here. */
+/** Trims spaces and tabs, in linear time. Other white space stays: here it may be part of UTF-8. */
 export const trimmed = (text: string): string => {
   const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t'
   let start = 0
@@ -36,15 +36,15 @@ export const parseHeaders = (rawHeaders: readonly string[]): RequestHeaders => {
 const ofThePresigning = new Set(
   ['algorithm', 'credential', 'date', 'expires', 'signedheaders', 'signature'].map(name => `x-amz-${name}`),
 )
-// SDKs put these into presigned URLs though they cannot know the body yet; Amazon S3 ignores them there.
+// SDKs put these into presigned URLs, before the body is known. Amazon S3 ignores them there.
 const ofAnotherBody = /^x-amz-(sdk-checksum-algorithm|checksum-(?!(algorithm|mode|type)$).*)$/
 
 /** One character a byte, as headers have it. */
 export const asHeader = (text: string): string => Buffer.from(text).toString('latin1')
 
 /**
- * The headers that the query of a presigned URL carries: parameters that begin with `prefix` and those of `others`. They count below the headers
- * that were sent, and only once the caller knows that they are signed.
+ * The headers that the query of a presigned URL carries: parameters that begin with `prefix` and those of `others`. Headers that were
+ * sent override them. Use them only once the signature was verified.
  */
 export const carriedHeaders = (query: Query, prefix: string, others: readonly string[] = []): RequestHeaders => {
   const carried = new Map<string, string>()

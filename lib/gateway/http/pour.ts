@@ -1,10 +1,10 @@
-/** Bodies as generators, stage behind stage, and the writables that they end in. */
+/** Bodies as async generators in stages, and how they are written to a stream. */
 import type { Writable } from 'node:stream'
 
-/** Bytes that flow through a stage of a body. What fails in it is thrown, and its end comes only where all was well. */
+/** A stage of a body. It throws on failure; it ends only if everything was in order. */
 export type BodyStage = (source: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>
 
-/** Waits until a writable wants more, or has everything; rejects where it fails or closes before. */
+/** Waits for `drain` or `finish`; rejects if the stream fails or closes first. */
 export const until = (writable: Writable, event: 'drain' | 'finish'): Promise<void> =>
   new Promise((resolve, reject) => {
     const settle = (): void => {

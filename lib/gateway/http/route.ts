@@ -1,4 +1,4 @@
-/** From method, target and query to the name of an S3 action. What it does lies in `actions/`, a file each, named like it. */
+/** Routing: from method, target and query to the name of an S3 operation, which `actions/` carries out. */
 import { SseError } from '../../errors.ts'
 
 /** Query parameters, decoded; the first of a name counts. */
@@ -34,9 +34,10 @@ export interface RouteInput {
   readonly copySource: boolean
 }
 
-type Sub = readonly [parameter: string, actions: Readonly<Record<string, string>>]
+type Methods = Readonly<Record<string, string>>
+type Sub = readonly [parameter: string, actions: Methods]
 
-const bucketSubs: readonly Sub[] = [
+const bucketSubs = [
   ['apiversion', { HEAD: 'HeadApiVersion' }],
   ['uploads', { GET: 'ListMultipartUploads' }],
   ['delete', { POST: 'DeleteObjects' }],
@@ -47,9 +48,9 @@ const bucketSubs: readonly Sub[] = [
   ['acl', { GET: 'GetBucketAcl', PUT: 'PutBucketAcl' }],
   ['versioning', { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' }],
   ['versions', { GET: 'ListObjectVersions' }],
-]
+] as const satisfies readonly Sub[]
 
-const objectSubs: readonly Sub[] = [
+const objectSubs = [
   ['uploads', { POST: 'CreateMultipartUpload' }],
   [
     'uploadId',
@@ -58,9 +59,9 @@ const objectSubs: readonly Sub[] = [
   ['tagging', { GET: 'GetObjectTagging', PUT: 'PutObjectTagging', DELETE: 'DeleteObjectTagging' }],
   ['acl', { GET: 'GetObjectAcl', PUT: 'PutObjectAcl' }],
   ['attributes', { GET: 'GetObjectAttributes' }],
-]
+] as const satisfies readonly Sub[]
 
-/** Sub-resources of S3 and OBS that are not built: refused by name rather than taken for something else. */
+/** Sub-resources of S3 and OBS that are not implemented, and refused by name. */
 const notBuilt = new Set(
   (
     'abac accelerate analytics annotation append bucketStatus cors customdomain deletebucket ' +
@@ -77,9 +78,21 @@ const plain = {
   service: { GET: 'ListBuckets', HEAD: 'HeadApiVersion' },
   bucket: { PUT: 'CreateBucket', HEAD: 'HeadBucket', DELETE: 'DeleteBucket', GET: 'ListObjects', POST: 'PostObject' },
   object: { PUT: 'PutObject', GET: 'GetObject', HEAD: 'HeadObject', DELETE: 'DeleteObject' },
-} as const satisfies Record<string, Readonly<Record<string, string>>>
+} as const satisfies Record<string, Methods>
 
-const lookUp = (actions: Readonly<Record<string, string>>, method: string): string => {
+const copies = { PutObject: 'CopyObject', UploadPart: 'UploadPartCopy' } as const
+const listV2 = 'ListObjectsV2'
+
+type NamesIn<T> = T extends Methods ? T[keyof T] : never
+/** The actions that are built, by the names that S3 gives them. */
+export type Operation =
+  | NamesIn<(typeof bucketSubs)[number][1]>
+  | NamesIn<(typeof objectSubs)[number][1]>
+  | NamesIn<(typeof plain)[keyof typeof plain]>
+  | NamesIn<typeof copies>
+  | typeof listV2
+
+const lookUp = (actions: Readonly<Record<string, Operation>>, method: string): Operation => {
   const action = Object.hasOwn(actions, method) ? actions[method] : undefined
   if (action === undefined) throw new SseError('MethodNotAllowed', { details: { Method: method } })
   return action
@@ -92,8 +105,8 @@ const notOfBuckets = new Set(namesOf(objectSubs).filter(name => !namesOf(bucketS
 const known = new Set([...namesOf(bucketSubs), ...namesOf(objectSubs), 'partNumber'])
 
 /**
- * Refuses what a request must not be taken for the plain operation with: a PUT of a sub-resource that nobody here knows would replace the object.
- * A parameter without a value is a sub-resource; reads may have others that are empty.
+ * Refuses sub-resources that the plain operation must not be run for: a PUT of an unknown one would replace the object. A parameter without a
+ * value counts as a sub-resource; reads may have other empty parameters.
  */
 const assertSubResources = ({ method, bucket, key, query }: RouteInput): void => {
   const foreign = key === undefined ? notOfBuckets : notOfObjects
@@ -106,10 +119,8 @@ const assertSubResources = ({ method, bucket, key, query }: RouteInput): void =>
   }
 }
 
-const copies: Readonly<Record<string, string>> = { PutObject: 'CopyObject', UploadPart: 'UploadPartCopy' }
-
 /** The action of a request; `NotImplemented` for a sub-resource that is not built, `MethodNotAllowed` for another method. */
-export const route = (input: RouteInput): string => {
+export const route = (input: RouteInput): Operation => {
   const { method, bucket, key, query, copySource } = input
   const versionId = query.get('versionId') ?? 'null'
   if (versionId !== 'null') {
@@ -122,9 +133,9 @@ export const route = (input: RouteInput): string => {
   if (bucket === undefined) return lookUp(plain.service, method)
   if (key === undefined) {
     for (const [parameter, actions] of bucketSubs) if (query.has(parameter)) return lookUp(actions, method)
-    return method === 'GET' && query.get('list-type') === '2' ? 'ListObjectsV2' : lookUp(plain.bucket, method)
+    return method === 'GET' && query.get('list-type') === '2' ? listV2 : lookUp(plain.bucket, method)
   }
   const sub = objectSubs.find(([parameter]) => query.has(parameter))
   const action = lookUp(sub?.[1] ?? plain.object, method)
-  return (copySource ? copies[action] : undefined) ?? action
+  return copySource && (action === 'PutObject' || action === 'UploadPart') ? copies[action] : action
 }

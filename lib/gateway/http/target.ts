@@ -15,6 +15,12 @@ export interface RequestTarget {
   readonly style: 'path' | 'virtual'
 }
 
+/** An object by its names. */
+export interface ObjectName {
+  readonly bucket: string
+  readonly key: string
+}
+
 /** Bytes of UTF-8 that a key may have. */
 export const maxKeyLength = 1024
 
@@ -41,7 +47,7 @@ export const splitUrl = (url: string): { readonly path: string; readonly query: 
 }
 
 const decode = (raw: string): string => {
-  // node:http lets nothing else through; unencoded bytes would have no one meaning.
+  // node:http passes nothing else; unencoded bytes would be ambiguous.
   if (!/^[\x21-\x7e]*$/.test(raw)) throw new SseError('InvalidURI')
   try {
     return decodeURIComponent(raw)

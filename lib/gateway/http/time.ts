@@ -1,4 +1,4 @@
-/** The times that requests are signed at: their spellings, and how far they may be off. */
+/** The time of a signed request: its formats, and how far it may differ from the server's. */
 import { SseError } from '../../errors.ts'
 
 const basic = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/
@@ -31,7 +31,7 @@ export const requestTime = (text: string | undefined): number => {
   })
 }
 
-/** Refuses a request whose time is more than `maxSkew` milliseconds off: `RequestTimeTooSkewed`. */
+/** Refuses a request whose time is more than `maxSkew` milliseconds off (`RequestTimeTooSkewed`). */
 export const assertFresh = (time: number, now: number, maxSkew: number): void => {
   if (Math.abs(now - time) <= maxSkew) return
   throw new SseError('RequestTimeTooSkewed', {
@@ -43,7 +43,7 @@ export const assertFresh = (time: number, now: number, maxSkew: number): void =>
   })
 }
 
-/** Refuses a presigned URL whose time is over: `AccessDenied`. Both times are milliseconds. */
+/** Refuses an expired presigned URL (`AccessDenied`). Both times are in milliseconds. */
 export const assertNotExpired = (expires: number, now: number): void => {
   if (now <= expires) return
   throw new SseError('AccessDenied', {

@@ -1,4 +1,4 @@
-/** XML out and in, by fast-xml-parser: no entities but the five and character references, no DOCTYPE, CDATA or comments, bounded in size. */
+/** Reads and writes XML with fast-xml-parser. Refuses DOCTYPE, CDATA and comments, knows the five entities and character references; bounded in size. */
 import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser'
 import { SseError } from '../../errors.ts'
 
@@ -19,7 +19,7 @@ const malformed = (): never => {
   throw new SseError('MalformedXML')
 }
 
-/** Decoded here: the parser's own decoding drops references to control characters, which keys may have. */
+/** The parser's own decoding drops references to control characters, which keys may contain. */
 const decodeEntity = (_all: string, name = ''): string => {
   const digits = /^#(?:x([0-9a-f]{1,6})|(\d{1,7}))$/i.exec(name)
   if (digits === null) return entities.get(name) ?? malformed()
@@ -28,7 +28,7 @@ const decodeEntity = (_all: string, name = ''): string => {
   return String.fromCodePoint(code)
 }
 
-/** Elements whose spaces count: keys of objects; keys and values of tags. */
+/** Elements whose spaces are significant: object keys; keys and values of tags. */
 const exact = new Set(['Key', 'Value'])
 
 const parser = new XMLParser({

@@ -1,11 +1,12 @@
 /**
- * The checksums that are kept with an object, and how answers say them. Beside a sealed object they lie sealed: one call to the KMS opens them, and
- * no byte of the body is read. With a plain one they are noted.
+ * The checksums that are kept with an object or upload, and how answers say them. Beside a sealed object they lie sealed; with a plain one they
+ * are noted. Source of the rules for uploads: "Checking object integrity" of the Amazon S3 user guide.
  */
 import { base64, concat } from '../../bytes.ts'
 import { compositeFlag, valueIds, type Values } from '../../envelope/sealed-values.ts'
 import { SseError } from '../../errors.ts'
-import type { ObjectRecord, Upload } from '../../store/store.ts'
+import type { HeaderGetter } from '../../sse/names.ts'
+import type { ObjectNotes, UploadNotes } from '../../store/records.ts'
 import type { IncomingBody } from '../body/body.ts'
 import {
   type ChecksumAlgorithm,
@@ -16,11 +17,8 @@ import {
   requestedAlgorithm,
 } from '../body/checksums.ts'
 import { combineCrcs, isCrc } from '../body/crc.ts'
-import type { GatewayRequest } from '../context.ts'
 import type { AnswerHeaders } from '../http/answer.ts'
 import type { RequestHeaders } from '../http/headers.ts'
-import type { ReadEncryption } from './encryption.ts'
-import { type PartSize, partsOf } from './record.ts'
 
 /** What a checksum is of: the object's bytes, or its parts' checksums. */
 export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
@@ -35,12 +33,6 @@ export interface StoredChecksum {
 
 /** Elements of an answer. */
 export type ChecksumXml = Readonly<Record<string, string | undefined>>
-
-/** What is known of an object once its envelope and values were verified. */
-export interface StoredFacts {
-  readonly checksums: readonly StoredChecksum[]
-  readonly parts: readonly PartSize[]
-}
 
 const forms = [
   ['FULL_OBJECT', 0],
@@ -65,43 +57,24 @@ export const receivedChecksums = ({ checksum, digests }: IncomingBody): readonly
 }
 
 /** What is noted of the checksum of a plain object. */
-export const noteChecksums = ([first]: readonly StoredChecksum[]): Readonly<Record<string, string>> =>
-  first === undefined ? {} : { checksum: `${first.algorithm} ${first.type} ${first.value}` }
+export const noteChecksums = ([first]: readonly StoredChecksum[]): Pick<ObjectNotes, 'checksum'> => {
+  if (first === undefined) return {}
+  const { algorithm, type, value } = first
+  return { checksum: { algorithm, type, value } }
+}
 
 /** What was noted. */
-export const notedChecksums = ({ attributes }: Pick<ObjectRecord, 'attributes'>): readonly StoredChecksum[] => {
-  const [name = '', type, value = ''] = (attributes['checksum'] ?? '').split(' ')
-  const algorithm = parseChecksumAlgorithm(name)
-  return algorithm === undefined ? [] : [{ algorithm, type: type === 'COMPOSITE' ? type : 'FULL_OBJECT', value }]
+export const notedChecksums = ({ checksum }: ObjectNotes): readonly StoredChecksum[] => {
+  const algorithm = parseChecksumAlgorithm(checksum?.algorithm ?? '')
+  return algorithm === undefined || checksum === undefined ? [] : [{ ...checksum, algorithm }]
 }
 
-/** Opens what lies beside an object. `NotAuthentic`, and the KMS's errors. */
-export const openStored = async (
-  ctx: GatewayRequest,
-  record: ObjectRecord,
-  read: ReadEncryption,
-): Promise<StoredFacts> => {
-  if (record.kind === 'plain') return { checksums: notedChecksums(record), parts: partsOf(record) }
-  if (record.envelope === undefined) throw new SseError('NotAuthentic')
-  const { driver, values, parts } = await ctx.options.sse.decrypt(record.envelope, {
-    ...read.options,
-    etag: record.kind === 'sse-s3' ? undefined : record.etag,
-    values: record.values,
-  })
-  driver.dispose()
-  return { checksums: checksumsOf(values), parts: partsIn(parts) }
-}
-
-/** The parts that a verified table tells; an object that was not uploaded in parts has none. */
-const partsIn = (rows: readonly { readonly part: number; readonly length: number }[]): readonly PartSize[] =>
-  rows.flatMap(({ part, length }) => (part === 0 ? [] : [{ number: part, size: length }]))
-
-/** A value as clients know it: that of parts' checksums ends with how many there are, where it stands for the object. */
-export const shownChecksum = ({ type, value }: StoredChecksum, parts: number | undefined): string =>
+/** A checksum as clients see it: a composite one of an object ends with the number of parts. */
+const shownChecksum = ({ type, value }: Omit<StoredChecksum, 'algorithm'>, parts: number | undefined): string =>
   type === 'COMPOSITE' && parts !== undefined ? `${value}-${parts}` : value
 
 /** Whether a GET or HEAD asks for checksums. */
-export const wantsChecksums = ({ header }: Pick<GatewayRequest, 'header'>): boolean =>
+export const wantsChecksums = (header: HeaderGetter): boolean =>
   header('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
 
 /** The checksum of a part as a header. */
@@ -144,31 +117,25 @@ const typeOf = (algorithm: ChecksumAlgorithm, asked: string | undefined): Checks
 }
 
 /** What Initiate asks for, or the default; `undefined` for no checksum. `InvalidRequest`. */
-export const initiatedChecksum = (ctx: GatewayRequest): UploadChecksum | undefined => {
-  const type = ctx.header('x-amz-checksum-type')
-  const algorithm = requestedAlgorithm(ctx.header)
+export const initiatedChecksum = (
+  header: HeaderGetter,
+  defaultChecksum: 'none' | ChecksumAlgorithm,
+): UploadChecksum | undefined => {
+  const type = header('x-amz-checksum-type')
+  const algorithm = requestedAlgorithm(header)
   if (algorithm !== undefined) return { algorithm, type: typeOf(algorithm, type), asked: true }
   if (type !== undefined) {
     throw invalid(
       'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header. Send both.',
     )
   }
-  const { defaultChecksum } = ctx.options.profile
   return defaultChecksum === 'none' ? undefined : { algorithm: defaultChecksum, type: 'FULL_OBJECT', asked: false }
 }
 
-/** What is noted of it with the upload. */
-export const noteUploadChecksum = (checksum: UploadChecksum | undefined): Readonly<Record<string, string>> =>
-  checksum === undefined
-    ? {}
-    : { uploadChecksum: `${checksum.algorithm} ${checksum.type}${checksum.asked ? ' asked' : ''}` }
-
-/** What was noted. */
-export const uploadChecksum = ({ attributes }: Pick<Upload, 'attributes'>): UploadChecksum | undefined => {
-  const [name = '', type, asked] = (attributes['uploadChecksum'] ?? '').split(' ')
-  const algorithm = parseChecksumAlgorithm(name)
-  if (algorithm === undefined) return undefined
-  return { algorithm, type: type === 'COMPOSITE' ? type : 'FULL_OBJECT', asked: asked !== undefined }
+/** What was noted of it with the upload. */
+export const uploadChecksum = ({ summedUp }: UploadNotes): UploadChecksum | undefined => {
+  const algorithm = parseChecksumAlgorithm(summedUp?.algorithm ?? '')
+  return algorithm === undefined || summedUp === undefined ? undefined : { ...summedUp, algorithm }
 }
 
 /** The algorithm and type that answers name, where the client asked for them. */
@@ -216,7 +183,7 @@ export const sumUp = async (
   return { algorithm, type: 'COMPOSITE', id: compositeFlag + id, bytes, value: base64(bytes) }
 }
 
-/** Holds the object's checksum to what Complete says of it: `BadDigest`. */
+/** Compares the object's checksum with the one that Complete names: `BadDigest`. */
 export const assertWhole = (headers: RequestHeaders, whole: WholeChecksum, parts: number): void => {
   const expected = headers.get(checksumHeader(whole.algorithm))
   if (expected === undefined || expected === shownChecksum(whole, parts)) return

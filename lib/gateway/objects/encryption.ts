@@ -5,27 +5,59 @@
 import { wipe } from '../../bytes.ts'
 import { claimedKeyId } from '../../envelope/envelope.ts'
 import { type ErrorCode, SseError } from '../../errors.ts'
-import type { AcceptedKey } from '../../object/decrypt.ts'
+import type { AcceptedKey } from '../../kms/provider.ts'
 import type { KeyOptions, TargetOptions } from '../../object/sse.ts'
-import { authorizeRead, authorizeWrite, type KmsDecision } from '../../sse/authorize.ts'
+import { assertKeyUsable, authorizeRead, authorizeWrite, type KmsDecision } from '../../sse/authorize.ts'
+import { type BucketEncryption, formatBucketEncryption, parseBucketEncryption } from '../../sse/bucket-encryption.ts'
 import { assertReadKeyFits, parseReadHeaders } from '../../sse/customer-key.ts'
-import { formatArn, keyQuery } from '../../sse/key-id.ts'
-import type { EncryptionKind } from '../../sse/names.ts'
+import { keyQuery } from '../../sse/key-id.ts'
+import type { Dialect, EncryptionKind, HeaderGetter } from '../../sse/names.ts'
+import type { Requester, Tenant } from '../../sse/profile.ts'
 import { parseWriteHeaders } from '../../sse/request.ts'
 import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from '../../sse/response.ts'
-import { assertKeyUsable } from '../../sse/authorize.ts'
-import type { Tenant } from '../../sse/profile.ts'
-import { bucketEncryption } from './record.ts'
-import type { GatewayRequest, OwnedBucket } from '../context.ts'
+import type { Bucket, ObjectNotes } from '../../store/records.ts'
+import { type Services, serviceDomain } from '../services.ts'
+
+/** What the rules look at of a request. */
+export interface SseFacts {
+  readonly header: HeaderGetter
+  readonly requester: Requester
+  /** Whether key material may come over the connection. */
+  readonly secure: boolean
+}
+
+/** Where an object lies: its bucket and the tenant that owns it. */
+export interface Place {
+  readonly bucket: Bucket
+  readonly owner: Tenant
+}
 
 /** `arn:aws:s3:::bucket/key`: what binds a data key to the object's name. */
-export const objectArn = (bucket: string, key: string): string => `arn:aws:s3:::${bucket}/${key}`
+const objectArn = (bucket: string, key: string): string => `arn:aws:s3:::${bucket}/${key}`
+
+/** The system entries of an object's encryption context. */
+export const objectContext = ({ bucket }: Pick<Place, 'bucket'>, key: string) => ({
+  'aws:s3:arn': objectArn(bucket.name, key),
+})
 
 /** What a bucket key is bound to. */
-const bucketContextOf = (bucket: string) => ({ 'aws:s3:arn': `arn:aws:s3:::${bucket}` })
+const bucketContext = ({ bucket }: Pick<Place, 'bucket'>) => ({ 'aws:s3:arn': `arn:aws:s3:::${bucket.name}` })
 
-/** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
-export const serviceDomain = 'sse-s3'
+/** What the store keeps of a bucket's default encryption. */
+export const encryptionSetting = (encryption: BucketEncryption): string =>
+  JSON.stringify(formatBucketEncryption(encryption, 's3'))
+
+/** The default encryption that a bucket is configured with, if it is. `StoreFailed` where its text is none: nothing is written then. */
+export const bucketEncryption = ({ settings }: Bucket): BucketEncryption | undefined => {
+  const text = settings['encryption']
+  if (text === undefined) return undefined
+  try {
+    return parseBucketEncryption(JSON.parse(text))
+  } catch (cause) {
+    const message = 'The default encryption of the bucket cannot be read. Put it again, or delete it.'
+    throw new SseError('StoreFailed', { message, cause })
+  }
+}
 
 /** How a body is to be encrypted, its key described and usable. */
 export type WriteEncryption =
@@ -38,36 +70,34 @@ export type WriteEncryption =
       readonly answer: ObjectEncryption
     }
 
-/** Tenant and region, as the KMS wants them. */
-const scopeOf = (ctx: GatewayRequest, domainId: string) => ({ region: ctx.options.profile.region, domainId })
+/** What is answered of an encryption. */
+export const answerOf = (encryption: WriteEncryption): ObjectEncryption =>
+  encryption.kind === 'plain' ? encryption : encryption.answer
 
-const kmsKey = async (ctx: GatewayRequest, owner: Tenant, decision: KmsDecision): Promise<string> => {
-  const { kms, profile } = ctx.options
-  const scope = scopeOf(ctx, owner.domainId)
-  const key =
-    decision.key === 'default' ? await kms.defaultKey(scope) : await kms.describeKey(keyQuery(decision.key, scope))
+/** Wipes the customer's key of an encryption, if it has one. */
+export const wipeKey = (encryption: WriteEncryption): void => {
+  if (encryption.kind !== 'plain') wipe(encryption.options.customerKey)
+}
+
+const kmsKey = async ({ kms, profile, defaultKey }: Services, owner: Tenant, { key: named }: KmsDecision) => {
+  const scope = { region: profile.region, domainId: owner.domainId }
+  const key = named === 'default' ? await defaultKey(owner.domainId) : await kms.describeKey(keyQuery(named, scope))
   assertKeyUsable(profile, key, owner)
   return key.keyId
 }
 
-/** Decides how a write to the named object encrypts: headers, role and tenant, then the key. */
+/** Decides how a write to an object encrypts: headers, role and tenant, then the key. */
 export const decideWrite = async (
-  ctx: GatewayRequest,
-  { bucket, owner }: OwnedBucket,
+  services: Services,
+  { header, requester, secure }: SseFacts,
+  place: Place,
   key: string,
-  headers = ctx.header,
 ): Promise<WriteEncryption> => {
-  const arn = objectArn(bucket.name, key)
-  const request = parseWriteHeaders(headers, { secure: ctx.secure, objectArn: arn })
-  const { profile } = ctx.options
-  const decision = authorizeWrite({
-    profile,
-    requester: ctx.requester,
-    owner,
-    request,
-    bucketDefault: bucketEncryption(bucket),
-  })
-  const system = { 'aws:s3:arn': arn }
+  const { bucket, owner } = place
+  const system = objectContext(place, key)
+  const request = parseWriteHeaders(header, { secure, objectArn: system['aws:s3:arn'] })
+  const { profile } = services
+  const decision = authorizeWrite({ profile, requester, owner, request, bucketDefault: bucketEncryption(bucket) })
   switch (decision.kind) {
     case 'plain':
       return decision
@@ -76,110 +106,109 @@ export const decideWrite = async (
       return { kind: 'sse-c', options: { context: system, customerKey }, answer: { kind: 'sse-c', keyMd5 } }
     }
     case 'sse-s3': {
-      const { keyId } = await ctx.options.kms.defaultKey(scopeOf(ctx, serviceDomain))
+      const { keyId } = await services.defaultKey(serviceDomain)
       return { kind: 'sse-s3', options: { keyId, accept: [keyId], context: system }, answer: decision }
     }
     case 'sse-kms': {
-      const keyId = await kmsKey(ctx, owner, decision)
-      const context = new Map([...decision.context, ...Object.entries(system)])
+      const keyId = await kmsKey(services, owner, decision)
       const { bucketKey } = decision
-      const answer = { kind: 'sse-kms', keyId, bucketKey, context: decision.context } as const
-      const bucketContext = bucketContextOf(bucket.name)
-      return { kind: 'sse-kms', options: { keyId, accept: [keyId], context, bucketContext, bucketKey }, answer }
+      const context = new Map([...decision.context, ...Object.entries(system)])
+      return {
+        kind: 'sse-kms',
+        options: { keyId, accept: [keyId], context, bucketContext: bucketContext(place), bucketKey },
+        answer: { kind: 'sse-kms', keyId, bucketKey, context: decision.context },
+      }
     }
   }
 }
 
-/** What is no key at all, or not one that there is. */
-const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', 'KeyNotFound'])
-
-/**
- * The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. Whether it is, its ARN
- * tells, so that a read asks the KMS no more than once.
- */
-const acceptedKeys = async (
-  ctx: GatewayRequest,
-  kind: EncryptionKind,
-  owner: Tenant,
-  sealed: Uint8Array,
-): Promise<readonly AcceptedKey[]> => {
-  const { kms, profile } = ctx.options
-  const { region, domainId } = scopeOf(ctx, kind === 'sse-s3' ? serviceDomain : owner.domainId)
-  try {
-    const keyId = claimedKeyId(sealed)
-    if (!keyId.startsWith(formatArn(region, domainId, ''))) return []
-    const any = kind === 'sse-s3' || profile.customerKeys
-    if (!any && (await kms.describeKey({ keyId })).origin !== 'service') return []
-    return [{ provider: kms.name, keyId }]
-  } catch (error) {
-    // HEAD answers what the record says; whoever opens it learns that it cannot be.
-    if (error instanceof SseError && noKey.has(error.code)) return []
-    throw error
-  }
+/** What is noted of an encryption with its object. */
+export const noteEncryption = (encryption: WriteEncryption): Pick<ObjectNotes, 'keyId' | 'bucketKey'> => {
+  const answer = answerOf(encryption)
+  if (answer.kind !== 'sse-kms') return {}
+  return { keyId: answer.keyId, ...(answer.bucketKey === true && { bucketKey: true }) }
 }
 
 /** An object or upload as it is stored. */
 export interface Sealed {
   readonly kind: EncryptionKind
+  readonly notes: Pick<ObjectNotes, 'keyId' | 'bucketKey'>
   /** An object's. */
   readonly envelope?: Uint8Array | undefined
   /** An upload's. */
   readonly session?: Uint8Array | undefined
+  /** Of an object, not of an upload. */
+  readonly revision?: string | undefined
+}
+
+/** Errors for a key id that names no key. */
+const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', 'KeyNotFound'])
+
+/** The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. */
+const acceptedKeys = async (
+  { kms, profile }: Services,
+  kind: EncryptionKind,
+  owner: Tenant,
+  sealed: Uint8Array,
+): Promise<readonly AcceptedKey[]> => {
+  const byService = kind === 'sse-s3'
+  const domainId = byService ? serviceDomain : owner.domainId
+  const origin = byService || profile.customerKeys ? undefined : 'service'
+  try {
+    return await kms.acceptedKeys({ region: profile.region, domainId, keyId: claimedKeyId(sealed), origin })
+  } catch (error) {
+    // HEAD answers from the record. Opening such an object fails.
+    if (error instanceof SseError && noKey.has(error.code)) return []
+    throw error
+  }
 }
 
 /** What an object or upload is opened with, where no customer's key came: its context, and the keys that it may lie under. */
-export const openedWith = async (
-  ctx: GatewayRequest,
+export const storedKeys = async (
+  services: Services,
   { kind, envelope, session }: Sealed,
-  { bucket, owner }: Pick<OwnedBucket, 'bucket' | 'owner'>,
+  place: Place,
   key: string,
 ): Promise<KeyOptions> => {
-  const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
+  const context = objectContext(place, key)
   const sealed = envelope ?? session
   if (kind === 'plain' || sealed === undefined) return { context, accept: [] }
-  const accept = await acceptedKeys(ctx, kind, owner, sealed)
-  return kind === 'sse-kms' ? { context, accept, bucketContext: bucketContextOf(bucket.name) } : { context, accept }
+  const accept = await acceptedKeys(services, kind, place.owner, sealed)
+  return kind === 'sse-kms' ? { context, accept, bucketContext: bucketContext(place) } : { context, accept }
 }
 
-/** What a stored object is read with; `release` wipes a customer's key. */
+/** What a stored object is read with. */
 export interface ReadEncryption {
   readonly options: KeyOptions
   readonly answer: ObjectEncryption
-  /** Wipes what the request brought. */
+  /** Wipes a customer's key that the request brought. */
   release(): void
 }
 
-/** What is known of a stored object without its key. */
-export interface StoredKind extends Sealed {
-  readonly attributes: Readonly<Record<string, string>>
-  /** Of an object, not of an upload. */
-  readonly version?: string | undefined
-}
-
 /**
- * Decides whether the caller may read an object of this kind, and with which keys. `parse` finds the customer's key that came for it:
- * by default in the headers of a read.
+ * Decides whether a request may read an object, and with which keys. `parse` finds the customer's key that came for it: by default in the
+ * headers of a read. `onlyRevision` is the one that may be read, where only the object's own ACL lets the requester in.
  */
 export const decideRead = async (
-  ctx: GatewayRequest,
-  owned: OwnedBucket,
+  services: Services,
+  { header, requester, secure }: SseFacts,
+  place: Place & { readonly onlyRevision: string | undefined },
   key: string,
-  object: StoredKind,
+  object: Sealed,
   parse: typeof parseReadHeaders = parseReadHeaders,
 ): Promise<ReadEncryption> => {
-  const { bucket, owner, onlyVersion } = owned
-  if (onlyVersion !== undefined && object.version !== onlyVersion) throw new SseError('AccessDenied')
-  const request = parse(ctx.header, { secure: ctx.secure })
+  const { owner, onlyRevision } = place
+  if (onlyRevision !== undefined && object.revision !== onlyRevision) throw new SseError('AccessDenied')
+  const request = parse(header, { secure })
   const release = () => wipe(request?.key)
   try {
     assertReadKeyFits(object.kind, request)
-    authorizeRead({ profile: ctx.options.profile, requester: ctx.requester, owner }, object.kind)
+    authorizeRead({ profile: services.profile, requester, owner }, object.kind)
     if (request !== undefined) {
       const answer = { kind: 'sse-c', keyMd5: request.keyMd5 } as const
-      const context = { 'aws:s3:arn': objectArn(bucket.name, key) }
-      return { options: { context, customerKey: request.key }, answer, release }
+      return { options: { context: objectContext(place, key), customerKey: request.key }, answer, release }
     }
-    return { options: await openedWith(ctx, object, owned, key), answer: describeStored(object), release }
+    return { options: await storedKeys(services, object, place, key), answer: describeStored(object), release }
   } catch (error) {
     release()
     throw error
@@ -187,23 +216,14 @@ export const decideRead = async (
 }
 
 /** What HEAD and listings say of an object's encryption, from its record: a claim. */
-export const describeStored = ({ kind, attributes }: StoredKind): ObjectEncryption => {
-  if (kind === 'sse-kms') {
-    const bucketKey = attributes['bucketKey'] === 'true'
-    return { kind, keyId: attributes['keyId'] ?? '', bucketKey }
-  }
+export const describeStored = ({ kind, notes }: Sealed): ObjectEncryption => {
+  if (kind === 'sse-kms') return { kind, keyId: notes.keyId ?? '', bucketKey: notes.bucketKey === true }
   return kind === 'sse-c' ? { kind, keyMd5: '' } : { kind }
 }
 
-/** What of an encryption is noted in an object's record. */
-export const noteEncryption = (encryption: WriteEncryption): Readonly<Record<string, string>> =>
-  encryption.kind === 'sse-kms' && encryption.answer.kind === 'sse-kms'
-    ? { keyId: encryption.answer.keyId, ...(encryption.answer.bucketKey === true && { bucketKey: 'true' }) }
-    : {}
-
 /** The SSE headers of an answer, in the client's dialect. */
 export const encryptionHeaders = (
-  ctx: GatewayRequest,
+  dialect: Dialect,
   operation: AnsweredOperation,
   answer: ObjectEncryption,
-): Readonly<Record<string, string>> => Object.fromEntries(sseResponseHeaders(operation, answer, ctx.dialect))
+): Readonly<Record<string, string>> => Object.fromEntries(sseResponseHeaders(operation, answer, dialect))

@@ -1,106 +1,65 @@
 /**
- * Receives a body into the store: decoded and checked, sealed while it flows. The end of the stream comes only after every check held, so a
- * body that failed one is never committed.
+ * Writes an object by its plan: the body is decoded and checked, sealed while it flows into the store, and committed with its record in one step.
+ * The end of the body comes only after every check held, so a body that failed one is never committed, and the old object stays whole.
  */
-import { hex, wipe } from '../../bytes.ts'
+import { hex } from '../../bytes.ts'
 import { valueIds, type Values } from '../../envelope/sealed-values.ts'
 import type { WithDriver } from '../../object/sse.ts'
-import type { AnsweredOperation } from '../../sse/response.ts'
-import type { BodyWriter, Condition, ObjectRecord } from '../../store/store.ts'
-import { refuseStranger } from '../access/access.ts'
-import { type IncomingBody, type RequestBodyOptions, through } from '../body/body.ts'
+import type { EncryptionKind } from '../../sse/names.ts'
+import { assertCondition } from '../../store/condition.ts'
+import type { BodyWriter } from '../../store/store.ts'
+import type { NewObject, ObjectCondition, ObjectNotes, ObjectRecord } from '../../store/records.ts'
+import type { JudgedBucket } from '../access/access.ts'
+import { type BodyDigests, type IncomingBody, through } from '../body/body.ts'
 import type { ChecksumAlgorithm } from '../body/checksums.ts'
-import type { GatewayRequest, OwnedBucket } from '../context.ts'
-import type { AnswerHeaders } from '../http/answer.ts'
 import { type BodyStage, pour } from '../http/pour.ts'
-import { checksumHeaders, noteChecksums, receivedChecksums, type StoredChecksum } from './checksums.ts'
-import { decideWrite, encryptionHeaders, noteEncryption, type WriteEncryption } from './encryption.ts'
-import { objectHeaders, requestedAttributes } from './record.ts'
+import type { Services } from '../services.ts'
+import { noteChecksums, receivedChecksums, type StoredChecksum } from './checksums.ts'
+import { noteEncryption, wipeKey, type WriteEncryption } from './encryption.ts'
 
-/** A body in the store, belonging to nothing yet. */
-export interface ReceivedBody {
-  readonly body: BodyWriter
-  /** Bytes of plaintext. */
-  readonly size: number
-  /** Without quotes. */
-  readonly etag: string
-  readonly envelope: Uint8Array | undefined
-  readonly values: Uint8Array | undefined
-  /** What is answered of its checksum. */
-  readonly checksums: readonly StoredChecksum[]
-  /** What is noted of it. */
-  readonly notes: Readonly<Record<string, string>>
+/** Everything that was decided of a write before its body comes. */
+export interface WritePlan {
+  /** Judged; the write is committed to it. */
+  readonly bucket: JudgedBucket
+  readonly key: string
+  readonly encryption: WriteEncryption
+  /** Kept and answered as they are. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Notes that the request asks for: its ACL and tags. */
+  readonly notes: ObjectNotes
+  /** Looked at before the body is asked for, and again in the step that makes the object. */
+  readonly condition: ObjectCondition
+  /** The digests that the body needs. */
+  readonly digests: BodyDigests
 }
 
-/** Whether clients expect the ETag of such an object to be the MD5 of its plaintext (semantics, section 4). */
-export const hasMd5Etag = (kind: WriteEncryption['kind']): boolean => kind === 'plain' || kind === 'sse-s3'
+/** An object that was written. */
+export interface WrittenObject {
+  readonly record: ObjectRecord
+  /** What is answered of its checksum. */
+  readonly checksums: readonly StoredChecksum[]
+}
+
+/** Whether clients expect the ETag of such an object to be the MD5 of its plaintext. */
+export const hasMd5Etag = (kind: EncryptionKind): boolean => kind === 'plain' || kind === 'sse-s3'
 
 /** The MD5 of a body that has ended, as an ETag. */
-export const md5Of = ({ digests }: IncomingBody): string =>
-  [...digests()].flatMap(([name, digest]) => (name === 'md5' ? [hex(digest)] : [])).join('')
-
-/** The checksum that a body gets where its client sends none. */
-export const defaultChecksum = ({ options }: GatewayRequest): ChecksumAlgorithm | undefined =>
-  options.profile.defaultChecksum === 'none' ? undefined : options.profile.defaultChecksum
+export const md5Of = ({ digests }: IncomingBody): string => hex(digests().get('md5') ?? new Uint8Array(0))
 
 /** Digests that the body of an object of this kind needs: for its ETag, and `otherwise` for its checksum. */
-export const digestsFor = (
-  kind: WriteEncryption['kind'],
-  otherwise: ChecksumAlgorithm | undefined,
-): RequestBodyOptions => ({ always: hasMd5Etag(kind) ? ['md5'] : [], otherwise })
+export const digestsFor = (kind: EncryptionKind, otherwise: ChecksumAlgorithm | undefined): BodyDigests => ({
+  always: hasMd5Etag(kind) ? ['md5'] : [],
+  otherwise,
+})
 
 /** What is sealed beside a body: its checksum, the one of its upload, and the MD5 where it is the ETag. */
-export const valuesOf = (
-  incoming: IncomingBody,
-  kind: WriteEncryption['kind'],
-  ofUpload?: ChecksumAlgorithm,
-): Values => {
+export const valuesOf = (incoming: IncomingBody, kind: EncryptionKind, ofUpload?: ChecksumAlgorithm): Values => {
   const values = new Map<number, Uint8Array>()
   for (const [name, digest] of incoming.digests()) {
     if (name === incoming.checksum || name === ofUpload || (name === 'md5' && hasMd5Etag(kind)))
       values.set(valueIds[name].id, digest)
   }
   return values
-}
-
-/** Receives the body of an object. Rejects with what is wrong with it, and leaves nothing behind then. Wipes a customer's key. */
-export const receiveObject = async (
-  ctx: GatewayRequest,
-  encryption: WriteEncryption,
-  incoming: IncomingBody,
-): Promise<ReceivedBody> => {
-  const { store, sse } = ctx.options
-  const { kind } = encryption
-  if (encryption.kind === 'plain') {
-    const body = await store.createBody({ expectedSize: incoming.length })
-    await fill(body, incoming)
-    const checksums = receivedChecksums(incoming)
-    const sealed = { envelope: undefined, values: undefined }
-    return { body, size: body.size, etag: md5Of(incoming), ...sealed, checksums, notes: noteChecksums(checksums) }
-  }
-  try {
-    const values = () => valuesOf(incoming, kind)
-    const put = await sse.encrypt({ ...encryption.options, length: incoming.length, values })
-    const body = await bodyToSeal(store.createBody({ expectedSize: put.planned?.storedLength }), put)
-    await fill(body, incoming, source => put.pieces(source))
-    const sealed = put.result()
-    const etag = hasMd5Etag(kind) ? md5Of(incoming) : sealed.etag
-    const { envelope, plaintextLength: size } = sealed
-    const checksums = receivedChecksums(incoming)
-    return { body, size, etag, envelope, values: sealed.values, checksums, notes: {} }
-  } finally {
-    wipe(encryption.options.customerKey)
-  }
-}
-
-/** A body of the store, for what is about to be sealed: its keys are wiped where there is none. */
-export const bodyToSeal = async (body: Promise<BodyWriter>, { driver }: WithDriver): Promise<BodyWriter> => {
-  try {
-    return await body
-  } catch (error) {
-    driver.dispose()
-    throw error
-  }
 }
 
 /** Fills a body from the request, through its checks and, where given, a seal; discards it where anything fails. */
@@ -113,55 +72,83 @@ export const fill = async (body: BodyWriter, incoming: IncomingBody, ...seal: re
   }
 }
 
-/** How an object is written. */
-export interface ObjectWrite {
-  readonly operation: Extract<AnsweredOperation, 'put' | 'post'>
-  readonly owned: OwnedBucket
-  readonly key: string
-  /** Asked before the body is, and again in the step that makes the object. */
-  readonly condition?: Condition | undefined
-  /** The body, once it is known which digests it needs in any case. */
-  body(digests: RequestBodyOptions): IncomingBody
-}
-
-/** An object that was written. */
-export interface WrittenObject {
-  readonly record: ObjectRecord
-  /** What the answer says of it: its ETag, its checksum and its encryption. */
-  readonly headers: AnswerHeaders
-}
-
-/** Writes an object as its request's headers ask for it; whatever fails, the old one is whole. */
-export const writeObject = async (
-  ctx: GatewayRequest,
-  { operation, owned, key, condition, body }: ObjectWrite,
-): Promise<WrittenObject> => {
-  const { bucket, owner } = owned
-  const { store } = ctx.options
-  const headers = objectHeaders(ctx.headers)
-  const asked = requestedAttributes(ctx, owned, key)
-  const encryption = await decideWrite(ctx, owned, key)
-  const { kind } = encryption
-  const change: Condition = current => {
-    refuseStranger(owned, current)
-    condition?.(current)
-  }
+/** Waits for the body that takes a seal; wipes the seal's keys if the store cannot make one. */
+export const bodyToSeal = async (body: Promise<BodyWriter>, { driver }: WithDriver): Promise<BodyWriter> => {
   try {
-    if (condition !== undefined || !owned.own) change(await store.getObject(bucket.name, key))
-    const received = await receiveObject(ctx, encryption, body(digestsFor(kind, defaultChecksum(ctx))))
-    const { size, etag, envelope, values, checksums, notes } = received
-    const attributes = { ...asked, ...notes, ...noteEncryption(encryption) }
-    const record = await store.putObject(
-      bucket.name,
-      key,
-      { size, etag, modified: ctx.now(), kind, headers, attributes, owner: owner.domainId, envelope, values },
-      received.body,
-      { condition: change },
-    )
-    const answer = encryption.kind === 'plain' ? encryption : encryption.answer
-    const told = { ...checksumHeaders(checksums), ...encryptionHeaders(ctx, operation, answer) }
-    return { record, headers: { etag: `"${etag}"`, ...told } }
+    return await body
+  } catch (error) {
+    driver.dispose()
+    throw error
+  }
+}
+
+/** A body in the store, belonging to nothing yet. */
+interface ReceivedBody extends Pick<NewObject, 'size' | 'etag' | 'envelope' | 'values'> {
+  readonly body: BodyWriter
+  readonly checksums: readonly StoredChecksum[]
+  readonly notes: ObjectNotes
+}
+
+const receive = async (
+  { store, sse }: Services,
+  encryption: WriteEncryption,
+  incoming: IncomingBody,
+): Promise<ReceivedBody> => {
+  if (encryption.kind === 'plain') {
+    const body = await store.createBody({ expectedSize: incoming.length })
+    await fill(body, incoming)
+    const checksums = receivedChecksums(incoming)
+    return { body, size: body.size, etag: md5Of(incoming), checksums, notes: noteChecksums(checksums) }
+  }
+  const { kind, options } = encryption
+  const values = () => valuesOf(incoming, kind)
+  const put = await sse.encrypt({ ...options, length: incoming.length, values })
+  const body = await bodyToSeal(store.createBody({ expectedSize: put.planned?.storedLength }), put)
+  await fill(body, incoming, source => put.pieces(source))
+  const sealed = put.result()
+  return {
+    body,
+    size: sealed.plaintextLength,
+    etag: hasMd5Etag(kind) ? md5Of(incoming) : sealed.etag,
+    envelope: sealed.envelope,
+    values: sealed.values,
+    checksums: receivedChecksums(incoming),
+    notes: {},
+  }
+}
+
+/** Runs a change that commits a body, which is discarded where it fails. */
+export const commitBody = async <T>(body: BodyWriter, change: Promise<T>): Promise<T> => {
+  try {
+    return await change
+  } catch (error) {
+    await body.discard()
+    throw error
+  }
+}
+
+/** Writes an object; whatever fails, the old one is whole and nothing is left behind. Wipes the plan's customer key. */
+export const writeObject = async (
+  services: Services,
+  plan: WritePlan,
+  incoming: IncomingBody,
+): Promise<WrittenObject> => {
+  const { store } = services
+  const { bucket, key, encryption, headers, condition } = plan
+  try {
+    if (Object.keys(condition).length > 0) assertCondition(await store.getObject(bucket.bucket.id, key), condition)
+    const { body, checksums, notes, ...received } = await receive(services, encryption, incoming)
+    const record: NewObject = {
+      ...received,
+      modified: services.now(),
+      kind: encryption.kind,
+      headers,
+      notes: { ...plan.notes, ...notes, ...noteEncryption(encryption) },
+      owner: bucket.owner.domainId,
+    }
+    const change = bucket.commit(judged => store.putObject(judged, key, record, body, condition))
+    return { record: await commitBody(body, change), checksums }
   } finally {
-    if (encryption.kind !== 'plain') wipe(encryption.options.customerKey)
+    wipeKey(encryption)
   }
 }

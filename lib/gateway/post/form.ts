@@ -1,9 +1,10 @@
 /**
- * The form of a browser upload (POST Object): fields come before the file and are held, bounded; the file is a stream; what follows it is read,
- * and ignored. What the fields mean is not asked here.
+ * The form of a browser upload (POST Object). Fields before the file are kept in memory, bounded; the file is a stream; fields after it are read
+ * and ignored. Replaces `${filename}`; what the fields mean is decided elsewhere.
  */
 import { Readable } from 'node:stream'
 import { SseError } from '../../errors.ts'
+import { assertKeyLength } from '../http/target.ts'
 import { boundaryOf, formText, MultipartReader } from './multipart.ts'
 
 /** Fields by name in lower case; several of one name are joined by a comma, as S3 documents it. */
@@ -15,7 +16,7 @@ export interface UploadForm {
   readonly fields: FormFields
   /** The file's name as it was sent, with whatever path it has; `undefined` where it has none. */
   readonly filename: string | undefined
-  /** The file's bytes. Ends once all of the form was read and well-formed; fails otherwise. Whoever does not read it to its end destroys it. */
+  /** The file's bytes. Ends if the whole form is well-formed, and fails otherwise. Destroy it unless it is read to its end. */
   readonly file: Readable
 }
 
@@ -24,7 +25,7 @@ export const maxFields: number = 1024 * 1024
 /** How many fields there may be. */
 export const maxFieldCount = 1000
 
-/** A field that comes byte by byte is not held as so many pieces. */
+/** So that a field that arrives byte by byte is not kept as thousands of pieces. */
 const mostPieces = 256
 
 /** A form has exactly one part of the name `file`; clients give that one a filename, or every part, or none. */
@@ -45,7 +46,7 @@ const openReader = (source: Readable, contentType: string): MultipartReader => {
   })
 }
 
-/** The body that the reader has come to, then the rest of the form. */
+/** The file, then the rest of the form. */
 async function* fileOf(reader: MultipartReader, source: Readable): AsyncGenerator<Uint8Array, void, undefined> {
   yield* reader.body()
   for (let part = await reader.next(); part !== undefined; part = await reader.next()) {
@@ -105,4 +106,40 @@ export const readForm = async (source: Readable, contentType: string): Promise<U
     reader.release()
     throw error
   }
+}
+
+/** Fields that carry the policy and its signature, in the forms of Signature Version 4 and 2 and of OBS: they need no condition. */
+export const signatureFields: ReadonlySet<string> = new Set([
+  'policy',
+  'x-amz-signature',
+  'signature',
+  'awsaccesskeyid',
+  'accesskeyid',
+  'token',
+])
+
+const placeholder = '${filename}'
+
+/** Some browsers sent the whole path: use the last name of it. */
+const baseName = (path: string): string => path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1)
+
+/**
+ * The fields, with the file's name in place of `${filename}`; without a name it stays, as in S3. Those that carry the policy and its signature stay
+ * as they are. `KeyTooLongError` where the key would be too long, `MaxPostPreDataLengthExceeded` where all fields would be longer than a form may
+ * send them.
+ */
+export const expandFilename = ({ fields, filename }: Pick<UploadForm, 'fields' | 'filename'>): FormFields => {
+  const name = filename === undefined ? placeholder : baseName(filename)
+  const growth = Buffer.byteLength(name) - placeholder.length
+  const expanded = new Map<string, readonly string[]>()
+  let total = 0
+  for (const [field, value] of fields) {
+    const pieces = signatureFields.has(field) ? [value] : value.split(placeholder)
+    const size = Buffer.byteLength(value) + (pieces.length - 1) * growth
+    if (field === 'key') assertKeyLength(size)
+    total += field.length + size
+    expanded.set(field, pieces)
+  }
+  if (total > maxFields) throw new SseError('MaxPostPreDataLengthExceeded')
+  return new Map([...expanded].map(([field, pieces]) => [field, pieces.join(name)]))
 }

@@ -1,6 +1,6 @@
 /**
- * `multipart/form-data` (RFC 7578; RFC 2046, section 5.1), read part by part as it comes, in memory of one chunk. What cannot be read in one way
- * only is refused: parts without a name, folded headers, bytes that are not UTF-8. What parts mean is not asked here.
+ * Reads `multipart/form-data` (RFC 7578; RFC 2046, section 5.1) part by part, in the memory of one chunk. Refuses what is ambiguous: parts without a
+ * name, folded headers, bytes that are not UTF-8. (@fastify/busboy accepts all of these.)
  *
  *     [preamble CRLF] --BOUNDARY CRLF  headers CRLF CRLF  body  CRLF --BOUNDARY CRLF  …  CRLF --BOUNDARY--  [CRLF epilogue]
  */
@@ -42,7 +42,7 @@ const parseValue = (text: string): readonly [word: string, parameters: ReadonlyM
   for (const match of rest.matchAll(parameter)) {
     const [all, name = '', quoted, token = ''] = match
     end = match.index + all.length
-    // Browsers escape nothing with backslashes, so those of a path stay; other clients escape quotes and backslashes.
+    // Browsers do not escape backslashes, so those of a path stay. Other clients escape quotes and backslashes.
     const value = quoted === undefined ? token : quoted.replace(/\\(["\\])/g, '$1')
     if (!found.has(name.toLowerCase())) found.set(name.toLowerCase(), value)
   }
@@ -73,7 +73,7 @@ const parseHeaders = (block: string): FormPart => {
   return { name, filename: parameters?.get('filename') }
 }
 
-/** Reads the parts of a form from a stream, which it neither destroys nor reads further than it is asked to. */
+/** Reads the parts of a form from a stream. Never destroys it, and reads no further than asked. */
 export class MultipartReader {
   readonly #source: Readable
   readonly #delimiter: Buffer

@@ -1,19 +1,22 @@
 /**
- * PostObject: the upload of a browser's form. Its fields stand for the headers of a PUT, sign themselves, and are held against the policy that was
- * signed; the file then takes the way of every other body. Nothing of the file is read before all of that is decided.
+ * PostObject: a browser's form upload. The fields act as the headers of a PUT; the signature and the policy among them are checked before any byte of
+ * the file is read.
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../http/answer.ts'
 import { askForBody, openBody } from '../body/body.ts'
-import { type GatewayRequest, locationOf } from '../context.ts'
 import { asHeader, type RequestHeaders } from '../http/headers.ts'
+import { objectHeaders } from '../http/object-headers.ts'
 import type { BodyStage } from '../http/pour.ts'
+import { encodeTags, maxObjectTags, parseTags } from '../http/tags.ts'
 import { toXml } from '../http/xml.ts'
-import { objectHeaders } from '../objects/record.ts'
-import { encodeTags, maxObjectTags, parseTags } from '../objects/tags.ts'
+import { checksumHeaders } from '../objects/checksums.ts'
+import { answerOf, encryptionHeaders } from '../objects/encryption.ts'
 import { writeObject } from '../objects/write.ts'
-import { expandFilename } from './filename.ts'
+import { planWrite } from '../plan/write.ts'
+import { bucketNameOf, findBucket, type GatewayRequest, locationOf, openBucket } from '../request.ts'
+import { expandFilename } from './form.ts'
 import { type FormFields, readForm, type UploadForm } from './form.ts'
 import { checkPostPolicy, type LengthRange, parsePostPolicy } from './policy.ts'
 import { authenticateForm, requiredField } from './signature.ts'
@@ -37,7 +40,7 @@ const headersOf = (fields: FormFields): RequestHeaders => {
   return headers
 }
 
-/** Holds the file to the policy's length, while it passes. */
+/** Checks the file's length against the policy while it passes. */
 const holdTo = ({ min, max }: LengthRange): BodyStage =>
   async function* (source) {
     let size = 0
@@ -65,12 +68,18 @@ const redirection = (fields: FormFields, stored: Readonly<Record<string, string>
   return url.href
 }
 
-const answer = (ctx: GatewayRequest, fields: FormFields, key: string, etag: string, headers: AnswerHeaders): void => {
-  const { res } = ctx
-  const bucket = ctx.bucketName()
+const answer = (
+  request: GatewayRequest,
+  fields: FormFields,
+  key: string,
+  etag: string,
+  headers: AnswerHeaders,
+): void => {
+  const { res } = request
+  const bucket = bucketNameOf(request)
   const next = redirection(fields, { bucket, key, etag })
   if (next !== undefined) return answerEmpty(res, 303, { ...headers, location: next })
-  const location = locationOf(ctx, key)
+  const location = locationOf(request, key)
   const status = fields.get('success_action_status')
   if (status !== '201') return answerEmpty(res, status === '200' ? 200 : 204, { ...headers, location })
   const content = { Location: location, Bucket: bucket, Key: key, ETag: etag }
@@ -79,38 +88,39 @@ const answer = (ctx: GatewayRequest, fields: FormFields, key: string, etag: stri
   res.writeHead(201).end(body)
 }
 
-const store = async (ctx: GatewayRequest, upload: UploadForm): Promise<void> => {
-  const { signer, policy } = authenticateForm(upload.fields, ctx.verification)
-  // Nobody vouches for the fields, so nothing is made of them before it is known that there is a bucket. They are no headers yet.
-  if (signer.kind === 'anonymous') await ctx.findBucket({ header: () => undefined })
+const store = async (request: GatewayRequest, upload: UploadForm): Promise<void> => {
+  const { services, verification } = request
+  const { signer, policy } = authenticateForm(upload.fields, verification)
+  // The fields of an unsigned form are not trusted: check that the bucket exists before expanding them. They are not headers yet.
+  if (signer.kind === 'anonymous') await findBucket(request, () => undefined)
   const expanded = expandFilename(upload)
   const key = requiredField(expanded, 'key')
-  const fields = new Map(expanded).set('bucket', ctx.bucketName())
-  const length = policy === undefined ? undefined : checkPostPolicy(parsePostPolicy(policy), fields, ctx.now())
-  const form = ctx.withForm({ authentication: { ...signer, headers: headersOf(expanded) }, key })
-  const owned = await form.openBucket('s3:PutObject')
-  const { record, headers } = await writeObject(form, {
-    operation: 'post',
-    owned,
-    key,
-    body: digests => {
-      const body = openBody(signer.body, form.headers, digests)
-      const stages = length === undefined ? body.stages : [holdTo(length), ...body.stages]
-      return { ...body, length: undefined, stages, start: () => upload.file }
-    },
+  const fields = new Map(expanded).set('bucket', bucketNameOf(request))
+  const length = policy === undefined ? undefined : checkPostPolicy(parsePostPolicy(policy), fields, services.now())
+  const form = request.withForm({ authentication: { ...signer, headers: headersOf(expanded) }, key })
+  const bucket = await openBucket(form, 's3:PutObject')
+  const plan = await planWrite(form, bucket, key)
+  const body = openBody(signer.body, form.headers, plan.digests)
+  const stages = length === undefined ? body.stages : [holdTo(length), ...body.stages]
+  const incoming = { ...body, length: undefined, stages, start: () => upload.file }
+  const { record, checksums } = await writeObject(services, plan, incoming)
+  const etag = `"${record.etag}"`
+  answer(form, fields, key, etag, {
+    etag,
+    ...checksumHeaders(checksums),
+    ...encryptionHeaders(form.dialect, 'post', answerOf(plan.encryption)),
   })
-  answer(form, fields, key, `"${record.etag}"`, headers)
 }
 
 /** Stores the file of a form. */
-export const postObject = async (ctx: GatewayRequest): Promise<void> => {
-  if (ctx.authentication.kind === 'signed') {
+export const postObject = async (request: GatewayRequest): Promise<void> => {
+  if (request.authentication.kind === 'signed') {
     const message = 'A form is signed by its own fields. Leave the signature of the request out.'
     throw new SseError('InvalidRequest', { message })
   }
-  const form = await readForm(askForBody(ctx), ctx.header('content-type') ?? '')
+  const form = await readForm(askForBody(request), request.header('content-type') ?? '')
   try {
-    await store(ctx, form)
+    await store(request, form)
   } finally {
     form.file.destroy()
   }

@@ -1,6 +1,6 @@
 /**
- * The signatures of browser uploads: fields of the form sign its policy, in Amazon's version 4 and 2 and in OBS's way. The policy is signed as it
- * was sent, in base64; what it says is not read here. Sources: "Authenticating Requests in Browser-Based Uploads Using POST" of the Amazon S3 API
+ * Signatures of browser uploads: form fields sign the policy, by Amazon's versions 4 and 2 or OBS's scheme. What is signed is the policy's base64 as it
+ * was sent. Sources: "Authenticating Requests in Browser-Based Uploads Using POST" of the Amazon S3 API
  * reference; OBS API reference, "Authentication of Signature Carried in the Table Uploaded Through a Browser".
  */
 import { createHmac } from 'node:crypto'
@@ -18,11 +18,11 @@ import type { FormFields } from './form.ts'
 import { asHeader } from '../http/headers.ts'
 import { cut } from '../http/canonical.ts'
 import { algorithmV4 } from '../auth/v4.ts'
-import { signingKeyOf, signV4 } from '../auth/v4-key.ts'
+import { signingKeyOf, signV4 } from '../auth/v4.ts'
 
 /** Who signed a form, and what. */
 export interface SignedForm<Identity> {
-  /** What an `Authentication` says, but for the headers, which are the fields. */
+  /** The authentication without its headers: those are the form's fields. */
   readonly signer: Omit<Anonymous, 'headers'> | Omit<Signed<Identity>, 'headers'>
   /** The signed policy as it was sent; `undefined` where nobody signed. */
   readonly policy: string | undefined
@@ -31,7 +31,7 @@ export interface SignedForm<Identity> {
 const badArgument = (name: string, value: string, message: string, details: Readonly<Record<string, string>> = {}) =>
   new SseError('InvalidArgument', { message, details: { ArgumentName: name, ArgumentValue: value, ...details } })
 
-/** A field that must be there and say something: `InvalidArgument` otherwise. `name` as messages have it. */
+/** A required, non-empty field; `InvalidArgument` otherwise. `name` is spelled as in messages. */
 export const requiredField = (fields: FormFields, name: string): string => {
   const value = fields.get(name.toLowerCase())
   if (value !== undefined && value !== '') return value
@@ -39,7 +39,7 @@ export const requiredField = (fields: FormFields, name: string): string => {
   throw badArgument(name, '', message)
 }
 
-/** What a form says of its signature. */
+/** The signature that a form claims. */
 interface Claim {
   readonly version: 'v4' | 'v2' | 'obs'
   readonly accessKeyId: string
@@ -71,7 +71,7 @@ const claimV4 = (fields: FormFields, region: string): Claim => {
   }
   const refuse = (message: string, details?: Readonly<Record<string, string>>) =>
     badArgument('X-Amz-Credential', credential, message, details)
-  // Counted from the end: an access key id may hold slashes.
+  // Parsed from the end, since an access key id may contain slashes.
   const match = /^(.+)\/(\d{8})\/([^/]*)\/([^/]*)\/([^/]*)$/.exec(credential)
   if (match === null) {
     throw refuse('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
@@ -112,7 +112,7 @@ const claimV2 = (fields: FormFields): Claim => {
   return claimOld('v2', accessKeyId, requiredField(fields, 'Policy'), requiredField(fields, 'Signature'))
 }
 
-/** What a form says of who signed it; a policy alone says nothing, as in S3. */
+/** The signature that a form claims, if any. A policy alone is no signature, as in S3. */
 const claimOf = (fields: FormFields, region: string): Claim | undefined => {
   const has = (...names: readonly string[]): boolean => names.some(name => fields.has(name))
   if (has('x-amz-algorithm', 'x-amz-credential', 'x-amz-signature')) return claimV4(fields, region)

@@ -8,11 +8,9 @@ import { dirname, join } from 'node:path'
 import { hex } from '../../bytes.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { SseError } from '../../errors.ts'
+import { hasCode, syncDirectory } from '../../files.ts'
 
 const staleAfter = 3_600_000
-
-const hasCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && 'code' in error && error.code === code
 
 /** Runs work on files: what the system refuses becomes `KmsUnavailable`, with the system's error as its cause. */
 export const onDisk = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -59,12 +57,7 @@ export const makeDirectory = (directory: string): Promise<void> =>
 /** Makes the entries of a directory durable, and those of the directories above it up to `top`. */
 export const syncUp = (directory: string, top: string): Promise<void> =>
   onDisk(async () => {
-    const handle = await open(directory)
-    try {
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    await syncDirectory(directory)
     if (directory !== top) await syncUp(dirname(directory), top)
   })
 
@@ -107,7 +100,7 @@ export const removeFile = (path: string): Promise<boolean> =>
     return removed
   })
 
-/** Overwrites a file with zeros and empties it; the name stays, so that nobody takes it again. */
+/** Overwrites a file with zeros and empties it; the name stays taken. */
 export const eraseFile = (path: string): Promise<void> =>
   onDisk(async () => {
     const handle = await open(path, 'r+')

@@ -4,6 +4,7 @@
  */
 import { hex } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
+import { formatArn } from '../provider.ts'
 import type { KeyQuery, KeyScope, KeyState } from '../provider.ts'
 import { fieldsOf } from './sealed-json.ts'
 
@@ -51,19 +52,31 @@ export const checkAlias = (alias: string): string => {
 }
 
 /** The full ARN. */
-export const localArn = ({ region, domainId, uuid }: KeyName): string => `arn:aws:kms:${region}:${domainId}:key/${uuid}`
+export const localArn = ({ region, domainId, uuid }: KeyName): string => formatArn(region, domainId, uuid)
 
 const invalid = (keyId: string): never => {
   throw new SseError('InvalidKeyId', { message: `Invalid keyId '${keyId}'` })
 }
 
-/** The key of a full ARN, as records have it; `InvalidKeyId` for anything else. */
-export const parseArn = (keyId: string): KeyName => {
-  const [, region, domainId, uuid] = arnPattern.exec(keyId) ?? []
-  return region === undefined || domainId === undefined || uuid === undefined
-    ? invalid(keyId)
-    : { region, domainId, uuid }
+/** Throws `KeyNotFound`. */
+export const notFound = (keyId: string): never => {
+  throw new SseError('KeyNotFound', { message: `Key '${keyId}' does not exist` })
 }
+
+/** Throws `InvalidArgument` for an alias that another key has. */
+export const taken = (alias: string): never => {
+  const message = `The alias alias/${alias} is taken. Choose another one, or delete it first.`
+  throw new SseError('InvalidArgument', { message })
+}
+
+/** The key of a full ARN, as records have it; none for anything else. */
+export const findArn = (keyId: string): KeyName | undefined => {
+  const [, region, domainId, uuid] = arnPattern.exec(keyId) ?? []
+  return region === undefined || domainId === undefined || uuid === undefined ? undefined : { region, domainId, uuid }
+}
+
+/** The key of a full ARN; `InvalidKeyId` for anything else. */
+export const parseArn = (keyId: string): KeyName => findArn(keyId) ?? invalid(keyId)
 
 /** What a query names: a key, or an alias in a scope. */
 export type LocalKeyReference = KeyName | (KeyScope & { readonly alias: string })
@@ -168,7 +181,7 @@ export const cancelled = (record: KeyRecord, arn: string): KeyRecord => {
 /** Whether the time of a key has come: it is to be destroyed. */
 export const isExpired = ({ deletion }: KeyRecord, now: number): boolean => deletion !== undefined && now >= deletion
 
-/** What is left of a destroyed key: its name, so that nobody takes it again. */
+/** A destroyed key keeps only its name, which stays taken. */
 export const destroyed = (record: KeyRecord): KeyRecord => ({ ...record, versions: [] })
 
 /** Whether a key was destroyed. */

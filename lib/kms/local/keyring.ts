@@ -10,7 +10,7 @@
  *     K_mac = Expand(root key, "mac ID")      authenticates every file, with its path
  *     K_kek = Expand(root key, "kek ID")      K_version = Expand(K_kek, "ARN VERSION") wraps one version of one key (RFC 3394)
  *
- * Whoever has the directory and not the root key can read no key, and can neither make, change nor exchange a file. Deleting the newest
+ * With the directory but without the root key nobody can read a key, or make, change or exchange a file. Deleting the newest
  * revision, which brings the one before it back, is not detected, except by a process that saw the newer one.
  */
 import { dirname, join, resolve } from 'node:path'
@@ -70,15 +70,16 @@ const parseHeader = (body: string): Header => {
 export class Keyring {
   /** Full path of the directory. */
   readonly directory: string
+  /** Made with the key store, 32 hex digits; not secret. */
+  readonly id: string
   readonly #engine: Engine
-  readonly #id: string
   readonly #mac: DataKey
   readonly #kek: DataKey
 
   private constructor(directory: string, engine: Engine, id: string, mac: DataKey, kek: DataKey) {
     this.directory = directory
     this.#engine = engine
-    this.#id = id
+    this.id = id
     this.#mac = mac
     this.#kek = kek
   }
@@ -168,7 +169,7 @@ export class Keyring {
 
   /** SHA-256 of a name in this key store: for names of files and default keys, not for secrets. */
   async fingerprint(name: string): Promise<Uint8Array> {
-    return this.#engine.sha256(utf8(`${this.#id} ${name}`))
+    return this.#engine.sha256(utf8(`${this.id} ${name}`))
   }
 
   /** Wipes the keys; every later call fails. */

@@ -1,12 +1,13 @@
 /**
  * Master keys as files of a key store. Every change is a new file, `000007.json` after `000006.json`, that only one process can create:
- * a compare-and-swap without locks. Older ones stay. The keys used last are held in memory, and compared with the directory at
- * every use, so that what another process changed counts at once.
+ * a compare-and-swap without locks. Older ones stay. The keys used last stay in memory. At every use they are
+ * compared with the directory, so that what another process changed counts at once.
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { copy, hex } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
+import { Lru } from '../../lru.ts'
 import { DataKey } from '../data-key.ts'
 import type { KeyScope } from '../provider.ts'
 import { eraseFile, isThere, namesIn, onDisk, removeFile, syncUp } from './files.ts'
@@ -26,7 +27,7 @@ export interface StoredKey {
   readonly record: KeyRecord
 }
 
-interface Held {
+interface Loaded {
   readonly stored: StoredKey
   /** Versions in use, unwrapped. */
   readonly keys: Map<number, DataKey>
@@ -40,34 +41,33 @@ const revisionOf = (file: string): number => Number(/^(\d{6,})\.json$/.exec(file
 /** The master keys of a key store. */
 export class KeyFiles {
   readonly #keyring: Keyring
-  readonly #limit: number
-  /** By ARN, the one used last at the end. */
-  readonly #held = new Map<string, Held>()
+  /** By ARN. */
+  readonly #loaded: Lru<string, Loaded>
   /** Revisions of which this process has made sure that they outlive a power cut. */
   readonly #durable = new WeakSet<StoredKey>()
 
-  /** Over a key store; at most `limit` keys are held. */
+  /** Over a key store; keeps at most `limit` keys in memory. */
   constructor(keyring: Keyring, limit: number) {
     this.#keyring = keyring
-    this.#limit = limit
+    this.#loaded = new Lru({ most: limit, onEvict: wipeKeys })
   }
 
   /** The newest revision of a key; none where there is no such key. `KeyringCorrupt` where it is not authentic. */
   async load(name: KeyName): Promise<StoredKey | undefined> {
     const arn = localArn(name)
-    const known = this.#held.get(arn)
-    if (known !== undefined && (await this.#isNewest(known.stored))) return this.#hold(known)
+    const known = this.#loaded.get(arn)
+    if (known !== undefined && (await this.#isNewest(known.stored))) return this.#keep(known)
     for (;;) {
-      const seen = this.#held.get(arn)?.stored.revision ?? 0
+      const seen = this.#loaded.get(arn)?.stored.revision ?? 0
       const revision = await this.#newest(name)
       if (revision === 0) return undefined
       const path = fileOf(name, revision)
       if (revision < seen) return corrupt(path)
-      const held = this.#held.get(arn)
-      if (held?.stored.revision === revision) return this.#hold(held)
+      const loaded = this.#loaded.get(arn)
+      if (loaded?.stored.revision === revision) return this.#keep(loaded)
       try {
         const body = (await this.#keyring.read(path)) ?? corrupt(path)
-        return this.#hold({ stored: { name, arn, revision, record: parseRecord(body) }, keys: new Map() })
+        return this.#keep({ stored: { name, arn, revision, record: parseRecord(body) }, keys: new Map() })
       } catch (error) {
         // It may have been erased after it was listed: there is a newer one then.
         if ((await this.#newest(name)) === revision) throw error
@@ -111,7 +111,7 @@ export class KeyFiles {
     }
   }
 
-  /** Takes back a key that nobody was told of. */
+  /** Removes a key whose id was never returned. */
   async discard(name: KeyName): Promise<void> {
     await onDisk(() => rm(join(this.#keyring.directory, directoryOf(name)), { recursive: true }))
   }
@@ -129,9 +129,9 @@ export class KeyFiles {
     return names
   }
 
-  /** Wipes the keys that are held. */
+  /** Wipes the keys in memory. */
   close(): void {
-    for (const arn of this.#held.keys()) this.#drop(arn)
+    this.#loaded.clear()
   }
 
   async #children(wanted: (name: string) => boolean, ...path: readonly string[]): Promise<readonly string[]> {
@@ -149,24 +149,18 @@ export class KeyFiles {
   }
 
   #keysOf(stored: StoredKey): Map<number, DataKey> | undefined {
-    const held = this.#held.get(stored.arn)
-    return held?.stored === stored ? held.keys : undefined
+    const loaded = this.#loaded.get(stored.arn)
+    return loaded?.stored === stored ? loaded.keys : undefined
   }
 
-  #hold(held: Held): StoredKey {
-    const { arn } = held.stored
-    if (this.#held.get(arn) !== held) this.#drop(arn)
-    this.#held.delete(arn)
-    this.#held.set(arn, held)
-    const [oldest] = this.#held.keys()
-    if (oldest !== undefined && this.#held.size > this.#limit) this.#drop(oldest)
-    return held.stored
+  #keep(loaded: Loaded): StoredKey {
+    this.#loaded.set(loaded.stored.arn, loaded)
+    return loaded.stored
   }
+}
 
-  #drop(arn: string): void {
-    for (const key of this.#held.get(arn)?.keys.values() ?? []) key.dispose()
-    this.#held.delete(arn)
-  }
+const wipeKeys = ({ keys }: Loaded): void => {
+  for (const key of keys.values()) key.dispose()
 }
 
 interface Alias {

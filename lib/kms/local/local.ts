@@ -8,23 +8,34 @@ import { nodeEngine } from '../../cipher/node.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { keySize } from '../../cipher/suite.ts'
 import { SseError } from '../../errors.ts'
-import { addAlias, aliasesOf, findAlias, removeAlias } from './keys.ts'
-import { DataKey } from '../data-key.ts'
-import { KeyFiles, type StoredKey } from './keys.ts'
-import { localArn, checkAlias, checkScope, defaultAlias, type KeyName, parseArn, parseQuery, uuidOf } from './key.ts'
+import type { DataKey } from '../data-key.ts'
+import { addAlias, aliasesOf, findAlias, KeyFiles, removeAlias, type StoredKey } from './keys.ts'
 import {
   assertEnabled,
   cancelled,
+  checkAlias,
+  checkScope,
+  defaultAlias,
   destroyed,
+  findArn,
   isDestroyed,
   isExpired,
+  type KeyName,
   type KeyRecord,
+  localArn,
+  notFound,
+  parseArn,
+  parseQuery,
   rotated,
   scheduled,
   switched,
+  taken,
+  uuidOf,
 } from './key.ts'
 import { Keyring } from './keyring.ts'
 import type {
+  AcceptedKey,
+  AcceptScope,
   GeneratedKey,
   KeyDescription,
   KeyQuery,
@@ -36,7 +47,7 @@ import type {
   WrapTarget,
 } from '../provider.ts'
 import type { RootKeySource } from './root-key.ts'
-import { localVersion, unwrapLocal, wrapLocal } from '../wrap.ts'
+import { generateKey, localVersion, unwrapLocal, wrapLocal } from '../wrap.ts'
 
 const inspect = Symbol.for('nodejs.util.inspect.custom')
 
@@ -78,6 +89,10 @@ export interface KeyFilter {
 export class LocalKms implements KmsProvider {
   /** What records hold. */
   readonly name = 'local'
+  /** Every wrap is bound to its context. */
+  readonly bindsContext = true
+  /** Id of the key store, 32 hex digits, made with it. Not secret. */
+  readonly storeId: string
   readonly #engine: Engine
   readonly #clock: () => number
   readonly #directory: string
@@ -85,6 +100,7 @@ export class LocalKms implements KmsProvider {
 
   private constructor(keyring: Keyring, engine: Engine, clock: () => number, heldKeys: number) {
     this.#directory = keyring.directory
+    this.storeId = keyring.id
     this.#engine = engine
     this.#clock = clock
     this.#opened = { keyring, files: new KeyFiles(keyring, heldKeys) }
@@ -105,14 +121,8 @@ export class LocalKms implements KmsProvider {
   }
 
   /** A new data key under an enabled key. The caller disposes it. */
-  async generateDataKey(target: WrapTarget): Promise<GeneratedKey> {
-    const key = new DataKey(randomBytes(keySize))
-    try {
-      return { key, wrapped: await this.wrapDataKey(key, target) }
-    } catch (error) {
-      key.dispose()
-      throw error
-    }
+  generateDataKey(target: WrapTarget): Promise<GeneratedKey> {
+    return generateKey(key => this.wrapDataKey(key, target))
   }
 
   /** Wraps a data key under the newest version of an enabled key, named by its full ARN. */
@@ -165,6 +175,25 @@ export class LocalKms implements KmsProvider {
     if (found !== undefined) return this.#describe(found)
     await this.#make(name, 'service')
     return this.describeKey({ keyId: localArn(name) })
+  }
+
+  /**
+   * The keys that a tenant's objects in a region may lie under: the key store itself is the register. The key that is named takes no trip to
+   * its files, unless the origin matters too.
+   */
+  async acceptedKeys({ region, domainId, keyId, origin }: AcceptScope): Promise<readonly AcceptedKey[]> {
+    if (keyId === undefined) {
+      checkScope({ region, domainId })
+      const keys: AcceptedKey[] = []
+      for (const name of await this.#files.names(region, domainId)) {
+        if (await this.#exists(name, origin)) keys.push({ provider: this.name, keyId: localArn(name) })
+      }
+      return keys
+    }
+    const name = findArn(keyId)
+    if (name?.region !== region || name.domainId !== domainId) return []
+    if (origin !== undefined && !(await this.#exists(name, origin))) return []
+    return [{ provider: this.name, keyId }]
   }
 
   /** Makes a key for a customer. `InvalidArgument` where the alias is taken; no key is made then. */
@@ -307,6 +336,11 @@ export class LocalKms implements KmsProvider {
     }
   }
 
+  async #exists(name: KeyName, origin: AcceptScope['origin']): Promise<boolean> {
+    const stored = await this.#load(name)
+    return stored !== undefined && (origin === undefined || stored.record.origin === origin)
+  }
+
   /** Again and again, because a process may have been killed half way. */
   async #bury(stored: StoredKey): Promise<void> {
     await this.#files.eraseBefore(stored)
@@ -363,13 +397,4 @@ const checkedClock = (clock: () => number) => (): number => {
 
 const closed = (): never => {
   throw new TypeError('the key store was closed: open it again')
-}
-
-const notFound = (keyId: string): never => {
-  throw new SseError('KeyNotFound', { message: `Key '${keyId}' does not exist` })
-}
-
-const taken = (alias: string): never => {
-  const message = `The alias alias/${alias} is taken. Choose another one, or delete it first.`
-  throw new SseError('InvalidArgument', { message })
 }

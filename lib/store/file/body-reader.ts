@@ -1,188 +1,166 @@
 /**
  * Bodies of the embedded store being read: from memory, or from files that are open, so that a deletion does not matter, or from files
- * that a pin keeps from being deleted. One chunk is read ahead.
+ * that a pin keeps from being deleted.
  */
-import { type FileHandle, open, stat } from 'node:fs/promises'
 import { SseError } from '../../errors.ts'
+import type { BodyRange, BodyStore, StoredBody } from '../body-store.ts'
 import type { BodyReader, ReadOptions } from '../store.ts'
 import type { BodyFile } from './database.ts'
-import { type Disk, onDisk } from './disk.ts'
+import { asStoreFailed, pieceMissing } from './context.ts'
 
 /** Bodies of at most so many files are read from open files. */
 export const mostHandles = 64
 
-type Pieces = AsyncGenerator<Uint8Array, void, void>
+type Chunks = AsyncGenerator<Uint8Array, void, void>
 
-/** What the files of a body are, what they are found to be, and how to come by their handles. */
-interface HeldFile extends BodyFile {
+/** A file of a body, how long it is found to be, and how to open it to read and to be done with that. */
+interface FoundFile extends BodyFile {
   readonly held: number
-  readonly take: () => Promise<FileHandle>
-  readonly giveBack: (handle: FileHandle) => Promise<void>
+  readonly open: () => Promise<StoredBody>
+  readonly done: (file: StoredBody) => Promise<void>
 }
 
 const broken = (message: string): SseError => new SseError('StoreFailed', { message })
 
-/** Which bytes, in chunks of how many at most, and whether their memory is used again. */
-interface Run {
-  readonly start: number
-  readonly end: number
-  readonly most: number
-  readonly reuse: boolean
-}
-
-async function* readFile(handle: FileHandle, { start, end, most, reuse }: Run): Pieces {
-  // A chunk is done with when the one after the next is fetched.
-  const memory: Buffer[] = []
-  let count = 0
-  const fetch = async (at: number): Promise<Uint8Array> => {
-    const size = Math.min(most, end - at)
-    const slot = count++ % 2
-    const into = (reuse ? memory[slot] : undefined) ?? Buffer.allocUnsafeSlow(size)
-    memory[slot] = into
-    const { bytesRead } = await handle.read(into, 0, size, at)
-    if (bytesRead === 0) throw broken('A body file became shorter while it was read. Restore it from a backup.')
-    return into.subarray(0, bytesRead)
-  }
-  let at = start
-  let next = at < end ? fetch(at) : undefined
-  while (next !== undefined) {
-    const chunk = await next
-    at += chunk.length
-    next = at < end ? fetch(at) : undefined
-    next?.catch(() => undefined) // thrown when it is its turn, if anybody waits for it then
-    yield chunk
-  }
-}
-
-async function* readFiles(files: readonly HeldFile[], run: Run): Pieces {
+async function* readFiles(files: readonly FoundFile[], range: BodyRange): Chunks {
   let offset = 0
   for (const file of files) {
-    const start = Math.max(run.start - offset, 0)
-    const end = Math.min(run.end - offset, file.size)
+    const start = Math.max(range.start - offset, 0)
+    const end = Math.min(range.end - offset, file.size)
     offset += file.size
     if (start >= end) continue
     if (file.held !== file.size) {
       throw broken('A body file has not the length that it was written with. Restore it from a backup.')
     }
-    const handle = await file.take()
+    const opened = await file.open()
     try {
-      yield* readFile(handle, { ...run, start, end })
+      yield* opened.read({ ...range, start, end })
     } finally {
-      await file.giveBack(handle)
+      await file.done(opened)
     }
   }
 }
 
-async function* readMemory(bytes: Uint8Array, { start, end, most, reuse }: Run): Pieces {
-  for (let at = start; at < end; at += most) {
-    const chunk = bytes.subarray(at, Math.min(at + most, end))
+async function* readMemory(bytes: Uint8Array, { start, end, chunkSize, reuse }: BodyRange): Chunks {
+  for (let at = start; at < end; at += chunkSize) {
+    const chunk = bytes.subarray(at, Math.min(at + chunkSize, end))
     yield reuse ? chunk : new Uint8Array(chunk)
   }
 }
 
 class OpenBody implements BodyReader {
   readonly size: number
-  readonly #pieces: (run: Run) => Pieces
+  readonly #chunks: (range: BodyRange) => Chunks
   readonly #release: () => Promise<void>
-  readonly #running = new Set<Pieces>()
+  readonly #running = new Set<Chunks>()
   #closing: Promise<void> | undefined
 
-  constructor(size: number, pieces: (run: Run) => Pieces, release = async (): Promise<void> => {}) {
+  constructor(size: number, chunks: (range: BodyRange) => Chunks, release = async (): Promise<void> => {}) {
     this.size = size
-    this.#pieces = pieces
+    this.#chunks = chunks
     this.#release = release
   }
 
-  read({ start = 0, end = this.size - 1, highWaterMark = 262_144, reuse = false }: ReadOptions = {}): Pieces {
+  read({ start = 0, end = this.size - 1, highWaterMark = 262_144, reuse = false }: ReadOptions = {}): Chunks {
     if (!(start >= 0 && end >= start - 1 && end < this.size)) {
       throw new RangeError(`bytes ${start} to ${end} are not inside a body of ${this.size} bytes`)
     }
     if (this.#closing !== undefined) throw new TypeError('the body was closed')
-    return this.#whileOpen(this.#pieces({ start, end: end + 1, most: highWaterMark, reuse }))
+    return this.#whileOpen(this.#chunks({ start, end: end + 1, chunkSize: highWaterMark, reuse }))
   }
 
-  async *#whileOpen(pieces: Pieces): Pieces {
+  async *#whileOpen(chunks: Chunks): Chunks {
     const assertOpen = () => {
       if (this.#closing !== undefined) throw broken('The body was closed while it was read.')
     }
-    this.#running.add(pieces)
+    this.#running.add(chunks)
     try {
       assertOpen()
-      for await (const piece of pieces) {
+      for await (const chunk of chunks) {
         assertOpen()
-        yield piece
+        yield chunk
       }
       assertOpen()
     } catch (cause) {
       throw cause instanceof SseError ? cause : new SseError('StoreFailed', { cause })
     } finally {
-      this.#running.delete(pieces)
+      this.#running.delete(chunks)
     }
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close()
+    this.#closing ??= asStoreFailed(() => this.#close())
     return this.#closing
   }
 
   async #close(): Promise<void> {
-    // Whoever reads on finds that the body was closed.
-    for (const pieces of this.#running) await pieces.return()
+    // A reader that goes on gets the error that the body was closed.
+    for (const chunks of this.#running) await chunks.return()
     await this.#release()
   }
 }
 
 /** A body that lies in memory. */
-export const memoryBody = (bytes: Uint8Array): BodyReader => new OpenBody(bytes.length, run => readMemory(bytes, run))
+export const memoryBody = (bytes: Uint8Array): BodyReader =>
+  new OpenBody(bytes.length, range => readMemory(bytes, range))
 
-const overFiles = (files: readonly HeldFile[], release: () => Promise<void>): BodyReader =>
+const overFiles = (files: readonly FoundFile[], release: () => Promise<void>): BodyReader =>
   new OpenBody(
     files.reduce((sum, file) => sum + file.held, 0),
-    run => readFiles(files, run),
+    range => readFiles(files, range),
     release,
   )
 
-/** A body of a few files, all of them opened now. The error is the system's: `ENOENT` where a file is gone. */
-export const openFiles = async (disk: Disk, files: readonly BodyFile[]): Promise<BodyReader> => {
-  const handles: FileHandle[] = []
+/** A body of a few files, all of them opened now; `undefined` where one is gone. */
+export const openFiles = async (bodies: BodyStore, files: readonly BodyFile[]): Promise<BodyReader | undefined> => {
+  const opened: StoredBody[] = []
   const closeAll = async (): Promise<void> => {
-    for (const handle of handles) await handle.close()
+    for (const file of opened) await file.close()
   }
   try {
-    const held: HeldFile[] = []
+    const found: FoundFile[] = []
     for (const file of files) {
-      const handle = await open(disk.path(file.id))
-      handles.push(handle)
-      const { size } = await handle.stat()
-      held.push({ ...file, held: size, take: async () => handle, giveBack: async () => {} })
+      const body = await bodies.open(file.id)
+      if (body === undefined) {
+        await closeAll()
+        return undefined
+      }
+      opened.push(body)
+      found.push({ ...file, held: body.size, open: async () => body, done: async () => {} })
     }
-    return overFiles(held, () => onDisk(closeAll))
+    return overFiles(found, closeAll)
   } catch (error) {
     await closeAll()
     throw error
   }
 }
 
-/** A body of many files, which a pin keeps until `release`: they are opened one by one while they are read. */
+/** A body of many files, which a pin keeps until `release`: they are opened one by one while they are read. `undefined` where one is gone. */
 export const pinnedFiles = async (
-  disk: Disk,
+  bodies: BodyStore,
   files: readonly BodyFile[],
   release: () => Promise<void>,
-): Promise<BodyReader> => {
+): Promise<BodyReader | undefined> => {
+  const open = async (id: string): Promise<StoredBody> => {
+    const body = await bodies.open(id)
+    if (body === undefined) throw pieceMissing()
+    return body
+  }
+  const find = async (file: BodyFile): Promise<FoundFile | undefined> => {
+    const held = await bodies.sizeOf(file.id)
+    return held === undefined ? undefined : { ...file, held, open: () => open(file.id), done: body => body.close() }
+  }
   try {
-    const held: HeldFile[] = []
+    const found: FoundFile[] = []
     for (let at = 0; at < files.length; at += mostHandles) {
-      held.push(...(await Promise.all(files.slice(at, at + mostHandles).map(file => look(disk, file)))))
+      const some = await Promise.all(files.slice(at, at + mostHandles).map(find))
+      found.push(...some.filter(file => file !== undefined))
     }
-    return overFiles(held, release)
+    if (found.length === files.length) return overFiles(found, release)
   } catch (error) {
     await release()
     throw error
   }
-}
-
-const look = async (disk: Disk, file: BodyFile): Promise<HeldFile> => {
-  const path = disk.path(file.id)
-  const { size } = await stat(path)
-  return { ...file, held: size, take: () => open(path), giveBack: handle => handle.close() }
+  await release()
+  return undefined
 }

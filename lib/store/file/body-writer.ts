@@ -1,37 +1,25 @@
 /**
  * A body on its way into the embedded store. A small one stays in memory and later lies in the index, where many of them share one commit; a
- * larger one goes to a file, registered as pending before it is created, and fsynced with its directory before the stream finishes. Nothing
- * is written anywhere but what the stream was given.
+ * larger one goes to the body store, registered as pending before it is created, and durable before the stream finishes. Nothing is written
+ * anywhere but what the stream was given.
  */
-import type { FileHandle } from 'node:fs/promises'
 import { Writable } from 'node:stream'
 import { SseError } from '../../errors.ts'
+import type { BodySink } from '../body-store.ts'
 import type { BodyOptions, BodyWriter } from '../store.ts'
-import { hold } from './bodies.ts'
 import { type FileStore, holder } from './context.ts'
 import type { BodyFile, BodyPlace } from './database.ts'
-import { newId, onDisk } from './disk.ts'
+import { asStoreFailed } from './context.ts'
+import { newId } from './context.ts'
 import { encodeKey } from './keys.ts'
+import { addReference } from './references.ts'
 
 /** Bytes of the largest body that lies in the index: 64 KiB, and what sealing adds to them. */
 export const inlineLimit = 66_560
 
-/** Writes all of the pieces: the system may take a part of them at a time, as it does when the disk runs full. */
-export const writeAll = async (
-  file: { writev(pieces: readonly Uint8Array[]): Promise<{ readonly bytesWritten: number }> },
-  pieces: readonly Uint8Array[],
-): Promise<void> => {
-  for (let left = pieces; left.length > 0;) {
-    let { bytesWritten } = await file.writev(left)
-    left = left.flatMap(piece => {
-      const taken = Math.min(bytesWritten, piece.length)
-      bytesWritten -= taken
-      return taken === piece.length ? [] : [piece.subarray(taken)]
-    })
-  }
-}
+type Done = (error?: Error | null) => void
 
-const answer = (work: Promise<void>, done: (error?: Error | null) => void): void => {
+const answer = (work: Promise<void>, done: Done): void => {
   work.then(() => done(), done)
 }
 
@@ -42,32 +30,23 @@ export class BodyDraft implements BodyWriter {
   readonly #context: FileStore
   readonly #id = newId()
   #size = 0
-  #state: 'open' | 'whole' | 'given' | 'gone' = 'open'
+  #state: 'open' | 'whole' | 'committing' | 'committed' | 'discarded' = 'open'
+  #unwanted = false
   #memory: Uint8Array[] = []
-  #file: Promise<FileHandle> | undefined
+  #sink: Promise<BodySink> | undefined
+  #finished = false
   #removal: Promise<void> | undefined
 
-  /** Begins a body; where it is known to be large its file is made at once. */
+  /** Begins a body; where it is known to be large it is created in the body store at once. */
   constructor(context: FileStore, { expectedSize = 0 }: BodyOptions = {}) {
     this.#context = context
     this.writable = new Writable({
       highWaterMark: 262_144,
-      write: (chunk: Uint8Array, _, done) =>
-        answer(
-          onDisk(() => this.#take([chunk])),
-          done,
-        ),
+      write: (chunk: Uint8Array, _, done) => answer(this.#take([chunk]), done),
       writev: (chunks: readonly { chunk: Uint8Array }[], done) =>
-        answer(
-          onDisk(() => this.#take(chunks.map(({ chunk }) => chunk))),
-          done,
-        ),
-      final: done =>
-        answer(
-          onDisk(() => this.#finish()),
-          done,
-        ),
-      destroy: (error, done) => answer(this.#end(error), done),
+        answer(this.#take(chunks.map(({ chunk }) => chunk)), done),
+      final: done => answer(this.#end(), done),
+      destroy: (error, done) => answer(this.#abandon(error), done),
     })
     if (expectedSize > inlineLimit) this.#open().catch(() => {})
   }
@@ -77,15 +56,15 @@ export class BodyDraft implements BodyWriter {
     return this.#size
   }
 
-  #open(): Promise<FileHandle> {
-    this.#file ??= this.#create()
-    return this.#file
+  #open(): Promise<BodySink> {
+    this.#sink ??= this.#create()
+    return this.#sink
   }
 
-  async #create(): Promise<FileHandle> {
-    const { database, disk } = this.#context
+  async #create(): Promise<BodySink> {
+    const { database, bodies } = this.#context
     await database.write(() => database.tables.pending.putSync(encodeKey(this.#id), holder(this.#context)))
-    return disk.create(this.#id)
+    return bodies.create(this.#id)
   }
 
   async #take(pieces: readonly Uint8Array[]): Promise<void> {
@@ -93,66 +72,68 @@ export class BodyDraft implements BodyWriter {
       this.#size += piece.length
       this.#memory.push(piece)
     }
-    if (this.#file !== undefined || this.#size > inlineLimit) await this.#flush()
+    if (this.#sink !== undefined || this.#size > inlineLimit) await asStoreFailed(() => this.#flush())
   }
 
   async #flush(): Promise<void> {
     const pieces = this.#memory
     this.#memory = []
-    await writeAll(await this.#open(), pieces)
+    const sink = await this.#open()
+    await sink.write(pieces)
   }
 
   async #finish(): Promise<void> {
-    if (this.#file !== undefined) await this.#settle()
+    const sink = await this.#open()
+    await sink.finish()
+    this.#finished = true
+  }
+
+  async #end(): Promise<void> {
+    if (this.#sink !== undefined) await asStoreFailed(() => this.#finish())
     if (this.#state === 'open') this.#state = 'whole'
   }
 
   // The stream is over: whole, failed or given up.
-  async #end(error: Error | null): Promise<void> {
+  async #abandon(error: Error | null): Promise<void> {
     if (this.#state === 'open') await this.discard()
     if (error !== null) throw error
   }
 
-  async #settle(): Promise<void> {
-    const handle = await this.#open()
-    await this.#context.disk.settle(this.#id, handle)
-    await handle.close()
-  }
-
-  /** Gives the body away, to a change of this store. `TypeError` where it is not of this store, not whole or not its writer's any more. */
-  give(context: FileStore): void {
+  /** A change begins to commit the body. `TypeError` where it is not of this store, not whole or not its writer's any more. */
+  beginCommit(context: FileStore): void {
     if (context !== this.#context) throw new TypeError('the body is not one of this store')
     if (this.#state === 'open') throw new TypeError('the stream of the body has not finished: end it and wait')
-    if (this.#state !== 'whole') throw new TypeError('the body was given away or discarded before')
-    this.#state = 'given'
+    if (this.#state !== 'whole') throw new TypeError('the body was committed or discarded before')
+    this.#state = 'committing'
   }
 
-  /** The change that it was given to has failed: discards it. */
-  async giveBack(): Promise<void> {
-    this.#state = 'whole'
-    await this.discard()
+  /** The change is over: the body is an object's or upload's now, or its writer's as before, or thrown away. */
+  async endCommit(outcome: 'committed' | 'whole' | 'discarded'): Promise<void> {
+    this.#state = outcome === 'committed' ? 'committed' : 'whole'
+    // It may have been discarded while it was being committed.
+    if (outcome === 'discarded' || this.#unwanted) await this.discard()
   }
 
-  /** Moves a body that is whole from memory to a file. */
+  /** Moves a body that is whole from memory to the body store. */
   async toFile(): Promise<void> {
-    if (this.#file !== undefined) return
-    await onDisk(async () => {
+    if (this.#sink !== undefined) return
+    await asStoreFailed(async () => {
       await this.#flush()
-      await this.#settle()
+      await this.#finish()
     })
   }
 
   /** Inside a change: the body as one that an object has. */
   enter(): BodyPlace {
     const { database } = this.#context
-    if (this.#file !== undefined) {
-      const body: BodyPlace = { form: 'file', ...this.enterFile() }
-      hold(database, body)
-      return body
+    const body: BodyPlace =
+      this.#sink === undefined
+        ? { form: 'inline', id: this.#id, size: this.#size }
+        : { form: 'file', ...this.enterFile() }
+    if (this.#sink === undefined && this.#size > 0) {
+      database.tables.inline.putSync(encodeKey(this.#id), Buffer.concat(this.#memory))
     }
-    const body: BodyPlace = { form: 'inline', id: this.#id, size: this.#size }
-    if (this.#size > 0) database.tables.inline.putSync(encodeKey(this.#id), Buffer.concat(this.#memory))
-    hold(database, body)
+    addReference(database, body)
     return body
   }
 
@@ -172,41 +153,43 @@ export class BodyDraft implements BodyWriter {
 
   /** See {@link BodyWriter}. */
   async discard(): Promise<void> {
-    if (this.#state === 'given') return
-    this.#state = 'gone'
+    if (this.#state === 'committing') this.#unwanted = true
+    if (this.#state === 'committing' || this.#state === 'committed') return
+    this.#state = 'discarded'
     this.#removal ??= this.#remove()
     this.writable.destroy()
     await this.#removal
   }
 
   async #remove(): Promise<void> {
-    const { database, disk } = this.#context
+    const { database } = this.#context
     this.#memory = []
-    if (this.#file === undefined) return
-    const handle = await this.#file.catch(() => undefined)
-    await handle?.close().catch(() => {})
-    // Where the index failed so that nobody knows whether the commit took place, the sweep of the next process decides.
-    if (database.broken) return
-    await disk.delete(this.#id).catch(() => {})
+    if (this.#sink === undefined) return
+    const sink = await this.#sink.catch(() => undefined)
+    // If it is unknown whether the commit took place, the sweep of the next process decides.
+    if (this.#finished && database.broken) return
+    await sink?.discard().catch(() => {})
     await database.write(() => database.tables.pending.removeSync(encodeKey(this.#id))).catch(() => {})
   }
 }
 
 /**
- * Runs a change that takes a body: it is the change's, or it is discarded. `TypeError` where it is not a body of this store, not whole, or
- * given away before.
+ * Runs a change that commits a body. Where the change fails the body is discarded, unless the bucket has changed: then it may be committed
+ * again. `TypeError` where it is not a body of this store, not whole, or committed or discarded before.
  */
-export const giving = async <T>(
+export const commitBody = async <T>(
   context: FileStore,
   body: BodyWriter,
   change: (draft: BodyDraft) => Promise<T>,
 ): Promise<T> => {
   if (!(body instanceof BodyDraft)) throw new TypeError('the body is not one of this store')
-  body.give(context)
+  body.beginCommit(context)
   try {
-    return await change(body)
+    const result = await change(body)
+    await body.endCommit('committed')
+    return result
   } catch (error) {
-    await body.giveBack()
+    await body.endCommit(error instanceof SseError && error.code === 'BucketChanged' ? 'whole' : 'discarded')
     throw error
   }
 }

@@ -1,8 +1,10 @@
-/** Buckets of the embedded store. */
+/** Buckets of the embedded store, and its claims: facts of the whole store, of which the first one stands. */
 import { SseError } from '../../errors.ts'
-import type { Bucket, ObjectStore } from '../store.ts'
-import { bucketKey, type FileStore, requireBucket } from './context.ts'
+import type { Bucket } from '../records.ts'
+import type { ObjectStore } from '../store.ts'
+import { bucketKey, bucketRoot, type FileStore, newId, requireBucket } from './context.ts'
 import { entriesOf, entriesWhere, hasAny } from './database.ts'
+import { checkName, decodeKey, encodeKey } from './keys.ts'
 import { forgetCompletion } from './uploads.ts'
 
 /** The part of the store that deals with buckets. */
@@ -14,7 +16,7 @@ export type BucketActions = Pick<
 /** See {@link ObjectStore}. */
 export const bucketActions = (context: FileStore): BucketActions => {
   const { database } = context
-  const { buckets, objects, uploads, completions } = database.tables
+  const { buckets, ids, objects, uploads, completions } = database.tables
   return {
     createBucket: async (name, { owner, region, created }) => {
       const key = bucketKey(name)
@@ -23,8 +25,9 @@ export const bucketActions = (context: FileStore): BucketActions => {
         if (there !== undefined) {
           throw new SseError(there.owner === owner ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists')
         }
-        const bucket: Bucket = { name, owner, region, created, settings: {} }
+        const bucket: Bucket = { id: newId(), revision: newId(), name, owner, region, created, settings: {} }
         buckets.putSync(key, bucket)
+        ids.putSync(encodeKey(bucket.id), name)
         return bucket
       })
     },
@@ -34,26 +37,50 @@ export const bucketActions = (context: FileStore): BucketActions => {
       return database.read(() => buckets.get(key))
     },
 
-    updateBucket: async (name, change) =>
+    updateBucket: async (bucket, settings) =>
       database.write(() => {
-        const bucket = requireBucket(context, name)
-        const changed = { ...bucket, settings: change(bucket) }
-        buckets.putSync(bucketKey(name), changed)
+        const changed = { ...requireBucket(context, bucket), revision: newId(), settings }
+        buckets.putSync(encodeKey(changed.name), changed)
         return changed
       }),
 
-    deleteBucket: async name =>
+    deleteBucket: async bucket =>
       database.write(() => {
-        requireBucket(context, name)
-        const key = bucketKey(name)
-        if (hasAny(objects, key) || hasAny(uploads, key)) throw new SseError('BucketNotEmpty')
-        for (const done of entriesOf(completions, key)) forgetCompletion(context, done.key, done.value)
-        buckets.removeSync(key)
+        const { id, name } = requireBucket(context, bucket)
+        const root = bucketRoot(id)
+        if (hasAny(objects, root) || hasAny(uploads, root)) throw new SseError('BucketNotEmpty')
+        for (const { key, value } of entriesOf(completions, root)) forgetCompletion(context, key, value)
+        buckets.removeSync(encodeKey(name))
+        ids.removeSync(root)
       }),
 
     listBuckets: async ({ owner } = {}) =>
       database.read(() =>
         entriesWhere(buckets, bucket => owner === undefined || bucket.owner === owner).map(({ value }) => value),
+      ),
+  }
+}
+
+/** The part of the store that deals with claims. */
+export type ClaimActions = Pick<ObjectStore, 'claim' | 'claims'>
+
+/** See {@link ObjectStore}. */
+export const claimActions = ({ database }: FileStore): ClaimActions => {
+  const { claims } = database.tables
+  return {
+    claim: async (name, value) => {
+      checkName('the name of a claim', name, 1024)
+      const key = encodeKey(name)
+      return database.write(() => {
+        const standing = claims.get(key)
+        if (standing === undefined) claims.putSync(key, value)
+        return standing ?? value
+      })
+    },
+
+    claims: async () =>
+      database.read(
+        () => new Map(entriesWhere(claims, () => true).map(({ key, value }) => [decodeKey(key)[0] ?? '', value])),
       ),
   }
 }

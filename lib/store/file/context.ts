@@ -1,48 +1,123 @@
 /** What the parts of the embedded store share, and the checks that all of them make. */
+import { randomBytes } from 'node:crypto'
 import { SseError } from '../../errors.ts'
-import type { Bucket } from '../store.ts'
+import type { BodyStore } from '../body-store.ts'
+import type { Bucket, BucketRevision } from '../records.ts'
 import type { Database, Holder } from './database.ts'
-import type { Disk } from './disk.ts'
 import { checkName, encodeKey } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
 
 /** An open store. */
 export interface FileStore {
   readonly database: Database
-  readonly disk: Disk
+  readonly bodies: BodyStore
+  /** Of bodies that nothing refers to any more. */
+  readonly deletions: Deletions
   /** This process. */
   readonly process: ProcessName
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
 
+/** What a change answers, and what it leaves to be done after its commit. */
+export interface Changed<T> {
+  readonly result: T
+  /** Bodies that nothing refers to any more. */
+  readonly unreferenced: readonly string[]
+}
+
+/** Runs a change, and then deletes the bodies that nothing refers to any more. */
+export const commit = async <T>({ database, deletions }: FileStore, change: () => Changed<T>): Promise<T> => {
+  const { result, unreferenced } = await database.write(change)
+  deletions.start(unreferenced)
+  return result
+}
+
 /** What this process writes beside what it holds. */
 export const holder = ({ process, now }: FileStore): Holder => ({ process, since: now() })
 
-/** Key of a bucket. */
-export const bucketKey = (bucket: string): Uint8Array => {
-  checkName('the name of a bucket', bucket, 63)
-  return encodeKey(bucket)
+/** Key of a bucket in the table of buckets. */
+export const bucketKey = (name: string): Uint8Array => {
+  checkName('the name of a bucket', name, 63)
+  return encodeKey(name)
+}
+
+/** What the keys of everything in a bucket begin with. */
+export const bucketRoot = (bucketId: string): Uint8Array => {
+  checkName('the id of a bucket', bucketId, 32)
+  return encodeKey(bucketId)
 }
 
 /** Key of an object. */
-export const objectKey = (bucket: string, key: string): Uint8Array => {
-  checkName('the name of a bucket', bucket, 63)
+export const objectKey = (bucketId: string, key: string): Uint8Array => {
+  checkName('the id of a bucket', bucketId, 32)
   checkName('the key of an object', key, 1024)
-  return encodeKey(bucket, key)
+  return encodeKey(bucketId, key)
 }
 
 /** Key of an upload. */
-export const uploadKey = (bucket: string, key: string, id: string): Uint8Array => {
-  checkName('the name of a bucket', bucket, 63)
+export const uploadKey = (bucketId: string, key: string, id: string): Uint8Array => {
+  checkName('the id of a bucket', bucketId, 32)
   checkName('the key of an object', key, 1024)
   checkName('the id of an upload', id, 600)
-  return encodeKey(bucket, key, id)
+  return encodeKey(bucketId, key, id)
 }
 
-/** The bucket, inside a read or a change; else `NoSuchBucket`. */
-export const requireBucket = ({ database }: FileStore, bucket: string): Bucket => {
-  const found = database.tables.buckets.get(bucketKey(bucket))
-  if (found === undefined) throw new SseError('NoSuchBucket')
-  return found
+/** Inside a read or a change: `NoSuchBucket` where there is no bucket of this id. */
+export const assertBucket = ({ database }: FileStore, bucketId: string): void => {
+  if (!database.tables.ids.doesExist(bucketRoot(bucketId))) throw new SseError('NoSuchBucket')
+}
+
+/** Inside a change: the bucket, as its caller has judged it; else `NoSuchBucket` or `BucketChanged`. */
+export const requireBucket = ({ database }: FileStore, { id, revision }: BucketRevision): Bucket => {
+  const { ids, buckets } = database.tables
+  const name = ids.get(bucketRoot(id))
+  const bucket = name === undefined ? undefined : buckets.get(encodeKey(name))
+  if (bucket?.id !== id) throw new SseError('NoSuchBucket')
+  if (bucket.revision !== revision) throw new SseError('BucketChanged')
+  return bucket
+}
+
+/** A new id: 32 hex digits. */
+export const newId = (): string => randomBytes(16).toString('hex')
+
+/** Runs work on bodies: what it rejects with becomes the cause of a `StoreFailed`, unless it is an `SseError`. */
+export const asStoreFailed = async <T>(work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work()
+  } catch (cause) {
+    throw cause instanceof SseError ? cause : new SseError('StoreFailed', { cause })
+  }
+}
+
+/** Something that the index refers to is not there. */
+export const pieceMissing = (): SseError =>
+  new SseError('StoreFailed', {
+    message: 'The index or a body file is missing a piece. Restore the store from a backup.',
+  })
+
+/** Deletions that are under way. */
+export class Deletions {
+  readonly #bodies: BodyStore
+  readonly #running = new Set<Promise<void>>()
+
+  /** Nothing is under way yet. */
+  constructor(bodies: BodyStore) {
+    this.#bodies = bodies
+  }
+
+  /** Begins to delete: what cannot be deleted is left to the sweep. */
+  start(ids: readonly string[]): void {
+    const deletion = this.#deleteAll(ids).finally(() => this.#running.delete(deletion))
+    this.#running.add(deletion)
+  }
+
+  async #deleteAll(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await this.#bodies.delete(id).catch(() => false)
+  }
+
+  /** Waits for those that have begun. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#running)
+  }
 }

@@ -10,8 +10,8 @@
  */
 import type { Database as Table, RootDatabase } from 'lmdb'
 import { SseError } from '../../errors.ts'
-import type { Bucket, NewUpload, ObjectRecord, ObjectSummary, Part } from '../store.ts'
-import { behindAll, encodeKey } from './keys.ts'
+import type { Bucket, NewUpload, ObjectRecord, ObjectSummary, Part } from '../records.ts'
+import { encodeKey, keyAfterAll } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
 
 /** Where a body lies: in the index, in a file named by the body's id, or in the files of a manifest. */
@@ -69,13 +69,17 @@ export interface AttemptRow {
 
 /** The tables of the index. */
 export interface Tables {
-  /** "format" */
-  readonly meta: Table<number, Uint8Array>
-  /** bucket */
+  /** "format"; "store-id" and "new-store-id" (`identity.ts`) */
+  readonly meta: Table<number | string, Uint8Array>
+  /** name of a claim */
+  readonly claims: Table<string, Uint8Array>
+  /** name of a bucket */
   readonly buckets: Table<Bucket, Uint8Array>
-  /** bucket, key */
+  /** id of a bucket: its name */
+  readonly ids: Table<string, Uint8Array>
+  /** id of the bucket, key */
   readonly objects: Table<ObjectSummary, Uint8Array>
-  /** bucket, key */
+  /** id of the bucket, key */
   readonly contents: Table<Content, Uint8Array>
   /** body: bytes of small ones, unless there are none */
   readonly inline: Table<Uint8Array, Uint8Array>
@@ -89,9 +93,9 @@ export interface Tables {
   readonly pending: Table<Holder, Uint8Array>
   /** pin */
   readonly pins: Table<Pin, Uint8Array>
-  /** bucket, key, upload: open ones */
+  /** id of the bucket, key, upload: open ones */
   readonly uploads: Table<UploadRow, Uint8Array>
-  /** bucket, key, upload: completed ones */
+  /** id of the bucket, key, upload: completed ones */
   readonly completions: Table<CompletionRow, Uint8Array>
   /** serial of the upload ‖ u32 in order of acknowledgement */
   readonly parts: Table<AttemptRow, Uint8Array>
@@ -101,13 +105,41 @@ export interface Tables {
 const mostTogether = 64
 
 /** Version of what lies in the index. */
-const format = 1
+const format = 2
+const formatKey = encodeKey('format')
+
+const otherFormat = (found: string): SseError => {
+  const advice =
+    Number(found) < format
+      ? 'Read its objects out with the version that wrote it, and put them into a new store.'
+      : 'Use the version that wrote it.'
+  return new SseError('StoreFailed', {
+    message: `The store has format ${found}, this program knows ${format}. ${advice}`,
+  })
+}
 
 const hasNumber = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'number'
 
 /** What the medium or LMDB says (errors with a number) as `StoreFailed`; every other error as it is. */
 const explain = (error: unknown): unknown => (hasNumber(error) ? new SseError('StoreFailed', { cause: error }) : error)
+
+// Of all indexes of this process: groups of changes that are being made, and the openings that go before the next ones.
+const underWay = new Set<Promise<unknown>>()
+let openings: Promise<unknown> = Promise.resolve()
+
+/**
+ * Opens an index while no change is under way: lmdb-js opens with a synchronous transaction, which waits for the writer of the same index,
+ * while that writer waits for this thread to run its actions.
+ */
+const betweenChanges = <T>(open: () => T): Promise<T> => {
+  const opening = openings.then(async () => {
+    while (underWay.size > 0) await Promise.all(underWay)
+    return open()
+  })
+  openings = opening.catch(() => undefined)
+  return opening
+}
 
 /** Loads the optional peer: `MissingPeer` where it is not installed. */
 export const loadLmdb = async (
@@ -139,41 +171,26 @@ export class Database {
   static async open(path: string): Promise<Database> {
     const { open } = await loadLmdb()
     try {
-      const root = open({
-        path,
-        noSubdir: false,
-        maxDbs: 16,
-        overlappingSync: false,
-        eventTurnBatching: false,
+      const { root, tables } = await betweenChanges(() => {
+        const root = open({ path, noSubdir: false, maxDbs: 16, overlappingSync: false, eventTurnBatching: false })
+        // One commit for all of the tables, where they are new; an index of another format is left as it is.
+        const tables = root.transactionSync(() => {
+          const meta = openTable<number | string>(root, 'meta')
+          const found = meta.get(formatKey)
+          if (found === undefined) meta.putSync(formatKey, format)
+          return found === undefined || found === format ? openTables(root, meta) : String(found)
+        })
+        return { root, tables }
       })
-      // One commit for all of the tables, where they are new.
-      const database = new Database(
-        root,
-        root.transactionSync(() => openTables(root)),
-      )
-      await database.#claim()
-      return database
+      if (typeof tables !== 'string') return new Database(root, tables)
+      await root.close()
+      throw otherFormat(tables)
     } catch (error) {
       throw explain(error)
     }
   }
 
-  async #claim(): Promise<void> {
-    const { meta } = this.tables
-    const key = encodeKey('format')
-    const found = await this.write(() => {
-      const current = meta.get(key)
-      if (current === undefined) meta.putSync(key, format)
-      return current ?? format
-    })
-    if (found === format) return
-    await this.close()
-    throw new SseError('StoreFailed', {
-      message: `The store has format ${found}, this program knows ${format}. Use the version that wrote it.`,
-    })
-  }
-
-  /** Whether the medium failed so that nobody knows what it holds: nothing more is written until the process starts anew. */
+  /** Whether the medium failed and its contents are unknown: nothing more is written until the process restarts. */
   get broken(): boolean {
     return this.#broken !== undefined
   }
@@ -202,8 +219,14 @@ export class Database {
 
   // lmdb-js gets the next group when the one before is settled: after a failure for good it would block on its lock for ever.
   async #writeAll(): Promise<void> {
-    await Promise.resolve()
-    while (this.#queue.length > 0) await Promise.all(this.#queue.splice(0, mostTogether).map(start => start()))
+    for (;;) {
+      await openings
+      if (this.#queue.length === 0) break
+      const group = Promise.all(this.#queue.splice(0, mostTogether).map(start => start()))
+      underWay.add(group)
+      await group
+      underWay.delete(group)
+    }
     this.#writing = undefined
   }
 
@@ -223,7 +246,7 @@ export class Database {
   // After the meta page could not be written LMDB answers everything with MDB_PANIC (reads too), and lmdb-js writes not at all.
   #probe(failure: SseError): void {
     try {
-      this.read(() => this.tables.meta.get(encodeKey('format')))
+      this.read(() => this.tables.meta.get(formatKey))
     } catch {
       this.#broken = failure
     }
@@ -236,26 +259,29 @@ export class Database {
   }
 }
 
-const openTables = (root: RootDatabase): Tables => {
-  // Plain maps: msgpackr's records would compile a function for every set of header names that a client makes up.
-  const options = { keyEncoding: 'binary' as const, encoder: { useRecords: false } }
-  const table = <T>(name: string): Table<T, Uint8Array> => root.openDB<T, Uint8Array>({ ...options, name })
-  return {
-    meta: table('meta'),
-    buckets: table('buckets'),
-    objects: table('objects'),
-    contents: table('contents'),
-    inline: table('inline'),
-    manifests: table('manifests'),
-    counts: table('counts'),
-    files: table('files'),
-    pending: table('pending'),
-    pins: table('pins'),
-    uploads: table('uploads'),
-    completions: table('completions'),
-    parts: table('parts'),
-  }
-}
+// Plain maps: msgpackr's records would compile a function for every set of header names that a client makes up.
+const tableOptions = { keyEncoding: 'binary' as const, encoder: { useRecords: false } }
+
+const openTable = <T>(root: RootDatabase, name: string): Table<T, Uint8Array> =>
+  root.openDB<T, Uint8Array>({ ...tableOptions, name })
+
+const openTables = (root: RootDatabase, meta: Tables['meta']): Tables => ({
+  meta,
+  claims: openTable(root, 'claims'),
+  buckets: openTable(root, 'buckets'),
+  ids: openTable(root, 'ids'),
+  objects: openTable(root, 'objects'),
+  contents: openTable(root, 'contents'),
+  inline: openTable(root, 'inline'),
+  manifests: openTable(root, 'manifests'),
+  counts: openTable(root, 'counts'),
+  files: openTable(root, 'files'),
+  pending: openTable(root, 'pending'),
+  pins: openTable(root, 'pins'),
+  uploads: openTable(root, 'uploads'),
+  completions: openTable(root, 'completions'),
+  parts: openTable(root, 'parts'),
+})
 
 /** An entry of a table. */
 export interface Entry<T> {
@@ -273,7 +299,7 @@ export function* entries<T>(table: Table<T, Uint8Array>, start: Uint8Array, end:
 
 /** All entries of a table that begin with these bytes. */
 export const entriesOf = <T>(table: Table<T, Uint8Array>, prefix: Uint8Array): readonly Entry<T>[] => [
-  ...entries(table, prefix, behindAll(prefix)),
+  ...entries(table, prefix, keyAfterAll(prefix)),
 ]
 
 /** The entries of a table whose values are wanted. */
@@ -285,8 +311,8 @@ export const entriesWhere = <T>(table: Table<T, Uint8Array>, wanted: (value: T) 
 
 /** Whether a table has a key that begins with these bytes. */
 export const hasAny = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): boolean =>
-  [...table.getKeys({ start: prefix, end: behindAll(prefix), limit: 1 })].length > 0
+  [...table.getKeys({ start: prefix, end: keyAfterAll(prefix), limit: 1 })].length > 0
 
 /** The last key of a table that begins with these bytes. */
 export const lastKey = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): Uint8Array | undefined =>
-  [...table.getKeys({ start: behindAll(prefix), end: prefix, reverse: true, limit: 1 })][0]
+  [...table.getKeys({ start: keyAfterAll(prefix), end: prefix, reverse: true, limit: 1 })][0]

@@ -1,114 +1,144 @@
 /**
- * The body files: `bodies/ab/abcdef…`, named by 32 random hex digits, never by a bucket or key. Mode 0600 in directories of mode 0700.
- * What the names mean stands in the index alone.
+ * Bodies as files: `bodies/ab/abcdef…`, named by 32 random hex digits, never by a bucket or key. Mode 0600 in directories of mode 0700.
+ * One chunk is read ahead.
  */
-import { mkdir, open, opendir, readdir, unlink } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hex } from '../../bytes.ts'
-import { randomBytes } from '../../cipher/random.ts'
 import { SseError } from '../../errors.ts'
+import type { BodyRange, BodySink, BodyStore, StoredBody } from '../body-store.ts'
+import { hasCode, syncDirectory } from '../../files.ts'
 
-/** A new id of a body, a file, a pin, a version. */
-export const newId = (): string => hex(randomBytes(16))
-
-/** Whether the system answered with this code, such as `ENOENT`. */
-export const hasCode = (error: unknown, code: string): boolean =>
-  error instanceof Error && 'code' in error && error.code === code
-
-/** Runs work on files: what the system refuses becomes `StoreFailed`, with the system's error as its cause. */
-export const onDisk = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work()
-  } catch (cause) {
-    throw cause instanceof SseError ? cause : new SseError('StoreFailed', { cause })
+/** Opens a folder of body files, and makes the directories that are missing. Errors are the system's. */
+export const openBodyFiles = async (root: string): Promise<BodyStore> => {
+  await makeShelves(root)
+  const shelfOf = (id: string): string => join(root, id.slice(0, 2))
+  const pathOf = (id: string): string => join(shelfOf(id), id)
+  return {
+    create: async id => new FileSink(await open(pathOf(id), 'wx', 0o600), pathOf(id), shelfOf(id)),
+    open: id => ifThere(async () => openFile(await open(pathOf(id)))),
+    sizeOf: id => ifThere(async () => (await stat(pathOf(id))).size),
+    delete: id => remove(pathOf(id)),
+    list: () => listFiles(root),
   }
 }
 
-const syncDirectory = async (path: string): Promise<void> => {
-  const handle = await open(path)
+const ifThere = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
   try {
-    await handle.sync()
-  } finally {
-    await handle.close()
+    return await work()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
   }
+}
+
+const remove = async (path: string): Promise<boolean> => {
+  const done = await ifThere(async () => {
+    await unlink(path)
+    return true
+  })
+  return done ?? false
 }
 
 const shelves = Array.from({ length: 256 }, (_, byte) => hex(Uint8Array.of(byte)))
 
-/** The files of a store. */
-export class Disk {
-  readonly #root: string
-  readonly #deletions = new Set<Promise<void>>()
+const makeShelves = async (root: string): Promise<void> => {
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  const there = new Set(await readdir(root))
+  const missing = shelves.filter(shelf => !there.has(shelf))
+  for (const shelf of missing) await mkdir(join(root, shelf), { recursive: true, mode: 0o700 })
+  await syncDirectory(root)
+}
 
-  private constructor(root: string) {
-    this.#root = root
+// Shelf by shelf; other names are not body files.
+async function* listFiles(root: string): AsyncGenerator<readonly string[]> {
+  for (const shelf of shelves) {
+    const ids: string[] = []
+    for await (const { name } of await opendir(join(root, shelf))) {
+      if (/^[0-9a-f]{32}$/.test(name) && name.startsWith(shelf)) ids.push(name)
+    }
+    yield ids
+  }
+}
+
+class FileSink implements BodySink {
+  readonly #handle: FileHandle
+  readonly #path: string
+  readonly #shelf: string
+
+  constructor(handle: FileHandle, path: string, shelf: string) {
+    this.#handle = handle
+    this.#path = path
+    this.#shelf = shelf
   }
 
-  /** Makes the directories that are missing. */
-  static async open(root: string): Promise<Disk> {
-    await onDisk(async () => {
-      await mkdir(root, { recursive: true, mode: 0o700 })
-      const there = new Set(await readdir(root))
-      const missing = shelves.filter(shelf => !there.has(shelf))
-      for (const shelf of missing) await mkdir(join(root, shelf), { recursive: true, mode: 0o700 })
-      await syncDirectory(root)
+  write(pieces: readonly Uint8Array[]): Promise<void> {
+    return writeAll(this.#handle, pieces)
+  }
+
+  async finish(): Promise<void> {
+    await this.#handle.sync()
+    await syncDirectory(this.#shelf)
+    await this.#handle.close()
+  }
+
+  async discard(): Promise<void> {
+    await this.#handle.close().catch(() => {})
+    await remove(this.#path)
+  }
+}
+
+/** Writes all of the pieces: the system may take a part of them at a time, as it does when the disk runs full. */
+export const writeAll = async (
+  file: { writev(pieces: readonly Uint8Array[]): Promise<{ readonly bytesWritten: number }> },
+  pieces: readonly Uint8Array[],
+): Promise<void> => {
+  for (let left = pieces; left.length > 0;) {
+    let { bytesWritten } = await file.writev(left)
+    left = left.flatMap(piece => {
+      const taken = Math.min(bytesWritten, piece.length)
+      bytesWritten -= taken
+      return taken === piece.length ? [] : [piece.subarray(taken)]
     })
-    return new Disk(root)
   }
+}
 
-  #shelf(id: string): string {
-    return join(this.#root, id.slice(0, 2))
+const openFile = async (handle: FileHandle): Promise<StoredBody> => {
+  try {
+    const { size } = await handle.stat()
+    return { size, read: range => readFile(handle, range), close: () => handle.close() }
+  } catch (error) {
+    await handle.close()
+    throw error
   }
+}
 
-  /** Where a file lies. */
-  path(id: string): string {
-    return join(this.#shelf(id), id)
-  }
-
-  /** Creates a file, which must not be there. */
-  create(id: string): Promise<FileHandle> {
-    return open(this.path(id), 'wx', 0o600)
-  }
-
-  /** Makes a file's content and its name durable. */
-  async settle(id: string, handle: FileHandle): Promise<void> {
-    await handle.sync()
-    await syncDirectory(this.#shelf(id))
-  }
-
-  /** Deletes a file, if it is there. */
-  async delete(id: string): Promise<void> {
-    try {
-      await unlink(this.path(id))
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
+async function* readFile(
+  handle: FileHandle,
+  { start, end, chunkSize, reuse }: BodyRange,
+): AsyncGenerator<Uint8Array, void, void> {
+  // A chunk is done with when the one after the next is fetched.
+  const memory: Buffer[] = []
+  let count = 0
+  const fetch = async (at: number): Promise<Uint8Array> => {
+    const size = Math.min(chunkSize, end - at)
+    const slot = count++ % 2
+    const into = (reuse ? memory[slot] : undefined) ?? Buffer.allocUnsafeSlow(size)
+    memory[slot] = into
+    const { bytesRead } = await handle.read(into, 0, size, at)
+    if (bytesRead === 0) {
+      const message = 'A body file became shorter while it was read. Restore it from a backup.'
+      throw new SseError('StoreFailed', { message })
     }
+    return into.subarray(0, bytesRead)
   }
-
-  /** Deletes files that nothing refers to any more, in the background: what cannot be deleted is left to the sweep. */
-  drop(ids: readonly string[]): void {
-    const deletion = this.#dropAll(ids).finally(() => this.#deletions.delete(deletion))
-    this.#deletions.add(deletion)
-  }
-
-  async #dropAll(ids: readonly string[]): Promise<void> {
-    for (const id of ids) await this.delete(id).catch(() => {})
-  }
-
-  /** Waits for the deletions in the background. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#deletions)
-  }
-
-  /** The ids of all files, shelf by shelf; what has another name is none of ours. */
-  async *list(): AsyncGenerator<readonly string[]> {
-    for (const shelf of shelves) {
-      const ids: string[] = []
-      for await (const { name } of await opendir(join(this.#root, shelf))) {
-        if (/^[0-9a-f]{32}$/.test(name) && name.startsWith(shelf)) ids.push(name)
-      }
-      yield ids
-    }
+  let at = start
+  let next = at < end ? fetch(at) : undefined
+  while (next !== undefined) {
+    const chunk = await next
+    at += chunk.length
+    next = at < end ? fetch(at) : undefined
+    next?.catch(() => undefined) // thrown when it is its turn, if anybody waits for it then
+    yield chunk
   }
 }

@@ -38,11 +38,11 @@ export const decodeKey = (key: Uint8Array): readonly string[] => {
   return names
 }
 
-/** The first key behind this one. */
-export const behind = (key: Uint8Array): Uint8Array => concat(key, Uint8Array.of(0))
+/** The first key after this one. */
+export const keyAfter = (key: Uint8Array): Uint8Array => concat(key, Uint8Array.of(0))
 
-/** Behind every key that begins so. */
-export const behindAll = (prefix: Uint8Array): Uint8Array => concat(prefix, Uint8Array.of(255))
+/** A key after every key that begins so. */
+export const keyAfterAll = (prefix: Uint8Array): Uint8Array => concat(prefix, Uint8Array.of(255))
 
 /** Refuses what cannot be a name: `TypeError` where it is not well-formed, `RangeError` where it is empty or longer than `most` bytes. */
 export const checkName = (what: string, name: string, most: number): void => {

@@ -4,7 +4,7 @@
  */
 import { compare, concat } from '../../bytes.ts'
 import { entries } from './database.ts'
-import { behindAll, decodeKey, encodeKey, encodePrefix } from './keys.ts'
+import { decodeKey, encodeKey, encodePrefix, keyAfterAll } from './keys.ts'
 
 type Table<T> = Parameters<typeof entries<T>>[0]
 
@@ -28,16 +28,16 @@ export interface Page<T> {
   readonly last: readonly string[] | undefined
 }
 
-/** A page of the entries of a bucket in a table whose keys are (bucket, name, …). */
-export const page = <T>(table: Table<T>, bucket: string, options: PageOptions): Page<T> => {
+/** A page of the entries of a bucket in a table whose keys are (id of the bucket, name, …). */
+export const page = <T>(table: Table<T>, bucketId: string, options: PageOptions): Page<T> => {
   const { prefix = '', delimiter = '', after, limit } = options
-  const root = encodeKey(bucket)
+  const root = encodeKey(bucketId)
   const within = (text: string): Uint8Array => concat(root, encodePrefix(text))
   const rollUp = (name: string): string | undefined => {
     const at = delimiter === '' ? -1 : name.indexOf(delimiter, prefix.length)
     return at < 0 ? undefined : name.slice(0, at + delimiter.length)
   }
-  const end = behindAll(within(prefix))
+  const end = keyAfterAll(within(prefix))
   const found: { names: readonly string[]; value: T }[] = []
   const prefixes: string[] = []
   let last: readonly string[] | undefined
@@ -60,7 +60,7 @@ export const page = <T>(table: Table<T>, bucket: string, options: PageOptions): 
         prefixes.push(common)
         last = [common]
       }
-      next = behindAll(within(common))
+      next = keyAfterAll(within(common))
       break
     }
     start = next

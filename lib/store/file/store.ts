@@ -1,30 +1,51 @@
 /**
  * The embedded store: an LMDB index in `index/` and body files in `bodies/` of one directory, for as many processes of one machine as
- * like to use it. No key of an object is in a path. What it consists of is in the folder `file/`.
+ * like to use it. No key of an object is in a path.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { BodyStore } from '../body-store.ts'
+import type { ObjectStore, SweepReport } from '../store.ts'
 import { BodyDraft } from './body-writer.ts'
 import { bucketActions } from './buckets.ts'
+import { claimActions } from './buckets.ts'
 import type { FileStore } from './context.ts'
 import { Database } from './database.ts'
-import { Disk, onDisk } from './disk.ts'
+import { Deletions } from './context.ts'
+import { openBodyFiles } from './disk.ts'
+import { asStoreFailed } from './context.ts'
+import { type Halves, identify } from './identity.ts'
 import { nameProcess } from './liveness.ts'
 import { objectActions } from './objects.ts'
 import { sweep } from './sweep.ts'
 import { uploadActions } from './uploads.ts'
-import type { ObjectStore, SweepReport } from '../store.ts'
 
 /** Options of the embedded store. */
 export interface FileStoreOptions {
+  /**
+   * Where bodies lie, for this index alone; the caller closes it after `close`. Default: files in `bodies/` of the directory,
+   * which are held to be those of the index.
+   */
+  readonly bodies?: BodyStore | undefined
   /** Milliseconds between sweeps in the background, the first of which begins at once; 0 for none. Default an hour. */
   readonly sweepEvery?: number | undefined
   /** Milliseconds for which a completed upload is remembered. Default a day. */
   readonly remember?: number | undefined
+  /**
+   * Says that body files which the index does not know are to be deleted however many they are, and that index and bodies are those of one
+   * store from now on. Default `false`: an index and bodies that do not belong together are not opened, and a sweep that would delete more
+   * than 10 files and more than a tenth of all deletes none.
+   */
+  readonly sweepAll?: boolean | undefined
   /** The clock, in milliseconds since 1970. */
   readonly now?: (() => number) | undefined
   /** Told of a sweep in the background that failed. Default: a warning of the process. */
   readonly onSweepError?: ((error: unknown) => void) | undefined
+}
+
+const openOwnBodies = async (halves: Halves): Promise<BodyStore> => {
+  await identify(halves)
+  return asStoreFailed(() => openBodyFiles(halves.bodies))
 }
 
 const warn = (error: unknown): void => {
@@ -32,23 +53,37 @@ const warn = (error: unknown): void => {
 }
 
 /**
- * Opens the store in this directory, or makes it. Errors: `StoreFailed` (the disk; a store of another version), `MissingPeer` (the package
- * lmdb is not installed).
+ * Opens the store in this directory, or makes it. Errors: `StoreFailed` (the disk; a store of another version; an index and bodies that
+ * do not belong together), `MissingPeer` (the package lmdb is not installed).
  *
  * {@includeCode ../../../test/examples/reference.test.ts#store}
  */
 export const openFileStore = async (directory: string, options: FileStoreOptions = {}): Promise<ObjectStore> => {
-  const { sweepEvery = 3_600_000, remember = 86_400_000, now = Date.now, onSweepError = warn } = options
+  const {
+    sweepEvery = 3_600_000,
+    remember = 86_400_000,
+    sweepAll = false,
+    now = Date.now,
+    onSweepError = warn,
+  } = options
   const index = join(directory, 'index')
-  await onDisk(() => mkdir(index, { recursive: true, mode: 0o700 }))
-  const disk = await Disk.open(join(directory, 'bodies'))
+  await asStoreFailed(() => mkdir(index, { recursive: true, mode: 0o700 }))
   const database = await Database.open(index)
-  const context: FileStore = { database, disk, process: nameProcess(), now }
+  const bodies =
+    options.bodies ??
+    (await openOwnBodies({ database, bodies: join(directory, 'bodies'), beginAnew: sweepAll }).catch(
+      async (error: unknown) => {
+        await database.close()
+        throw error
+      },
+    ))
+  const deletions = new Deletions(bodies)
+  const context: FileStore = { database, bodies, deletions, process: nameProcess(), now }
 
   let closed: Promise<void> | undefined
   let sweeps: Promise<unknown> = Promise.resolve()
   const sweepNow = (): Promise<SweepReport> => {
-    const next = sweeps.then(() => sweep(context, { remember, stop: () => closed !== undefined }))
+    const next = sweeps.then(() => sweep(context, { remember, sweepAll, stop: () => closed !== undefined }))
     sweeps = next.catch(() => {})
     return next
   }
@@ -61,12 +96,13 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
   const close = async (): Promise<void> => {
     clearInterval(timer)
     await sweeps
-    await disk.settled()
+    await deletions.settled()
     await database.close()
   }
 
   return {
     ...bucketActions(context),
+    ...claimActions(context),
     ...objectActions(context),
     ...uploadActions(context),
     createBody: async bodyOptions => new BodyDraft(context, bodyOptions),

@@ -1,31 +1,37 @@
 /**
  * The sweep: takes away what processes that are gone left behind, and what was remembered long enough. Any process may run it at any
  * time, beside others: a file may go when the index knows it neither as one that belongs to something nor as one that is being written,
- * for an entry is always there before its file is.
+ * for an entry is always there before its file is. Where that would be many files, the index is taken for the wrong one and none goes.
  */
+import { SseError } from '../../errors.ts'
 import type { SweepReport } from '../store.ts'
-import { release } from './bodies.ts'
 import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
-import { onDisk } from './disk.ts'
-import { encodeKey } from './keys.ts'
+import { asStoreFailed } from './context.ts'
+import { decodeKey, encodeKey } from './keys.ts'
 import { isAlive } from './liveness.ts'
+import { removeReference } from './references.ts'
 import { forgetCompletion } from './uploads.ts'
 
-/** Milliseconds for which a process of another PID namespace, of which nobody can tell, counts as alive. */
+/** Milliseconds for which a process of another PID namespace, whose state cannot be seen, counts as alive. */
 const patience = 86_400_000
+
+/** Files that the index does not know which are deleted in any case; of more, a tenth of all at most. */
+const few = 10
 
 /** How to sweep. */
 export interface SweepOptions {
   /** Milliseconds for which a completed upload is remembered. */
   readonly remember: number
+  /** Whether to delete what the index does not know however much it is. */
+  readonly sweepAll: boolean
   /** Asked between the steps: whether to stop here. */
   readonly stop: () => boolean
 }
 
 /** One sweep; see {@link SweepReport}. */
-export const sweep = async (context: FileStore, { remember, stop }: SweepOptions): Promise<SweepReport> => {
-  const { database, disk, process, now } = context
+export const sweep = async (context: FileStore, { remember, sweepAll, stop }: SweepOptions): Promise<SweepReport> => {
+  const { database, bodies, deletions, process, now } = context
   const { pending, pins, completions, files } = database.tables
   const isGone = (held: Holder): boolean => !(isAlive(held.process, process) ?? now() - held.since < patience)
 
@@ -34,34 +40,49 @@ export const sweep = async (context: FileStore, { remember, stop }: SweepOptions
   const abandoned = await database.write(() => {
     const gone = entriesWhere(pending, isGone)
     for (const { key } of gone) pending.removeSync(key)
-    return gone.length
+    return gone.map(({ key }) => decodeKey(key)[0] ?? '')
+  })
+  let removed = 0
+  // Before the look at all files: these the index knew.
+  await asStoreFailed(async () => {
+    for (const id of abandoned) if (await bodies.delete(id)) removed++
   })
   const released = await database.write(() =>
     entriesWhere(pins, isGone).map(({ key, value }) => {
       pins.removeSync(key)
-      return release(database, value.body)
+      return removeReference(database, value.body)
     }),
   )
-  disk.drop(released.flat())
-  await disk.settled()
+  deletions.start(released.flat())
+  await deletions.settled()
 
   const expired = database.read(() => entriesWhere(completions, ({ at }) => now() - at >= remember))
   for (const { key, value } of expired) await database.write(() => forgetCompletion(context, key, value))
 
-  let examined = 0
-  let removed = 0
-  await onDisk(async () => {
-    for await (const ids of disk.list()) {
-      if (stop()) break
-      const known = (id: string): boolean => {
-        const key = encodeKey(id)
-        return files.doesExist(key) || pending.doesExist(key)
-      }
-      const orphans = database.read(() => ids.filter(id => !known(id)))
-      for (const id of orphans) await disk.delete(id)
+  let examined = removed
+  const orphans: string[] = []
+  const known = (id: string): boolean => {
+    const key = encodeKey(id)
+    return files.doesExist(key) || pending.doesExist(key)
+  }
+  await asStoreFailed(async () => {
+    for await (const ids of bodies.list()) {
+      if (stop()) return
       examined += ids.length
-      removed += orphans.length
+      for (const id of database.read(() => ids.filter(id => !known(id)))) orphans.push(id)
+    }
+    if (!sweepAll && orphans.length > few && orphans.length > examined / 10) throw tooMany(orphans.length, examined)
+    for (const id of orphans) {
+      if (stop()) return
+      if (await bodies.delete(id)) removed++
     }
   })
-  return { examined, removed, abandoned, released: released.length, forgotten: expired.length }
+  return { examined, removed, abandoned: abandoned.length, released: released.length, forgotten: expired.length }
+}
+
+const tooMany = (orphans: number, examined: number): SseError => {
+  const message =
+    `The index does not know ${orphans} of ${examined} body files. That many are not deleted, for the index may be the wrong one: put the ` +
+    'right one back. Where it is the right one, have them deleted: sweepAll, on the command line --sweep-all.'
+  return new SseError('StoreFailed', { message })
 }

@@ -2,18 +2,21 @@
  * Uploads of the embedded store. Attempts of parts are files of their own; Complete makes a body of them without touching a byte, and a
  * completed upload is remembered for a while, so that a Complete that is sent again gets its answer.
  */
-import { open } from 'node:fs/promises'
 import { concat, u32, view } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
-import type { NewUpload, ObjectStore, Part, PartPeek, Upload } from '../store.ts'
-import { assemble, disown } from './bodies.ts'
-import { giving } from './body-writer.ts'
-import { bucketKey, type FileStore, requireBucket, uploadKey } from './context.ts'
-import { entriesOf, type Entry, lastKey, type CompletionRow, type AttemptRow, type UploadRow } from './database.ts'
-import { hasCode, newId, onDisk } from './disk.ts'
-import { behind, behindAll, encodeKey } from './keys.ts'
+import type { BodyStore } from '../body-store.ts'
+import { assertCondition } from '../condition.ts'
+import type { ObjectStore, PartPeek } from '../store.ts'
+import type { NewUpload, Part, Upload } from '../records.ts'
+import { commitBody } from './body-writer.ts'
+import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket, uploadKey } from './context.ts'
+import { type AttemptRow, type CompletionRow, entriesOf, type Entry, lastKey, type UploadRow } from './database.ts'
+import { asStoreFailed } from './context.ts'
+import { newId } from './context.ts'
+import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
 import { page } from './listing.ts'
-import { swapObject } from './objects.ts'
+import { replaceObject } from './objects.ts'
+import { assembleBody, removeFiles } from './references.ts'
 
 /** The part of the store that deals with uploads. */
 export type UploadActions = Pick<
@@ -24,7 +27,9 @@ export type UploadActions = Pick<
 const partsOf = ({ database }: FileStore, { serial }: UploadRow): readonly Entry<AttemptRow>[] =>
   entriesOf(database.tables.parts, encodeKey(serial))
 
-const shown = (key: string, upload: NewUpload): Upload => ({ ...upload, key })
+const filesOfParts = (parts: readonly Entry<AttemptRow>[]): readonly string[] => parts.map(({ value }) => value.file)
+
+const withKey = (key: string, upload: NewUpload): Upload => ({ ...upload, key })
 
 /** Inside a change: gives up the memory of a completed upload. */
 export const forgetCompletion = (context: FileStore, at: Uint8Array, { upload }: CompletionRow): void => {
@@ -35,21 +40,21 @@ export const forgetCompletion = (context: FileStore, at: Uint8Array, { upload }:
 
 /** See {@link ObjectStore}. */
 export const uploadActions = (context: FileStore): UploadActions => {
-  const { database, disk } = context
+  const { database, bodies } = context
   const { objects, uploads, completions, parts } = database.tables
 
-  const find = (bucket: string, at: Uint8Array, completed: boolean): Found | undefined => {
-    requireBucket(context, bucket)
-    const stored = uploads.get(at)
-    if (stored !== undefined) return { stored }
+  // Inside a read or a change, of a bucket that is there.
+  const findUpload = (at: Uint8Array, completed: boolean): FoundUpload | undefined => {
+    const row = uploads.get(at)
+    if (row !== undefined) return { row }
     const completion = completed ? completions.get(at) : undefined
-    return completion && { stored: completion.upload, token: completion.token }
+    return completion && { row: completion.upload, token: completion.token }
   }
 
-  const requireUpload = (bucket: string, at: Uint8Array, completed = false): UploadRow => {
-    const found = find(bucket, at, completed)
+  const requireUpload = (at: Uint8Array, completed = false): UploadRow => {
+    const found = findUpload(at, completed)
     if (found === undefined) throw new SseError('NoSuchUpload')
-    return found.stored
+    return found.row
   }
 
   // The key of the next part: behind the last one.
@@ -61,54 +66,53 @@ export const uploadActions = (context: FileStore): UploadActions => {
 
   return {
     createUpload: async (bucket, key, upload) => {
-      const { id, session, kind, headers, attributes, owner, initiated } = upload
-      const at = uploadKey(bucket, key, id)
-      const kept = { id, kind, headers, attributes, owner, initiated, ...(session && { session }) }
+      const { id, session, kind, headers, notes, owner, initiated } = upload
+      const at = uploadKey(bucket.id, key, id)
+      const kept = { id, kind, headers, notes, owner, initiated, ...(session && { session }) }
       return database.write(() => {
-        if (find(bucket, at, true) !== undefined) throw new TypeError('the id of the upload is taken')
+        requireBucket(context, bucket)
+        if (findUpload(at, true) !== undefined) throw new TypeError('the id of the upload is taken')
         uploads.putSync(at, { serial: newId(), upload: kept })
-        return shown(key, kept)
+        return withKey(key, kept)
       })
     },
 
-    getUpload: async (bucket, key, id, { completed = false } = {}) => {
-      const at = uploadKey(bucket, key, id)
-      const found = database.read(() => find(bucket, at, completed))
+    getUpload: async (bucketId, key, id, { completed = false } = {}) => {
+      const at = uploadKey(bucketId, key, id)
+      const found = database.read(() => {
+        assertBucket(context, bucketId)
+        return findUpload(at, completed)
+      })
       if (found === undefined) return undefined
-      return { ...shown(key, found.stored.upload), ...(found.token !== undefined && { completed: found.token }) }
+      return { ...withKey(key, found.row.upload), ...(found.token !== undefined && { completed: found.token }) }
     },
 
-    listUploads: async (bucket, { prefix, delimiter, keyAfter, idAfter, limit }) =>
-      database.read(() => {
-        requireBucket(context, bucket)
-        const root = bucketKey(bucket)
-        const after = keyAfter === undefined ? undefined : concat(root, encodeKey(keyAfter))
-        // Behind all uploads of that key, or behind one of them.
-        const behindThat = (key: Uint8Array): Uint8Array =>
-          idAfter === undefined ? behindAll(key) : behind(concat(key, encodeKey(idAfter)))
-        const from = after === undefined ? root : behindThat(after)
-        const { found, prefixes, truncated, last } = page(uploads, bucket, {
-          prefix,
-          delimiter,
-          after: keyAfter,
-          from,
-          limit,
-        })
+    listUploads: async (bucketId, { prefix, delimiter, keyAfter: after, idAfter, limit }) => {
+      const root = bucketRoot(bucketId)
+      return database.read(() => {
+        assertBucket(context, bucketId)
+        // After all uploads of that key, or after one of them.
+        const firstAfter = (key: Uint8Array): Uint8Array =>
+          idAfter === undefined ? keyAfterAll(key) : keyAfter(concat(key, encodeKey(idAfter)))
+        const from = after === undefined ? root : firstAfter(concat(root, encodeKey(after)))
+        const { found, prefixes, truncated, last } = page(uploads, bucketId, { prefix, delimiter, after, from, limit })
         return {
-          uploads: found.map(({ names: [key = ''], value }) => shown(key, value.upload)),
+          uploads: found.map(({ names: [key = ''], value }) => withKey(key, value.upload)),
           prefixes,
           truncated,
           next: truncated ? { keyAfter: last?.[0], idAfter: last?.[1] } : undefined,
         }
-      }),
+      })
+    },
 
     putPart: (bucket, key, id, part, body) =>
-      giving(context, body, async draft => {
-        const at = uploadKey(bucket, key, id)
+      commitBody(context, body, async draft => {
+        const at = uploadKey(bucket.id, key, id)
         await draft.toFile()
         const { number, attempt, size, etag, receipt, modified } = part
         return database.write(() => {
-          const upload = requireUpload(bucket, at)
+          requireBucket(context, bucket)
+          const upload = requireUpload(at)
           const file = draft.enterFile()
           const kept: Part = {
             number,
@@ -124,28 +128,32 @@ export const uploadActions = (context: FileStore): UploadActions => {
         })
       }),
 
-    listParts: async (bucket, key, id, { completed } = {}) => {
-      const at = uploadKey(bucket, key, id)
-      return database.read(() => partsOf(context, requireUpload(bucket, at, completed)).map(({ value }) => value.part))
+    listParts: async (bucketId, key, id, { completed } = {}) => {
+      const at = uploadKey(bucketId, key, id)
+      return database.read(() => {
+        assertBucket(context, bucketId)
+        return partsOf(context, requireUpload(at, completed)).map(({ value }) => value.part)
+      })
     },
 
-    peekPart: async (bucket, key, id, attempt, length, { completed } = {}) => {
-      const at = uploadKey(bucket, key, id)
-      const found = database.read(() =>
-        partsOf(context, requireUpload(bucket, at, completed)).find(({ value }) => value.part.attempt === attempt),
-      )
-      return found && peek(disk.path(found.value.file), length)
+    peekPart: async (bucketId, key, id, attempt, length, { completed } = {}) => {
+      const at = uploadKey(bucketId, key, id)
+      const found = database.read(() => {
+        assertBucket(context, bucketId)
+        return partsOf(context, requireUpload(at, completed)).find(({ value }) => value.part.attempt === attempt)
+      })
+      return found && asStoreFailed(() => peek(bodies, found.value.file, length))
     },
 
-    completeUpload: async (bucket, key, id, { token, attempts, record }, { condition } = {}) => {
-      const at = uploadKey(bucket, key, id)
-      const place = encodeKey(bucket, key)
-      const { result, dropped } = await database.write(() => {
-        requireBucket(context, bucket)
+    completeUpload: async (bucket, key, id, { token, attempts, record }, condition) => {
+      const at = uploadKey(bucket.id, key, id)
+      const place = objectKey(bucket.id, key)
+      return commit(context, () => {
         const before = completions.get(at)
-        if (before?.token === token) return { result: before.record, dropped: [] }
-        const upload = requireUpload(bucket, at)
-        condition?.(objects.get(place))
+        if (before?.token === token) return { result: before.record, unreferenced: [] }
+        requireBucket(context, bucket)
+        const upload = requireUpload(at)
+        assertCondition(objects.get(place), condition)
         const all = partsOf(context, upload)
         const byAttempt = new Map(all.map(({ value }) => [value.part.attempt, value]))
         const chosen = attempts.map(attempt => {
@@ -156,53 +164,40 @@ export const uploadActions = (context: FileStore): UploadActions => {
         const kept = new Set(chosen.map(file => file.id))
         const others = all.filter(({ value }) => !kept.has(value.file))
         for (const other of others) parts.removeSync(other.key)
-        const swapped = swapObject(context, place, record, assemble(database, chosen))
+        const { result, unreferenced } = replaceObject(context, place, record, assembleBody(database, chosen))
         uploads.removeSync(at)
-        completions.putSync(at, { upload, token, at: context.now(), record: swapped.result })
-        const losers = disown(
-          database,
-          others.map(({ value }) => value.file),
-        )
-        return { result: swapped.result, dropped: [...swapped.dropped, ...losers] }
+        completions.putSync(at, { upload, token, at: context.now(), record: result })
+        return { result, unreferenced: [...unreferenced, ...removeFiles(database, filesOfParts(others))] }
       })
-      disk.drop(dropped)
-      return result
     },
 
     abortUpload: async (bucket, key, id) => {
-      const at = uploadKey(bucket, key, id)
-      const dropped = await database.write(() => {
-        const all = partsOf(context, requireUpload(bucket, at))
+      const at = uploadKey(bucket.id, key, id)
+      return commit(context, () => {
+        requireBucket(context, bucket)
+        const all = partsOf(context, requireUpload(at))
         for (const part of all) parts.removeSync(part.key)
         uploads.removeSync(at)
-        return disown(
-          database,
-          all.map(({ value }) => value.file),
-        )
+        return { result: undefined, unreferenced: removeFiles(database, filesOfParts(all)) }
       })
-      disk.drop(dropped)
     },
   }
 }
 
-interface Found {
-  readonly stored: UploadRow
+interface FoundUpload {
+  readonly row: UploadRow
   readonly token?: string
 }
 
-const peek = async (path: string, length: number): Promise<PartPeek | undefined> => {
+const peek = async (bodies: BodyStore, file: string, length: number): Promise<PartPeek | undefined> => {
+  const body = await bodies.open(file)
+  if (body === undefined) return undefined
   try {
-    const handle = await open(path)
-    try {
-      const { size } = await handle.stat()
-      const head = Buffer.allocUnsafeSlow(length)
-      const { bytesRead } = await handle.read(head, 0, length, 0)
-      return { size, head: head.subarray(0, bytesRead) }
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    return onDisk(() => Promise.reject(error))
+    const end = Math.min(length, body.size)
+    const chunks: Uint8Array[] = []
+    for await (const chunk of body.read({ start: 0, end, chunkSize: length, reuse: false })) chunks.push(chunk)
+    return { size: body.size, head: concat(...chunks) }
+  } finally {
+    await body.close()
   }
 }

@@ -1,0 +1,46 @@
+/**
+ * The examples of the documents and docstrings. They are regions of `test/examples`, where the tests run them. A reader sees a region with the
+ * imports that it needs, and these name the package in place of its sources.
+ */
+import { readFileSync } from 'node:fs'
+import ts from 'typescript'
+
+/** The code of the region `name` of a file, not indented, below its imports. Throws where the file has no such region. */
+export const exampleOf = (file: string, name: string): string => {
+  const text = readFileSync(file, 'utf8')
+  const found = new RegExp(`^[ ]*// #region ${name}\n(.*?)^[ ]*// #endregion ${name}$`, 'ms').exec(text)
+  const code = found?.[1]
+  if (found === null || code === undefined) throw new Error(`${file} has no region ${name}`)
+  const tree = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
+  const imports = importsOf(tree, namesIn(tree, found.index, found.index + found[0].length))
+  const lines = code.trimEnd().split('\n')
+  const indent = Math.min(...lines.filter(line => line.trim() !== '').map(line => line.search(/\S/)))
+  return [...imports, ...(imports.length === 0 ? [] : ['']), ...lines.map(line => line.slice(indent)), ''].join('\n')
+}
+
+/** The identifiers between two places that stand for a variable or a type; names of properties are none. */
+const namesIn = (tree: ts.SourceFile, start: number, end: number): ReadonlySet<string> => {
+  const names = new Set<string>()
+  const visit = (node: ts.Node): void => {
+    if (node.end <= start || node.pos >= end) return
+    const { parent } = node
+    const named = (ts.isPropertyAccessExpression(parent) || ts.isPropertyAssignment(parent)) && parent.name === node
+    if (ts.isIdentifier(node) && node.getStart() >= start && !named) names.add(node.text)
+    ts.forEachChild(node, visit)
+  }
+  ts.forEachChild(tree, visit)
+  return names
+}
+
+const importsOf = (tree: ts.SourceFile, used: ReadonlySet<string>): readonly string[] =>
+  tree.statements.filter(ts.isImportDeclaration).flatMap(({ importClause, moduleSpecifier }) => {
+    const bindings = importClause?.namedBindings
+    if (bindings === undefined || !ts.isNamedImports(bindings)) return []
+    const names = bindings.elements.filter(({ name }) => used.has(name.text)).map(element => element.getText())
+    if (names.length === 0) return []
+    const from = moduleSpecifier.getText().replace(/^'(?:\.\.\/)+lib\/(\w+)\.ts'$/, (_, entry: string) => {
+      return entry === 'index' ? "'sse-kms-streams'" : `'sse-kms-streams/${entry}'`
+    })
+    const line = `import { ${names.join(', ')} } from ${from}`
+    return line.length <= 120 ? [line] : ['import {', ...names.map(name => `  ${name},`), `} from ${from}`]
+  })

@@ -1,0 +1,55 @@
+/**
+ * That the objects of a data folder and its key store belong together. The object store says which key store it is used with, and which
+ * default keys there are: a key store that was lost and made anew would take writes whose objects do not open when the old one is back.
+ */
+import { join } from 'node:path'
+import { SseError } from '../errors.ts'
+import { defaultKeyClaim } from '../gateway/services.ts'
+import { LocalKms } from '../kms/local/local.ts'
+import type { RootKeySource } from '../kms/local/root-key.ts'
+import type { ObjectStore } from '../store/store.ts'
+
+const keyStoreClaim = 'key-store'
+
+const next = 'Put the old folder back, or name another data folder.'
+
+const corrupt = (message: string, cause?: unknown): SseError => new SseError('KeyringCorrupt', { message, cause })
+
+/**
+ * Opens the key store of a data folder, or makes it where the objects have none yet. `KeyringCorrupt` where the objects belong to another
+ * one, or where it has lost a default key; else as {@link LocalKms.open} says.
+ */
+export const openKeyStore = async (data: string, root: RootKeySource, store: ObjectStore): Promise<LocalKms> => {
+  const [keys, objects] = [join(data, 'keys'), join(data, 'objects')]
+  const known = (await store.claims()).get(keyStoreClaim)
+  const kms = await LocalKms.open(keys, { root, create: known === undefined }).catch((cause: unknown) => {
+    if (known === undefined || !(cause instanceof SseError && cause.code === 'FileFailed')) throw cause
+    throw corrupt(
+      `The objects in ${objects} belong to key store ${known}, but there is none in ${keys}. ${next}`,
+      cause,
+    )
+  })
+  try {
+    const owner = await store.claim(keyStoreClaim, kms.storeId)
+    if (owner !== kms.storeId) {
+      throw corrupt(
+        `The objects in ${objects} belong to key store ${owner}, but ${keys} is key store ${kms.storeId}. ${next}`,
+      )
+    }
+    await assertDefaultKeys(kms, store, keys)
+    return kms
+  } catch (error) {
+    kms.close()
+    throw error
+  }
+}
+
+const assertDefaultKeys = async (kms: LocalKms, store: ObjectStore, keys: string): Promise<void> => {
+  for (const [name, keyId] of await store.claims()) {
+    if (!name.startsWith(defaultKeyClaim)) continue
+    await kms.describeKey({ keyId }).catch((cause: unknown) => {
+      if (!(cause instanceof SseError && cause.code === 'KeyNotFound')) throw cause
+      throw corrupt(`The key store in ${keys} has lost the default key ${keyId}. ${next}`, cause)
+    })
+  }
+}

@@ -1,0 +1,150 @@
+/** Starts the gateway of a configuration: key store, object store, request handler, HTTP server. */
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { join } from 'node:path'
+import { SseError } from '../errors.ts'
+import { createGateway, type GatewayHandler } from '../gateway/gateway.ts'
+import type { AccessLogEntry } from '../gateway/options.ts'
+import { serviceDomain } from '../gateway/services.ts'
+import { chooseEngine, createSse } from '../object/node.ts'
+import { createProfile } from '../sse/profile.ts'
+import { openFileStore } from '../store/file/store.ts'
+import type { Config } from './config.ts'
+import { openKeyStore } from './key-claims.ts'
+
+/** A gateway that is listening. */
+export interface RunningGateway {
+  /** Its URL, such as `http://127.0.0.1:9000`. */
+  readonly address: string
+  /** Lets the requests under way end, then closes everything. */
+  close(): Promise<void>
+}
+
+/** How a gateway stops. */
+export interface StopOptions {
+  /** Milliseconds that requests under way may take to end; 10,000 by default. */
+  readonly grace?: number | undefined
+}
+
+/** Milliseconds without traffic after which a connection is closed. */
+const idleTimeout = 120_000
+
+const serverOf = async (handler: GatewayHandler, tls: Config['tls']): Promise<Server> => {
+  if (tls === undefined) return createServer(handler)
+  const pem = { cert: await readFile(tls.cert), key: await readFile(tls.key) }
+  try {
+    return createTlsServer(pem, handler)
+  } catch (cause) {
+    const message = `${tls.cert} and ${tls.key} are not a certificate and its private key. Give both in PEM.`
+    throw new SseError('FileFailed', { message, cause })
+  }
+}
+
+const listening = async (handler: GatewayHandler, { tls, listen }: Config): Promise<Server> => {
+  const server = await serverOf(handler, tls)
+  server.on('checkContinue', handler)
+  server.requestTimeout = 0 // no limit for a large body that keeps coming; idleTimeout closes the others
+  server.setTimeout(idleTimeout)
+  server.listen(listen.port, listen.host)
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const message = `cannot listen on ${listen.host}:${listen.port}. Choose another address with --listen.`
+    throw new SseError('FileFailed', { message, cause })
+  }
+  return server
+}
+
+/** The URL of a server, also before it listens. */
+export const addressOf = (server: Server, { tls, listen }: Config): string => {
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : listen.port
+  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
+}
+
+/** A line of the request log. It never contains a secret or a body. */
+export const logLine = (entry: AccessLogEntry, form: 'text' | 'json'): string => {
+  const { error, ...rest } = entry
+  const cause = error?.cause instanceof Error ? `: ${error.cause.message}` : ''
+  const problem = error === undefined ? undefined : `${error.code}: ${error.message}${error.status >= 500 ? cause : ''}`
+  if (form === 'json') return JSON.stringify({ ...rest, error: problem })
+  const { time, remote, user = '-', action = '-', method, path, status, milliseconds } = rest
+  return [time, remote, user, action, method, path, status, `${milliseconds}ms`, problem].filter(Boolean).join(' ')
+}
+
+const started = async (
+  config: Config,
+  handler: GatewayHandler,
+  release: () => Promise<void>,
+  { grace = 10_000 }: StopOptions,
+): Promise<RunningGateway> => {
+  try {
+    const server = await listening(handler, config)
+    const close = async (): Promise<void> => {
+      const closed = once(server, 'close')
+      server.close()
+      server.closeIdleConnections()
+      const timer = setTimeout(() => server.closeAllConnections(), grace)
+      await closed
+      clearTimeout(timer)
+      await release()
+    }
+    return { address: addressOf(server, config), close }
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
+
+/**
+ * Starts the gateway. Rejects with `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `KeyringCorrupt` or `StoreFailed`, and with `FileFailed` or the
+ * system's error if the address or a certificate cannot be used.
+ */
+export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
+  const { data, region, profile, customerKeys, baseEncryption, defaultChecksum, lenientParts, tenants, hosts, log } =
+    config
+  if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
+    throw new SseError('InvalidConfig', {
+      message: `tenants: the domain id ${serviceDomain} is reserved for the service. Use another.`,
+    })
+  }
+  const engine = await chooseEngine()
+  const store = await openFileStore(join(data, 'objects'), { sweepAll: config.sweepAll })
+  const kms = await openKeyStore(data, config.rootKey, store).catch(async (error: unknown) => {
+    await store.close()
+    throw error
+  })
+  const destroyExpired = () =>
+    kms
+      .destroyExpired()
+      .catch((error: unknown) => process.emitWarning(`expired keys could not be destroyed: ${String(error)}`))
+  const daily = setInterval(destroyExpired, 86_400_000).unref()
+  await destroyExpired()
+  const sse = createSse({ kms, accept: [], engine, bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 } })
+  const handler = createGateway({
+    store,
+    kms,
+    sse,
+    profile: createProfile(profile, {
+      region,
+      defaultChecksum,
+      lenientParts,
+      ...(customerKeys === undefined ? {} : { customerKeys }),
+      ...(baseEncryption === undefined ? {} : { baseEncryption }),
+    }),
+    tenants,
+    users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
+    hosts,
+    log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
+  })
+  const release = async (): Promise<void> => {
+    clearInterval(daily)
+    await store.close()
+    sse.dispose()
+    kms.close()
+  }
+  return started(config, handler, release, stop)
+}

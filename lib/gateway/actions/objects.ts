@@ -1,0 +1,156 @@
+/** PutObject, CopyObject, DeleteObject and DeleteObjects. */
+import { utf8 } from '../../bytes.ts'
+import { SseError } from '../../errors.ts'
+import { closedToOthers, type JudgedBucket } from '../access/access.ts'
+import { incomingBody, readBody } from '../body/body.ts'
+import { declaredChecksums } from '../body/checksums.ts'
+import { answerEmpty, answerXml, asSseError } from '../http/answer.ts'
+import { changeCondition } from '../http/conditions.ts'
+import { maxKeyLength } from '../http/target.ts'
+import { fields, fromXml, textOf } from '../http/xml.ts'
+import { checksumHeaders, checksumXml } from '../objects/checksums.ts'
+import { copyStored } from '../objects/copy.ts'
+import { answerOf, decideWrite, encryptionHeaders, wipeKey } from '../objects/encryption.ts'
+import { writeObject } from '../objects/write.ts'
+import { openSource, planObjectCopy } from '../plan/copy.ts'
+import { planWrite } from '../plan/write.ts'
+import { findBucket, type GatewayRequest, keyOf, openBucket } from '../request.ts'
+import type { Services } from '../services.ts'
+
+/** Stores an object: decides, then receives the body into the store, sealed while it flows. */
+export const putObject = async (request: GatewayRequest): Promise<void> => {
+  const { services, dialect, res } = request
+  const key = keyOf(request)
+  const bucket = await openBucket(request, 's3:PutObject')
+  const plan = await planWrite(request, bucket, key, changeCondition(request.header))
+  const body = incomingBody(request, services.profile.unknownLength, plan.digests)
+  const { record, checksums } = await writeObject(services, plan, body)
+  answerEmpty(res, 200, {
+    etag: `"${record.etag}"`,
+    ...checksumHeaders(checksums),
+    ...encryptionHeaders(dialect, 'put', answerOf(plan.encryption)),
+  })
+}
+
+/** Deletes an object: 204, whether there was one or not. */
+export const deleteObject = async (request: GatewayRequest): Promise<void> => {
+  const key = keyOf(request)
+  const bucket = await openBucket(request, 's3:DeleteObject')
+  const condition = { ...changeCondition(request.header), ...closedToOthers(bucket) }
+  await bucket.commit(judged => request.services.store.deleteObject(judged, key, condition))
+  answerEmpty(request.res, 204)
+}
+
+const maxBody = 2 * 1024 * 1024
+const maxObjects = 1000
+
+/** An object that is to be deleted. */
+interface ObjectToDelete {
+  readonly key: string
+  readonly versionId: string | undefined
+  readonly etag: string | undefined
+}
+
+/** OBS clients may percent-encode keys, and want them so in the answer. */
+const codecOf = (type: string | undefined): { decode(text: string): string; encode(text: string): string } => {
+  if (type === undefined) return { decode: text => text, encode: text => text }
+  if (type !== 'url') throw new SseError('MalformedXML')
+  return { decode: text => decodeURIComponent(text.replaceAll('+', ' ')), encode: encodeURIComponent }
+}
+
+const parse = (xml: string) => {
+  const content = fromXml(xml, 'Delete')
+  const { decode, encode } = codecOf(textOf(content, 'EncodingType'))
+  const objects = fields(content, 'Object').map((object): ObjectToDelete => {
+    const sent = textOf(object, 'Key')
+    if (sent === undefined || sent === '') throw new SseError('MalformedXML')
+    try {
+      return { key: decode(sent), versionId: textOf(object, 'VersionId'), etag: textOf(object, 'ETag') }
+    } catch (cause) {
+      throw new SseError('MalformedXML', { cause })
+    }
+  })
+  if (objects.length < 1 || objects.length > maxObjects) throw new SseError('MalformedXML')
+  return { objects, encode, quiet: textOf(content, 'Quiet') === 'true' }
+}
+
+/** Deletes one object; returns the error, if any. */
+const deleteOne = async (
+  { store }: Services,
+  bucket: JudgedBucket,
+  { key, versionId, etag }: ObjectToDelete,
+): Promise<SseError | undefined> => {
+  const condition = {
+    ...changeCondition(name => (name === 'if-match' ? etag : undefined)),
+    ...closedToOthers(bucket),
+  }
+  try {
+    bucket.assertMay('s3:DeleteObject', key)
+    if (utf8(key).length > maxKeyLength) throw new SseError('KeyTooLongError')
+    if (versionId !== undefined && versionId !== '' && versionId !== 'null') {
+      throw new SseError('InvalidArgument', {
+        message: 'Invalid version id specified. Objects have one version here, null.',
+      })
+    }
+    await bucket.commit(judged => store.deleteObject(judged, key, condition))
+    return undefined
+  } catch (error) {
+    return asSseError(error)
+  }
+}
+
+/** Deletes up to 1,000 objects, each decided and answered by itself; those that are not there count as deleted. */
+export const deleteObjects = async (request: GatewayRequest): Promise<void> => {
+  const bucket = await findBucket(request)
+  const { policy, acl } = bucket.bucket.settings
+  // If neither policy nor ACL could let the requester in, the list of keys is not even read.
+  if (policy === undefined && acl === undefined) bucket.assertMay('s3:DeleteObject')
+  const { checksum, contentMd5 } = declaredChecksums(request.headers)
+  if (checksum === undefined && contentMd5 === undefined) {
+    throw new SseError('InvalidRequest', {
+      message: 'Missing required header for this request: Content-MD5 OR x-amz-checksum-*. Send one of them.',
+    })
+  }
+  const { objects, encode, quiet } = parse(await readBody(request, maxBody))
+  const answers = await Promise.all(
+    objects.map(async object => {
+      const error = await deleteOne(request.services, bucket.apart(), object)
+      return { Key: encode(object.key), VersionId: object.versionId, error }
+    }),
+  )
+  answerXml(request.res, 'DeleteResult', {
+    Deleted: quiet ? [] : answers.flatMap(({ error, ...object }) => (error === undefined ? [object] : [])),
+    Error: answers.flatMap(({ error, ...object }) =>
+      error === undefined ? [] : [{ ...object, Code: error.s3Code, Message: error.message }],
+    ),
+  })
+}
+
+/** Copies an object. */
+export const copyObject = async (request: GatewayRequest): Promise<void> => {
+  const { services, dialect, res } = request
+  const key = keyOf(request)
+  const bucket = await openBucket(request, 's3:PutObject')
+  const encryption = await decideWrite(services, request, bucket, key)
+  try {
+    const source = await openSource(request)
+    try {
+      const plan = planObjectCopy(request, { bucket, key, encryption }, source)
+      const { record, checksums } = await copyStored(services, plan, source)
+      answerXml(
+        res,
+        'CopyObjectResult',
+        {
+          LastModified: new Date(record.modified).toISOString(),
+          ETag: `"${record.etag}"`,
+          ...checksumXml(checksums, record.notes.parts ?? 0),
+        },
+        encryptionHeaders(dialect, 'copy', answerOf(encryption)),
+      )
+    } finally {
+      await source.close()
+    }
+  } finally {
+    wipeKey(encryption)
+  }
+}

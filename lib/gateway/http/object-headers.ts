@@ -1,0 +1,73 @@
+/** Headers kept with an object: which ones, how answers give them back, and how a query overrides them. */
+import { validateHeaderValue } from 'node:http'
+import { SseError } from '../../errors.ts'
+import type { Dialect } from '../../sse/names.ts'
+import type { AnswerHeaders } from './answer.ts'
+import { asHeader, type RequestHeaders } from './headers.ts'
+import type { Query } from './route.ts'
+
+const kept = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires']
+const maxMetadata = 2048
+
+/** Headers to keep: the standard ones, and user metadata (`x-amz-meta-…`, `x-obs-meta-…`) of at most 2 KiB. */
+export const objectHeaders = (headers: RequestHeaders): Readonly<Record<string, string>> => {
+  const out = new Map<string, string>()
+  let size = 0
+  for (const [name, value] of headers) {
+    const own = /^x-(?:amz|obs)-meta-(.+)$/.exec(name)?.[1]
+    if (own !== undefined) {
+      out.set(`x-amz-meta-${own}`, value)
+      size += own.length + value.length
+    } else if (kept.includes(name)) {
+      const stripped = name === 'content-encoding' ? withoutChunked(value) : value
+      if (stripped !== '') out.set(name, stripped)
+    }
+  }
+  if (size > maxMetadata) throw new SseError('MetadataTooLarge')
+  return Object.fromEntries(out)
+}
+
+/** `aws-chunked` describes the transfer, not the object. */
+const withoutChunked = (value: string): string =>
+  value
+    .split(',')
+    .map(coding => coding.trim())
+    .filter(coding => coding !== 'aws-chunked' && coding !== '')
+    .join(',')
+
+/** Kept headers as an answer has them: user metadata in the client's dialect. */
+export const answerMetadata = (
+  headers: Readonly<Record<string, string>>,
+  dialect: Dialect,
+): Readonly<Record<string, string>> =>
+  dialect === 's3'
+    ? headers
+    : Object.fromEntries(
+        Object.entries(headers).map(([name, value]) => [name.replace(/^x-amz-meta-/, 'x-obs-meta-'), value]),
+      )
+
+/**
+ * The headers that the query of a GET or HEAD overrides (`response-content-type` and so on). `InvalidRequest` for an unsigned request: otherwise a
+ * link could serve an object as something that its owner did not store. `InvalidArgument` for a value that no header can hold.
+ */
+export const overriddenHeaders = (query: Query, signed: boolean): AnswerHeaders => {
+  const headers = new Map<string, string>()
+  for (const name of kept) {
+    const parameter = `response-${name}`
+    const value = query.get(parameter)
+    if (value === undefined) continue
+    if (!signed) {
+      const message = 'Request specific response headers cannot be used for anonymous GET requests. Sign the request.'
+      throw new SseError('InvalidRequest', { message })
+    }
+    const text = asHeader(value)
+    try {
+      validateHeaderValue(name, text)
+    } catch (cause) {
+      const message = `${parameter} has a character that a header cannot have. Leave it out.`
+      throw new SseError('InvalidArgument', { message, details: { ArgumentName: parameter }, cause })
+    }
+    headers.set(name, text)
+  }
+  return Object.fromEntries(headers)
+}

@@ -1,0 +1,93 @@
+/** Opens a stored object: the one way to its plaintext and to what is kept beside it, for GET, HEAD, copies and attributes. */
+import { SseError } from '../../errors.ts'
+import { type ByteRange, type RangeRequest, resolveRange } from '../../segment/layout.ts'
+import type { ObjectEncryption } from '../../sse/response.ts'
+import type { BodyReader } from '../../store/store.ts'
+import type { ObjectRecord } from '../../store/records.ts'
+import type { Services } from '../services.ts'
+import { checksumsOf, notedChecksums, type StoredChecksum } from './checksums.ts'
+import type { ReadEncryption } from './encryption.ts'
+import { partsInTable, type PartSize, partsOf } from './parts.ts'
+
+/** A stored object whose checks have passed. */
+export interface OpenedObject {
+  /** The range that is read; `undefined` for the whole. */
+  readonly range: ByteRange | undefined
+  /** Bytes of plaintext that are read. */
+  readonly length: number
+  /** Bytes of plaintext of the object. */
+  readonly total: number
+  readonly encryption: ObjectEncryption
+  /** Where details were asked for. */
+  readonly checksums: readonly StoredChecksum[]
+  /** Where details were asked for; none of an object that was not uploaded in parts. */
+  readonly parts: readonly PartSize[]
+  /** Keyed, without quotes; `undefined` for a plain object. */
+  readonly etag: string | undefined
+  /** The plaintext, each piece once its tag was checked. `TypeError` where no body was given. Call this or `close`. */
+  read(): AsyncIterable<Uint8Array>
+  /** Wipes the keys of an object whose plaintext is not read. */
+  close(): void
+}
+
+/** What of an object is opened. */
+export interface OpenOptions {
+  /** The object's body; without it nothing but what lies beside it can be read. */
+  readonly body?: BodyReader | undefined
+  /** Everything by default. */
+  readonly range?: RangeRequest | undefined
+  /** Whether its checksums and parts are told. */
+  readonly details?: boolean | undefined
+}
+
+const noBody = (): never => {
+  throw new TypeError('the object was opened without its body')
+}
+
+const openPlain = (record: ObjectRecord, { answer }: ReadEncryption, options: OpenOptions): OpenedObject => {
+  const { body, range: asked, details = false } = options
+  if (body !== undefined && body.size !== record.size) throw new SseError('StoreFailed')
+  const range = asked === undefined ? undefined : resolveRange(asked, record.size)
+  return {
+    range,
+    length: range === undefined ? record.size : range.end - range.start + 1,
+    total: record.size,
+    encryption: answer,
+    checksums: details ? notedChecksums(record.notes) : [],
+    parts: details ? partsOf(record) : [],
+    etag: undefined,
+    read: () => body?.read(range) ?? noBody(),
+    close: () => undefined,
+  }
+}
+
+/** Opens an object. `NotAuthentic`, `RangeNotSatisfiable`, `StoreFailed`, and the KMS's errors; all checks before a byte is read. */
+export const openStored = async (
+  { sse }: Services,
+  record: ObjectRecord,
+  read: ReadEncryption,
+  options: OpenOptions = {},
+): Promise<OpenedObject> => {
+  if (record.kind === 'plain') return openPlain(record, read, options)
+  if (record.envelope === undefined) throw new SseError('NotAuthentic')
+  const { body, range, details = false } = options
+  const opened = await sse.decrypt(record.envelope, {
+    ...read.options,
+    held: body?.size,
+    etag: record.kind === 'sse-s3' ? undefined : record.etag, // an MD5 is not the keyed one
+    range,
+    values: details ? record.values : undefined,
+  })
+  const { keyId, bucketKey } = opened
+  return {
+    range: opened.range,
+    length: opened.length,
+    total: opened.plaintextLength,
+    encryption: record.kind === 'sse-kms' ? { kind: 'sse-kms', keyId, bucketKey } : read.answer,
+    checksums: checksumsOf(opened.values),
+    parts: details ? partsInTable(opened.parts) : [],
+    etag: opened.etag,
+    read: () => (body === undefined ? noBody() : opened.pieces(body.read({ ...opened.stored, reuse: true }))),
+    close: () => opened.driver.dispose(),
+  }
+}

@@ -1,0 +1,62 @@
+/** What a gateway is made of, as types: options, users, and what it logs. */
+import type { SseError } from '../errors.ts'
+import type { KmsProvider } from '../kms/provider.ts'
+import type { Sse } from '../object/node.ts'
+import type { Caller, Profile, Tenant } from '../sse/profile.ts'
+import type { ObjectStore } from '../store/store.ts'
+
+/** A user that may sign requests. */
+export interface GatewayUser extends Caller {
+  /** Names the user in a signature. */
+  readonly accessKeyId: string
+  /** Signs; never leaves the process. */
+  readonly secretAccessKey: string
+}
+
+/** A request that was answered, for a log: never a secret, a signature or a body. */
+export interface AccessLogEntry {
+  /** When it came, ISO 8601. */
+  readonly time: string
+  /** What the answer says in `x-amz-request-id`, or `x-obs-request-id` to OBS clients. */
+  readonly requestId: string
+  /** The client's address. */
+  readonly remote: string
+  /** Name of the user who signed; absent for an unsigned request and for a signature that does not match. */
+  readonly user: string | undefined
+  /** The HTTP method. */
+  readonly method: string
+  /** The path as it was sent, without the query. */
+  readonly path: string
+  /** Name of the action, as S3 gives it; absent where the request was not understood. */
+  readonly action: string | undefined
+  /** The HTTP status. */
+  readonly status: number
+  /** From the request to the end of the answer. */
+  readonly milliseconds: number
+  /** What went wrong, its cause included: for the operator alone. */
+  readonly error?: SseError | undefined
+}
+
+/** What a gateway is made of. */
+export interface GatewayOptions {
+  /** Where objects live. */
+  readonly store: ObjectStore
+  /** Where master keys live. */
+  readonly kms: KmsProvider
+  /** Encrypts and decrypts; its own accepted keys are replaced at every call by the owner's. */
+  readonly sse: Sse
+  /** The rules of the service. */
+  readonly profile: Profile
+  /** The tenants: a user's tenant is one of them. */
+  readonly tenants: readonly Tenant[]
+  /** Who may sign requests. */
+  readonly users: readonly GatewayUser[]
+  /** Hosts whose subdomains are bucket names; on any other host the bucket stands in the path. */
+  readonly hosts?: readonly string[] | undefined
+  /** Says that connections are safe for customer keys though they are not TLS: a TLS proxy stands in front. */
+  readonly trustTransport?: boolean | undefined
+  /** What happens to each request. */
+  readonly log?: ((entry: AccessLogEntry) => void) | undefined
+  /** Milliseconds since 1970. */
+  readonly clock?: (() => number) | undefined
+}

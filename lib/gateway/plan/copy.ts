@@ -1,0 +1,136 @@
+/** Plans a copy: its source, named by a header and opened under its own keys, and what the request makes of the target. */
+import { SseError } from '../../errors.ts'
+import type { ByteRange } from '../../segment/layout.ts'
+import { assertSelfCopyLegal, planCopy } from '../../sse/copy.ts'
+import { parseCopySourceHeaders } from '../../sse/customer-key.ts'
+import { customerNames, managedNames, obsNames, s3Names } from '../../sse/names.ts'
+import { sameTenant } from '../../sse/profile.ts'
+import { closedToOthers, type JudgedBucket, noSuchKey } from '../access/access.ts'
+import { requestedAlgorithm } from '../body/checksums.ts'
+import { assertSourceConditions, changeCondition } from '../http/conditions.ts'
+import { objectHeaders } from '../http/object-headers.ts'
+import type { ObjectName } from '../http/target.ts'
+import type { CopyPlan, CopySource } from '../objects/copy.ts'
+import { bucketEncryption, decideRead } from '../objects/encryption.ts'
+import { type GatewayRequest, openForReading } from '../request.ts'
+import { requestedNotes } from './write.ts'
+
+const header = (request: GatewayRequest, name: string): string | undefined =>
+  request.header(`x-amz-${name}`) ?? request.header(`x-obs-${name}`)
+
+const invalidSource = (text: string, message: string): SseError =>
+  new SseError('InvalidArgument', { message, details: { ArgumentName: 'x-amz-copy-source', ArgumentValue: text } })
+
+/** Bucket and key of `x-amz-copy-source`: percent-encoded, with or without a slash in front. The only version there is is "null". */
+const sourceName = (text = ''): ObjectName => {
+  const [path = '', query] = text.split('?', 2)
+  if (query !== undefined && query !== 'versionId=null') {
+    throw invalidSource(text, 'Versions are not kept here. Name the source without a versionId.')
+  }
+  let decoded: string
+  try {
+    decoded = decodeURIComponent(path).replace(/^\//, '')
+  } catch {
+    throw invalidSource(text, 'Copy Source must be percent-encoded UTF-8.')
+  }
+  const at = decoded.indexOf('/')
+  if (at < 1 || at === decoded.length - 1) {
+    throw invalidSource(text, 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey.')
+  }
+  return { bucket: decoded.slice(0, at), key: decoded.slice(at + 1) }
+}
+
+/** Opens the source: permission, existence, conditions, then role, tenant and keys. */
+export const openSource = async (request: GatewayRequest): Promise<CopySource> => {
+  const name = sourceName(header(request, 'copy-source'))
+  const bucket = await openForReading(request, name)
+  const opened = await request.services.store.openObject(bucket.bucket.id, name.key)
+  if (opened === undefined) throw noSuchKey(bucket, name.key)
+  const { record, body } = opened
+  try {
+    assertSourceConditions(request.header, record)
+    const read = await decideRead(request.services, request, bucket, name.key, record, parseCopySourceHeaders)
+    const close = async () => {
+      read.release()
+      await body.close()
+    }
+    return { name, bucket, record, read, body, close }
+  } catch (error) {
+    await body.close()
+    throw error
+  }
+}
+
+/** `x-amz-copy-source-range`: exactly `bytes=first-last`, inside the source. */
+export const sourceRange = (request: GatewayRequest, size: number): ByteRange | undefined => {
+  const text = header(request, 'copy-source-range')
+  if (text === undefined) return undefined
+  const match = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(text)
+  const [start, end] = [Number(match?.[1]), Number(match?.[2])]
+  if (match === null || start > end || end >= size) {
+    throw new SseError('InvalidArgument', {
+      message: `The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy; the source has ${size} bytes.`,
+      details: { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: text },
+    })
+  }
+  return { start, end }
+}
+
+/** COPY or REPLACE. */
+const directive = (request: GatewayRequest, name: string): 'COPY' | 'REPLACE' => {
+  const value = header(request, name) ?? 'COPY'
+  if (value === 'COPY' || value === 'REPLACE') return value
+  throw new SseError('InvalidArgument', {
+    message: `Unknown ${name}. Use COPY or REPLACE.`,
+    details: { ArgumentName: `x-amz-${name}`, ArgumentValue: value },
+  })
+}
+
+const namesEncryption = (request: GatewayRequest): boolean =>
+  [s3Names, obsNames]
+    .flatMap(names => [...managedNames(names), ...customerNames(names.customer)])
+    .some(name => request.header(name) !== undefined)
+
+/** `InvalidRequest` for a copy of an object onto itself that changes nothing. */
+const checkSelfCopy = (request: GatewayRequest, target: JudgedBucket, key: string, source: CopySource): void => {
+  if (source.bucket.bucket.id !== target.bucket.id || source.name.key !== key) return
+  assertSelfCopyLegal({
+    replacesMetadata: directive(request, 'metadata-directive') === 'REPLACE',
+    namesStorageClass: request.header('x-amz-storage-class') !== undefined,
+    namesEncryption: namesEncryption(request),
+    bucketHasEncryption: bucketEncryption(target.bucket) !== undefined,
+  })
+}
+
+/** What is decided of a copy's target before its source is opened. */
+type Target = Pick<CopyPlan, 'bucket' | 'key' | 'encryption'>
+
+/**
+ * Plans a copy: metadata and tags of the target are the source's, or the request's; its encryption is the request's, the bucket's or the
+ * profile's, never the source's.
+ */
+export const planObjectCopy = (request: GatewayRequest, target: Target, source: CopySource): CopyPlan => {
+  const { bucket, key, encryption } = target
+  const { record } = source
+  checkSelfCopy(request, bucket, key, source)
+  const notes = requestedNotes(request.header, bucket, key)
+  const { tags } = record.notes
+  const keepsTags = directive(request, 'tagging-directive') === 'COPY'
+  const { tags: _replaced, ...others } = notes
+  const keepsMetadata = directive(request, 'metadata-directive') === 'COPY'
+  return {
+    bucket,
+    key,
+    encryption,
+    headers: keepsMetadata ? record.headers : objectHeaders(request.headers),
+    notes: keepsTags && tags !== undefined ? { ...others, tags } : notes,
+    condition: { ...changeCondition(request.header), ...closedToOthers(bucket) },
+    what: planCopy({
+      profile: request.services.profile,
+      source: record.kind,
+      target: encryption.kind,
+      sameTenant: sameTenant(source.bucket.owner, bucket.owner),
+    }),
+    asked: requestedAlgorithm(request.header),
+  }
+}

@@ -1,0 +1,199 @@
+/** A request, understood: who sent it, what it is about, which action it asks for. What it needs of the gateway comes along. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { SseError } from '../errors.ts'
+import type { HeaderGetter } from '../sse/names.ts'
+import type { Caller, Requester } from '../sse/profile.ts'
+import type { ObjectName } from './http/target.ts'
+import { type Access, type AccessFacts, type JudgedBucket, signatureNeeded } from './access/access.ts'
+import { authenticate } from './auth/authenticate.ts'
+import type { Authentication, VerifyOptions } from './auth/credential.ts'
+import type { RequestHeaders } from './http/headers.ts'
+import { type Operation, parseQuery, type Query, route } from './http/route.ts'
+import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
+import type { GatewayOptions, GatewayUser } from './options.ts'
+import type { Services } from './services.ts'
+
+/** What the form of a browser upload says: who signed it, with its fields for headers, and which key it names. */
+export interface FormClaim {
+  readonly authentication: Authentication<GatewayUser>
+  readonly key: string
+}
+
+/** What an action gets. */
+export interface GatewayRequest {
+  readonly services: Services
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly operation: Operation
+  readonly requester: Requester
+  readonly authentication: Authentication<GatewayUser>
+  /** What signatures are verified against. */
+  readonly verification: VerifyOptions<GatewayUser>
+  /** Headers, and for presigned URLs those that the query carries; of a form its fields. Names in lower case. */
+  readonly headers: RequestHeaders
+  readonly header: HeaderGetter
+  readonly query: Query
+  /** Bucket and key, as far as the request names them. */
+  readonly target: RequestTarget
+  /** Whose header names the answer uses. */
+  readonly dialect: 's3' | 'obs'
+  /** Whether key material may come over this connection: TLS, loopback, or a trusted proxy. */
+  readonly secure: boolean
+  /** Whether the request came over TLS, as far as a policy's `aws:SecureTransport` asks. */
+  readonly tls: boolean
+  /** Opens buckets. */
+  readonly access: Access
+  /** The same request, as its form has it. */
+  withForm(form: FormClaim): GatewayRequest
+}
+
+const isLoopback = (address: string | undefined): boolean =>
+  address !== undefined && /^(?:127\.|::1$|::ffff:127\.)/.test(address)
+
+const isEncrypted = (req: IncomingMessage): boolean => 'encrypted' in req.socket && req.socket.encrypted === true
+
+const requesterOf = (authentication: Authentication<GatewayUser>): Requester =>
+  authentication.kind === 'anonymous'
+    ? { kind: 'anonymous' }
+    : { kind: 'signed', caller: authentication.identity, signature: authentication.version }
+
+/** OBS clients sign in OBS's way or send `x-obs-…` headers; all others get S3's names. */
+const dialectOf = (authentication: Authentication<GatewayUser>): 's3' | 'obs' =>
+  (authentication.kind === 'signed' && authentication.version === 'obs') ||
+  [...authentication.headers.keys()].some(name => name.startsWith('x-obs-'))
+    ? 'obs'
+    : 's3'
+
+/**
+ * What clients ask that do not know the region yet: the buckets, and where one lies. As S3 does, the gateway takes that signed for the first of
+ * Amazon's regions too.
+ */
+const asksWhere = (method: string, { bucket, key }: RequestTarget, query: Query): boolean =>
+  method === 'GET' && key === undefined && (bucket === undefined || query.has('location'))
+
+/** What requests are understood with: made once from the options. */
+export interface RequestParts {
+  readonly options: GatewayOptions
+  readonly services: Services
+  readonly access: Access
+  readonly users: ReadonlyMap<string, GatewayUser>
+}
+
+/** Called with a request as soon as it is understood, and again with the one that a form makes of it: for the log. */
+export type OnRequest = (request: GatewayRequest) => void
+
+/** Understands a request and verifies its signature; throws what is wrong with either. `form` counts instead of its own headers and key. */
+export const openRequest = (
+  parts: RequestParts,
+  req: IncomingMessage,
+  res: ServerResponse,
+  onRequest: OnRequest,
+  form?: FormClaim,
+): GatewayRequest => {
+  const { options, services, access, users } = parts
+  const { url = '/', method = '' } = req
+  const { path, query: rawQuery } = splitUrl(url)
+  const target = parseTarget(req.headers.host, path, options.hosts ?? [])
+  const query = parseQuery(rawQuery)
+  const verification: VerifyOptions<GatewayUser> = {
+    lookup: id => users.get(id),
+    region: services.profile.region,
+    otherRegion: asksWhere(method, target, query) ? 'us-east-1' : undefined,
+    bucket: target.style === 'virtual' ? target.bucket : undefined,
+    clock: services.now,
+  }
+  const authentication =
+    form?.authentication ?? authenticate({ method, path, query: rawQuery, rawHeaders: req.rawHeaders }, verification)
+  const { headers } = authentication
+  const copySource = headers.has('x-amz-copy-source') || headers.has('x-obs-copy-source')
+  const tls = isEncrypted(req) || options.trustTransport === true
+  const request: GatewayRequest = {
+    services,
+    req,
+    res,
+    operation: route({ method, bucket: target.bucket, key: target.key, query, copySource }),
+    requester: requesterOf(authentication),
+    authentication,
+    verification,
+    headers,
+    header: name => headers.get(name),
+    query,
+    target: { ...target, key: form?.key ?? target.key },
+    dialect: dialectOf(authentication),
+    secure: tls || isLoopback(req.socket.remoteAddress),
+    tls,
+    access,
+    withForm: claim => openRequest(parts, req, res, onRequest, claim),
+  }
+  onRequest(request)
+  return request
+}
+
+/** Who signed; `AccessDenied` where nobody did. */
+export const callerOf = ({ requester }: GatewayRequest): Caller => {
+  if (requester.kind === 'anonymous') throw signatureNeeded()
+  return requester.caller
+}
+
+/** The bucket's name; `InvalidRequest` where the request names none. */
+export const bucketNameOf = ({ target }: GatewayRequest): string => {
+  if (target.bucket !== undefined) return target.bucket
+  throw new SseError('InvalidRequest', { message: 'Name a bucket in the request.' })
+}
+
+/** The object's key; `InvalidRequest` where the request names none. */
+export const keyOf = ({ target }: GatewayRequest): string => {
+  if (target.key !== undefined) return target.key
+  throw new SseError('InvalidRequest', { message: 'Name an object in the request.' })
+}
+
+const factsOf = (request: GatewayRequest, header: HeaderGetter): AccessFacts => {
+  const { requester, req, query, tls, services } = request
+  return {
+    requester,
+    header,
+    sourceIp: req.socket.remoteAddress,
+    secure: tls,
+    userAgent: req.headers['user-agent'],
+    referer: req.headers.referer,
+    now: new Date(services.now()),
+    prefix: query.get('prefix'),
+    delimiter: query.get('delimiter'),
+    maxKeys: query.get('max-keys'),
+  }
+}
+
+/**
+ * The bucket that a request names, before anything was decided: call `assertMay` for each thing that is done. `header` is what a policy sees, by
+ * default the request's own headers. `NoSuchBucket`, `AccessDenied`.
+ */
+export const findBucket = (request: GatewayRequest, header = request.header): Promise<JudgedBucket> =>
+  request.access.find(bucketNameOf(request), factsOf(request, header), header('x-amz-expected-bucket-owner'))
+
+/** The bucket that a request names, once the requester may do this to it, or to the object that is named. `NoSuchBucket`, `AccessDenied`. */
+export const openBucket = async (
+  request: GatewayRequest,
+  permission: string,
+  header = request.header,
+): Promise<JudgedBucket> => {
+  const bucket = await findBucket(request, header)
+  bucket.assertMay(permission, request.target.key)
+  return bucket
+}
+
+/** The bucket of an object that is read: the one that the request names, or the source of a copy. `NoSuchBucket`, `AccessDenied`. */
+export const openForReading = async (request: GatewayRequest, source?: ObjectName): Promise<JudgedBucket> => {
+  const bucket =
+    source === undefined
+      ? await findBucket(request)
+      : await request.access.find(source.bucket, factsOf(request, request.header))
+  await bucket.assertMayRead(source?.key ?? keyOf(request))
+  return bucket
+}
+
+/** The URL of an object by the name that the client called the gateway; the key is encoded, slashes too, as S3 has it. */
+export const locationOf = (request: GatewayRequest, key: string): string => {
+  const host = `${request.tls ? 'https' : 'http'}://${request.req.headers.host ?? 'localhost'}`
+  const path = request.target.style === 'path' ? `/${bucketNameOf(request)}` : ''
+  return `${host}${path}/${encodeURIComponent(key)}`
+}

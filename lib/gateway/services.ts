@@ -1,0 +1,63 @@
+/** What the work of a gateway needs: the store, the KMS and the rules, without any request. Made once. */
+import { SseError } from '../errors.ts'
+import { checkedKms } from '../kms/checked.ts'
+import type { KeyDescription, KmsProvider } from '../kms/provider.ts'
+import type { Sse } from '../object/node.ts'
+import type { Profile } from '../sse/profile.ts'
+import type { ObjectStore } from '../store/store.ts'
+import type { GatewayOptions } from './options.ts'
+
+/** What receives bodies, opens objects and changes records is called with these and a plan. */
+export interface Services {
+  readonly store: ObjectStore
+  readonly kms: KmsProvider
+  readonly sse: Sse
+  readonly profile: Profile
+  /** Milliseconds since 1970. */
+  now(): number
+  /** The default master key of a tenant in this region, made if there never was one. */
+  defaultKey(domainId: string): Promise<KeyDescription>
+}
+
+/** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
+export const serviceDomain = 'sse-s3'
+
+/** What the claims begin with by which the store knows which key is a tenant's default; region and domain follow. */
+export const defaultKeyClaim = 'default-key/'
+
+const lostKey = (keyId: string, cause: unknown): SseError =>
+  new SseError('KeyringCorrupt', {
+    message: `The key store has lost the default key ${keyId}. Tell the operator to put the key store back, or restore it from a backup.`,
+    cause,
+  })
+
+/**
+ * Default keys, recorded in the store when they are made: a key store that has lost one is an error, and no reason to make another. Rows never
+ * change, so each is read once.
+ */
+const defaultKeys = ({ store, kms }: Pick<GatewayOptions, 'store' | 'kms'>, region: string) => {
+  const known = new Map<string, string>()
+  return async (domainId: string): Promise<KeyDescription> => {
+    const scope = { region, domainId }
+    const name = `${defaultKeyClaim}${region}/${domainId}`
+    const keyId = known.get(name) ?? (await store.claims()).get(name)
+    if (keyId === undefined) {
+      const made = await kms.defaultKey(scope)
+      const stands = await store.claim(name, made.keyId)
+      known.set(name, stands)
+      return stands === made.keyId ? made : kms.describeKey({ keyId: stands })
+    }
+    known.set(name, keyId)
+    try {
+      return await kms.describeKey({ keyId })
+    } catch (error) {
+      throw error instanceof SseError && error.code === 'KeyNotFound' ? lostKey(keyId, error) : error
+    }
+  }
+}
+
+/** The services of a gateway. */
+export const createServices = ({ store, kms: provider, sse, profile, clock = Date.now }: GatewayOptions): Services => {
+  const kms = checkedKms(provider)
+  return { store, kms, sse, profile, now: clock, defaultKey: defaultKeys({ store, kms }, profile.region) }
+}

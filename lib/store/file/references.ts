@@ -1,0 +1,55 @@
+/**
+ * Who shares which body: the counts of references to bodies, and the files that belong to them, in the index. All of it happens inside a
+ * change, together with the swap of the record that refers to the body, so that a count is never wrong. Deleting the files comes after the
+ * commit.
+ */
+import type { BodyFile, BodyPlace, Database } from './database.ts'
+import { newId } from './context.ts'
+import { encodeKey } from './keys.ts'
+
+/** The files of a body, in order; none of one that lies in the index. */
+export const filesOf = ({ tables }: Database, body: BodyPlace): readonly BodyFile[] => {
+  if (body.form === 'inline') return []
+  if (body.form === 'file') return [{ id: body.id, size: body.size }]
+  return tables.manifests.get(encodeKey(body.id)) ?? []
+}
+
+const changeCount = ({ tables }: Database, key: Uint8Array, by: number): number => {
+  const count = (tables.counts.get(key) ?? 0) + by
+  if (count > 0) tables.counts.putSync(key, count)
+  else tables.counts.removeSync(key)
+  return count
+}
+
+/** One more refers to a body: the first of a new one. */
+export const addReference = (database: Database, body: BodyPlace): void => {
+  changeCount(database, encodeKey(body.id), 1)
+}
+
+/** One less. Answers the files to delete after the commit: those of a body that nothing refers to any more. */
+export const removeReference = (database: Database, body: BodyPlace): readonly string[] => {
+  const { tables } = database
+  const key = encodeKey(body.id)
+  if (changeCount(database, key, -1) > 0) return []
+  const ids = filesOf(database, body).map(({ id }) => id)
+  tables.inline.removeSync(key)
+  tables.manifests.removeSync(key)
+  return removeFiles(database, ids)
+}
+
+/** These files belong to nothing any more. Answers them: they are to be deleted after the commit. */
+export const removeFiles = ({ tables }: Database, ids: readonly string[]): readonly string[] => {
+  for (const id of ids) tables.files.removeSync(encodeKey(id))
+  return ids
+}
+
+/** A new body of files that belonged to an upload, one after the other; with its first reference. */
+export const assembleBody = (database: Database, files: readonly BodyFile[]): BodyPlace => {
+  const [first, ...others] = files
+  const size = files.reduce((sum, file) => sum + file.size, 0)
+  const alone = first !== undefined && others.length === 0
+  const body: BodyPlace = alone ? { form: 'file', id: first.id, size } : { form: 'files', id: newId(), size }
+  if (!alone) database.tables.manifests.putSync(encodeKey(body.id), files)
+  addReference(database, body)
+  return body
+}

@@ -1,0 +1,335 @@
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as fc from 'fast-check'
+import t, { type Test } from 'tap'
+import type { BodySink, BodyStore, StoredBody } from '../../lib/store/body-store.ts'
+import { mostHandles } from '../../lib/store/file/body-reader.ts'
+import { inlineLimit } from '../../lib/store/file/body-writer.ts'
+import { openBodyFiles } from '../../lib/store/file/disk.ts'
+import { openFileStore } from '../../lib/store/file/store.ts'
+import type { Bucket } from '../../lib/store/records.ts'
+import type { ObjectStore } from '../../lib/store/store.ts'
+import { memoryBodies } from '../support/memory-bodies.ts'
+import { bodyOf, filesIn, get, part, pattern, put, quickDirectory, record, upload } from '../support/store.ts'
+
+const code = (name: string): { code: string } => ({ code: name })
+
+interface Bodies {
+  readonly bodies: BodyStore
+  /** The ids of what it holds. */
+  readonly ids: () => readonly string[]
+}
+
+/** The body stores that the embedded store is held to, made in a directory. */
+const kinds: Readonly<Record<string, (directory: string) => Promise<Bodies>>> = {
+  files: async directory => {
+    const bodies = await openBodyFiles(join(directory, 'bodies'))
+    return { bodies, ids: () => filesIn(directory) }
+  },
+  memory: async () => {
+    const { store, bodies } = memoryBodies()
+    return { bodies: store, ids: () => [...bodies.keys()].toSorted() }
+  },
+}
+
+const become = async (ids: () => readonly string[], count: number): Promise<boolean> => {
+  for (let i = 0; i < 500; i++) {
+    if (ids().length === count) return true
+    await sleep(10)
+  }
+  return false
+}
+
+const directoryOf = (t: Test): string => {
+  const above = quickDirectory()
+  t.teardown(() => rmSync(above, { recursive: true }))
+  return join(above, 'data')
+}
+
+const storeOver = async (
+  t: Test,
+  bodies: BodyStore,
+  directory = directoryOf(t),
+): Promise<readonly [ObjectStore, Bucket]> => {
+  const store = await openFileStore(directory, { sweepEvery: 0, bodies })
+  t.teardown(() => store.close())
+  return [store, await store.createBucket('b', { owner: 'domain', region: 'sichuan', created: 1 })]
+}
+
+for (const [kind, make] of Object.entries(kinds)) {
+  const fresh = async (t: Test): Promise<Bodies & { readonly store: ObjectStore; readonly b: Bucket }> => {
+    const directory = directoryOf(t)
+    mkdirSync(directory)
+    const made = await make(directory)
+    const [store, b] = await storeOver(t, made.bodies, directory)
+    return { ...made, store, b }
+  }
+
+  t.test(`${kind}: a body store keeps what it is given`, async t => {
+    const directory = directoryOf(t)
+    mkdirSync(directory)
+    const { bodies, ids } = await make(directory)
+    const [one, two, none] = ['1'.repeat(32), '2'.repeat(32), '3'.repeat(32)]
+    const bytes = pattern(300_000)
+    const sink = await bodies.create(one)
+    await sink.write([bytes.subarray(0, 100_000), bytes.subarray(100_000, 100_001)])
+    await sink.write([bytes.subarray(100_001)])
+    await sink.finish()
+    await t.rejects(bodies.create(one), 'an id is used once')
+    const other = await bodies.create(two)
+    await other.write([bytes])
+    t.same(ids(), [one, two], 'one that is being written is there too')
+    const listed: string[] = []
+    for await (const some of bodies.list()) listed.push(...some)
+    t.same(listed.toSorted(), [one, two])
+    await other.discard()
+    t.same(ids(), [one])
+
+    t.equal(await bodies.sizeOf(one), 300_000)
+    t.equal(await bodies.sizeOf(none), undefined)
+    t.equal(await bodies.open(none), undefined)
+    t.equal(await bodies.delete(none), false)
+    const opened = await bodies.open(one)
+    t.equal(opened?.size, 300_000)
+    t.equal(await bodies.delete(one), true)
+    t.same(ids(), [])
+    for (const [start, end] of [
+      [0, 300_000],
+      [17, 18],
+      [99_999, 200_001],
+      [5, 5],
+    ] as const) {
+      for (const reuse of [false, true]) {
+        const read: Uint8Array[] = []
+        for await (const chunk of opened?.read({ start, end, chunkSize: 65_536, reuse }) ?? []) {
+          t.ok(chunk.length <= 65_536)
+          read.push(reuse ? new Uint8Array(chunk) : chunk)
+        }
+        t.ok(Buffer.concat(read).equals(bytes.subarray(start, end)), `${start} to ${end}`)
+      }
+    }
+    await opened?.close()
+  })
+
+  t.test(`${kind}: bodies, parts and pins of the embedded store lie in it`, async t => {
+    const { bodies, store, ids, b } = await fresh(t)
+    await put(store, b, 'small', pattern(100))
+    t.same(ids(), [], 'a small body lies in the index')
+    await put(store, b, 'k', pattern(200_000))
+    t.equal(ids().length, 1)
+    const unfinished = await store.createBody()
+    await new Promise(resolve => unfinished.writable.write(pattern(100_000), resolve))
+    t.equal(ids().length, 2)
+    t.match(await store.sweep(), { examined: 2, removed: 0 })
+    await unfinished.discard()
+
+    const count = mostHandles + 1
+    await store.createUpload(b, 'many', upload('u'))
+    const pieces = Array.from({ length: count }, (_, i) => pattern(1000, i))
+    for (const [i, bytes] of pieces.entries())
+      await store.putPart(b, 'many', 'u', part(1, String(i)), await bodyOf(store, bytes))
+    t.same(await store.peekPart(b.id, 'many', 'u', '7', 24), { size: 1000, head: pieces[7]?.subarray(0, 24) })
+    const attempts = pieces.map((_, i) => String(i))
+    await store.completeUpload(b, 'many', 'u', { token: 't', attempts, record: record() })
+    const opened = await store.openObject(b.id, 'many')
+    await store.deleteObject(b, 'many')
+    t.match(await store.sweep(), { examined: count + 1, removed: 0 })
+    const whole = Buffer.concat(pieces)
+    t.equal(opened?.body.size, whole.length)
+    const read = await buffer(opened?.body.read({ start: 500, end: 60_000 }) ?? Readable.from([]))
+    t.ok(read.equals(whole.subarray(500, 60_001)))
+    await opened?.body.close()
+    t.ok(await become(ids, 1), 'the last reader takes the files away')
+
+    const orphan = await bodies.create('f'.repeat(32))
+    await orphan.finish()
+    t.match(await store.sweep(), { examined: 2, removed: 1 })
+    t.ok((await get(store, b, 'k'))?.equals(pattern(200_000)))
+    const [id = ''] = ids()
+    await bodies.delete(id)
+    await t.rejects(store.openObject(b.id, 'k'), { ...code('StoreFailed'), message: /missing a piece/ })
+  })
+
+  t.test(`${kind}: whatever is put, copied, completed and deleted, what is kept is what is referred to`, async t => {
+    const { store, ids, b } = await fresh(t)
+    const keys = ['a', 'b', 'c']
+    const key = fc.constantFrom(...keys)
+    const size = fc.constantFrom(0, 10, inlineLimit, inlineLimit + 1, 150_000)
+    const step = fc.oneof(
+      fc.record({ what: fc.constant('put' as const), key, size }),
+      fc.record({ what: fc.constant('copy' as const), from: key, key }),
+      fc.record({ what: fc.constant('delete' as const), key }),
+      fc.record({
+        what: fc.constant('complete' as const),
+        key,
+        sizes: fc.array(size, { maxLength: 4 }),
+        drop: fc.nat(4),
+      }),
+      fc.record({ what: fc.constant('abort' as const), key, size }),
+      fc.record({ what: fc.constant('refuse' as const), key, size }),
+    )
+    let seed = 0
+    let id = 0
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async steps => {
+        const model = new Map<string, { bytes: Buffer; files: number; body: number }>()
+        for (const key of keys) await store.deleteObject(b, key)
+        for (const s of steps) {
+          const bytes = (n: number): Buffer => pattern(n, seed++)
+          if (s.what === 'put') {
+            const content = bytes(s.size)
+            await put(store, b, s.key, content)
+            model.set(s.key, { bytes: content, files: s.size > inlineLimit ? 1 : 0, body: seed })
+          } else if (s.what === 'copy') {
+            const revision = (await store.getObject(b.id, s.from))?.revision ?? ''
+            const copying = store.copyObject({ bucketId: b.id, key: s.from, revision }, b, s.key, record())
+            const source = model.get(s.from)
+            if (source === undefined) await t.rejects(copying, code('NoSuchKey'))
+            else {
+              await copying
+              model.set(s.key, source)
+            }
+          } else if (s.what === 'delete') {
+            if ((await store.deleteObject(b, s.key)) !== model.delete(s.key)) throw new Error('delete')
+          } else if (s.what === 'refuse') {
+            const condition = { revision: '0'.repeat(32) }
+            const refusing = store.putObject(b, s.key, record(), await bodyOf(store, bytes(s.size)), condition)
+            await t.rejects(refusing, code('PreconditionFailed'))
+          } else {
+            const name = `u${id++}`
+            await store.createUpload(b, s.key, upload(name))
+            const contents = s.what === 'abort' ? [bytes(s.size)] : s.sizes.map(bytes)
+            await Promise.all(
+              contents.map(async (content, i) =>
+                store.putPart(b, s.key, name, part(i, String(i)), await bodyOf(store, content)),
+              ),
+            )
+            if (s.what === 'abort') await store.abortUpload(b, s.key, name)
+            else {
+              const attempts = contents.map((_, i) => String(i)).filter((_, i) => i !== s.drop)
+              await store.completeUpload(b, s.key, name, { token: name, attempts, record: record() })
+              model.set(s.key, {
+                bytes: Buffer.concat(contents.filter((_, i) => i !== s.drop)),
+                files: attempts.length,
+                body: ++seed,
+              })
+            }
+          }
+        }
+        for (const key of keys) {
+          const found = await get(store, b, key)
+          if (!(found === undefined ? !model.has(key) : model.get(key)?.bytes.equals(found)))
+            throw new Error(`${key} differs`)
+        }
+        const bodies = new Map([...model.values()].map(({ body, files }) => [body, files]))
+        const files = [...bodies.values()].reduce((sum, n) => sum + n, 0)
+        if (!(await become(ids, files))) throw new Error(`${ids().length} files, not ${files}`)
+        const { examined, removed, abandoned } = await store.sweep()
+        if (examined !== files || removed !== 0 || abandoned !== 0) throw new Error('the sweep found something')
+      }),
+      { numRuns: 15 },
+    )
+  })
+}
+
+t.test('whatever a body store rejects with is StoreFailed, and what was there is whole', async t => {
+  const failing = new Set<string>()
+  const { store: inner, bodies } = memoryBodies()
+  const attempt = (name: string): void => {
+    if (failing.has(name)) throw new Error(`no ${name}`)
+  }
+  const failingSink = (sink: BodySink): BodySink => ({
+    write: async pieces => {
+      attempt('write')
+      await sink.write(pieces)
+    },
+    finish: async () => {
+      attempt('finish')
+      await sink.finish()
+    },
+    discard: async () => {
+      attempt('discard')
+      await sink.discard()
+    },
+  })
+  const failingBody = (body: StoredBody): StoredBody => ({
+    size: body.size,
+    read: async function* (range) {
+      attempt('read')
+      yield* body.read(range)
+    },
+    close: async () => {
+      attempt('close')
+      await body.close()
+    },
+  })
+  const outer: BodyStore = {
+    create: async id => {
+      attempt('create')
+      return failingSink(await inner.create(id))
+    },
+    open: async id => {
+      attempt('open')
+      const body = await inner.open(id)
+      return body && failingBody(body)
+    },
+    sizeOf: async id => {
+      attempt('sizeOf')
+      return inner.sizeOf(id)
+    },
+    delete: async id => {
+      attempt('delete')
+      return inner.delete(id)
+    },
+    list: async function* () {
+      attempt('list')
+      yield* inner.list()
+    },
+  }
+  const [store, b] = await storeOver(t, outer)
+  const bytes = pattern(100_000)
+  await put(store, b, 'k', bytes)
+  await store.createUpload(b, 'k', upload('u'))
+  await store.putPart(b, 'k', 'u', part(1, 'a'), await bodyOf(store, bytes))
+  const whileFailing = async (name: string, work: () => Promise<unknown>): Promise<void> => {
+    failing.add(name)
+    await t.rejects(work(), { ...code('StoreFailed'), cause: { message: `no ${name}` } }, name)
+    failing.delete(name)
+  }
+  for (const name of ['create', 'write', 'finish']) {
+    await whileFailing(name, async () => {
+      const body = await store.createBody()
+      await pipeline(Readable.from([pattern(100_000, 1)]), body.writable)
+    })
+    await whileFailing(name, async () => store.putPart(b, 'k', 'u', part(2, 'b'), await bodyOf(store, pattern(10))))
+  }
+  t.equal(bodies.size, 2, 'what was begun is gone')
+  await whileFailing('open', () => store.openObject(b.id, 'k'))
+  await whileFailing('open', () => store.peekPart(b.id, 'k', 'u', 'a', 5))
+  await whileFailing('read', () => get(store, b, 'k'))
+  await whileFailing('close', () => get(store, b, 'k'))
+  await whileFailing('list', () => store.sweep())
+  const body = await bodyOf(store, bytes)
+  failing.add('discard')
+  await body.discard()
+  failing.delete('discard')
+  t.equal(bodies.size, 3)
+  await whileFailing('delete', () => store.sweep())
+  t.match(await store.sweep(), { examined: 3, removed: 1 }, 'the sweep takes what could not be discarded')
+  failing.add('delete')
+  await store.deleteObject(b, 'k')
+  await store.createUpload(b, 'many', upload('m'))
+  const attempts = Array.from({ length: mostHandles + 1 }, (_, i) => String(i))
+  for (const name of attempts) await store.putPart(b, 'many', 'm', part(1, name), await bodyOf(store, pattern(9)))
+  await store.completeUpload(b, 'many', 'm', { token: 't', attempts, record: record() })
+  await whileFailing('sizeOf', () => store.openObject(b.id, 'many'))
+  failing.clear()
+  t.match(await store.sweep(), { removed: 1 }, 'and what could not be deleted')
+  await store.deleteObject(b, 'many')
+  await store.abortUpload(b, 'k', 'u')
+  t.ok(await become(() => [...bodies.keys()], 0), 'no pin is left')
+})
