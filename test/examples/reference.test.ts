@@ -165,7 +165,7 @@ t.test('bucket keys', async t => {
   const cat = { context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' }, bucketContext }
   const dog = { context: { 'aws:s3:arn': 'arn:aws:s3:::photos/dog.jpg' }, bucketContext }
 
-  const first = await sse.encrypt({ ...cat, bucketKey: true }) // the one KMS call
+  const first = await sse.encrypt({ ...cat, bucketKey: true }) // two KMS calls: make the bucket key, and check it
   const second = await sse.encrypt({ ...dog, bucketKey: true }) // none
   const stored = await buffer(Readable.from([plain]).compose(second.stream))
 

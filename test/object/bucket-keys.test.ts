@@ -56,7 +56,7 @@ const opens = async (t: Test, sse: Sse, { envelope, body, plaintext }: Written, 
 }
 const wrapAlgOf = (envelope: Uint8Array) => parseEnvelope(envelope).record.wrapped.wrapAlg
 
-t.test('1,000 objects under one bucket key cost one call, and one more to be read', async t => {
+t.test('1,000 objects under one bucket key cost two calls, and one more to be read', async t => {
   const { sse, calls, keyId } = await setUp(t)
   const written: Written[] = []
   for (let i = 0; i < 1000; i++) written.push(await write(sse, `${i}`))
