@@ -119,7 +119,7 @@ export interface AcceptedKey {
 }
 
 /**
- * Wraps and unwraps data keys: what a key manager of your own must do. A call rejects with an `SseError` of {@link providerCodes}:
+ * Wraps and unwraps data keys: what a key manager of your own must do. A call rejects with an `SseError` of these codes:
  * `KeyNotFound`, `KeyDisabled`, `KeyPendingDeletion`, `KeyAccessDenied`, `KmsThrottled`, `KmsUnavailable`, and `NotAuthentic` where a blob
  * does not unwrap under this key and context, which is a MUST where `bindsContext` is true. What else it rejects with becomes `KmsUnavailable`.
  */

@@ -41,8 +41,14 @@ export interface ObjectNotes {
 
 /** What the server notes of an upload: what its object is going to have, and how its parts are summed up. */
 export interface UploadNotes extends ObjectNotes {
-  /** The checksum that was agreed on, and whether the client asked for it. */
-  readonly summedUp?: (Omit<ChecksumNote, 'value'> & { readonly asked: boolean }) | undefined
+  /** The checksum that was agreed on. */
+  readonly summedUp?: AgreedChecksum | undefined
+}
+
+/** The checksum of an upload. */
+export interface AgreedChecksum extends Omit<ChecksumNote, 'value'> {
+  /** Whether the client asked for it. */
+  readonly asked: boolean
 }
 
 /** What a listing needs of an object. Immutable, serialisable. */
