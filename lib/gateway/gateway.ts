@@ -1,5 +1,5 @@
 /** The request handler of a gateway: from `(req, res)` to an action and its answer. */
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SseError } from '../errors.ts'
 import { createAccess } from './access/access.ts'
@@ -49,7 +49,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
   const serve = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const started = services.now()
     const remote = req.socket.remoteAddress ?? '' // a socket that is gone has none
-    const requestId = randomBytes(8).toString('hex').toUpperCase()
+    const requestId = randomUUID().replaceAll('-', '').slice(16).toUpperCase()
     const { url = '/', method = '' } = req
     const { path } = splitUrl(url)
     const facts: ErrorFacts = { requestId, hostId, resource: path }

@@ -1,5 +1,5 @@
 /** What the parts of the embedded store share, and the checks that all of them make. */
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { SseError } from '../../errors.ts'
 import type { BodyStore } from '../body-store.ts'
 import type { Bucket, BucketRevision } from '../records.ts'
@@ -78,8 +78,8 @@ export const requireBucket = ({ database }: FileStore, { id, revision }: BucketR
   return bucket
 }
 
-/** A new id: 32 hex digits. */
-export const newId = (): string => randomBytes(16).toString('hex')
+/** A new id: 32 hex digits, of a UUID, since Node draws the randomness of many UUIDs at once. */
+export const newId = (): string => randomUUID().replaceAll('-', '')
 
 /** Runs work on bodies: what it rejects with becomes the cause of a `StoreFailed`, unless it is an `SseError`. */
 export const asStoreFailed = async <T>(work: () => Promise<T>): Promise<T> => {
