@@ -5,4 +5,5 @@
  * @module
  */
 export { createGateway, type GatewayHandler } from './gateway/gateway.ts'
+export type { GatewayLimits } from './gateway/limits.ts'
 export type { AccessLogEntry, GatewayOptions, GatewayUser } from './gateway/options.ts'

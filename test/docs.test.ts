@@ -50,10 +50,10 @@ const errorsTable = (): string =>
 const field = (value: unknown, name: string): unknown =>
   typeof value === 'object' && value !== null ? new Map<string, unknown>(Object.entries(value)).get(name) : undefined
 
-const configTable = (): string =>
+const fieldsTable = (properties: unknown): string =>
   table(
     ['field', 'default', 'what it is'],
-    Object.entries(Object(jsonSchema()['properties']))
+    Object.entries(Object(properties))
       .filter(([name]) => name !== '$schema')
       .map(([name, property]) => {
         const standard = field(property, 'default')
@@ -61,6 +61,10 @@ const configTable = (): string =>
         return [`\`${name}\``, shown, field(property, 'description')]
       }),
   )
+
+const configTable = (): string => fieldsTable(jsonSchema()['properties'])
+
+const limitsTable = (): string => fieldsTable(field(field(jsonSchema()['properties'], 'limits'), 'properties'))
 
 const exitTable = (): string => {
   const meanings: Readonly<Record<keyof typeof exitCodes, string>> = {
@@ -178,6 +182,7 @@ const benchTable = (): string => {
 const tables: ReadonlyMap<string, () => string> = new Map([
   ['errors', errorsTable],
   ['config', configTable],
+  ['limits', limitsTable],
   ['exit', exitTable],
   ['actions', actionsTable],
   ['refused', refusedTable],

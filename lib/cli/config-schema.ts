@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { SseError } from '../errors.ts'
+import { defaultLimits } from '../gateway/limits.ts'
 import { tenantAdmin } from '../sse/profile.ts'
 
 const text = () => z.string().min(1, { error: 'expected a string that is not empty' })
@@ -53,6 +54,27 @@ const rootKey = z.union(
   ],
   { error: 'expected { "file": "…" }, { "environment": "NAME" } or { "passphrase": … }' },
 )
+
+const most = 1_000_000_000
+
+const whole = (standard: number) => {
+  const error = `expected a whole number from 1 to ${most}`
+  return z.int({ error }).min(1, { error }).max(most, { error }).default(standard)
+}
+
+const limits = z.strictObject({
+  connections: whole(1024).describe('Open connections. Further ones are closed at once.'),
+  connectionsPerAddress: whole(256).describe(
+    'Open connections of one address (of IPv6: of one /64). Behind a proxy all are of its address: set it as high as connections.',
+  ),
+  headerSeconds: whole(20).describe(
+    'Seconds in which the headers of a request must have come whole. The same holds for a TLS handshake.',
+  ),
+  idleSeconds: whole(30).describe('Seconds that a connection is kept between two requests.'),
+  kmsSeconds: whole(defaultLimits.kmsSeconds).describe(
+    'Seconds that the key store has for each call. After them the answer is 503 ServiceUnavailable.',
+  ),
+})
 
 /** HOST:PORT. An IPv6 host stands in brackets. */
 const listenPattern = /^(?:\[[0-9A-Fa-f:.]+\]|[^:[\]\s/]+):\d{1,5}$/
@@ -128,6 +150,7 @@ const schema = z
       })
       .optional()
       .describe('Certificate and key to serve HTTPS with. Default: HTTP.'),
+    limits: limits.prefault({}).describe('What clients may take of the server, each limit with a default.'),
     log: z
       .enum(['text', 'json', 'none'], { error: 'expected "text", "json" or "none"' })
       .default('text')

@@ -60,6 +60,8 @@ export interface Config {
   readonly bucketKeySeconds: number
   /** Files in PEM, absolute. */
   readonly tls?: { readonly cert: string; readonly key: string }
+  /** What clients may take. */
+  readonly limits: ConfigFile['limits']
   readonly log: 'text' | 'json' | 'none'
   /** For this start alone, so no field of the file: see `sweepAll` of the object store. */
   readonly sweepAll?: boolean
@@ -150,7 +152,7 @@ export const loadConfig = async (
   const demo = file.tenants === undefined ? await demoTenants(data) : undefined
   const tenants =
     demo === undefined ? tenantsOf(file.tenants ?? [], env, where) : tenantsOf(demo.tenants, env, demo.path)
-  const { region, profile, lenientParts, bucketKeySeconds, log } = file
+  const { region, profile, lenientParts, bucketKeySeconds, limits, log } = file
   const config: Config = {
     region,
     profile,
@@ -165,6 +167,7 @@ export const loadConfig = async (
     defaultChecksum: file.defaultChecksum ?? (profile === 's3' ? 'crc64nvme' : 'none'),
     bucketKeySeconds,
     ...(file.tls === undefined ? {} : { tls: { cert: resolve(file.tls.cert), key: resolve(file.tls.key) } }),
+    limits,
     log,
     ...(sweepAll === true ? { sweepAll } : {}),
   }

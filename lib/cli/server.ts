@@ -12,6 +12,7 @@ import { chooseEngine, createSse } from '../object/node.ts'
 import { createProfile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
 import type { Config } from './config.ts'
+import { holdConnections } from './connections.ts'
 import { openKeyStore } from './key-claims.ts'
 
 /** A gateway that is listening. */
@@ -28,25 +29,28 @@ export interface StopOptions {
   readonly grace?: number | undefined
 }
 
-/** Milliseconds without traffic after which a connection is closed. */
-const idleTimeout = 120_000
+/** How often it is looked for connections whose headers are late. */
+const checkEvery = 1000
 
-const serverOf = async (handler: GatewayHandler, tls: Config['tls']): Promise<Server> => {
-  if (tls === undefined) return createServer(handler)
+const serverOf = async (handler: GatewayHandler, { tls, limits }: Config): Promise<Server> => {
+  const options = {
+    headersTimeout: limits.headerSeconds * 1000,
+    handshakeTimeout: limits.headerSeconds * 1000,
+    keepAliveTimeout: limits.idleSeconds * 1000,
+    connectionsCheckingInterval: checkEvery,
+    requestTimeout: 0, // no limit for a large body that keeps coming
+  }
+  if (tls === undefined) return createServer(options, handler)
   const pem = { cert: await readFile(tls.cert), key: await readFile(tls.key) }
   try {
-    return createTlsServer(pem, handler)
+    return createTlsServer({ ...options, ...pem }, handler)
   } catch (cause) {
     const message = `${tls.cert} and ${tls.key} are not a certificate and its private key. Give both in PEM.`
     throw new SseError('FileFailed', { message, cause })
   }
 }
 
-const listening = async (handler: GatewayHandler, { tls, listen }: Config): Promise<Server> => {
-  const server = await serverOf(handler, tls)
-  server.on('checkContinue', handler)
-  server.requestTimeout = 0 // no limit for a large body that keeps coming; idleTimeout closes the others
-  server.setTimeout(idleTimeout)
+const listen = async (server: Server, { listen }: Config): Promise<void> => {
   server.listen(listen.port, listen.host)
   try {
     await once(server, 'listening')
@@ -54,7 +58,6 @@ const listening = async (handler: GatewayHandler, { tls, listen }: Config): Prom
     const message = `cannot listen on ${listen.host}:${listen.port}. Choose another address with --listen.`
     throw new SseError('FileFailed', { message, cause })
   }
-  return server
 }
 
 /** The URL of a server, also before it listens. */
@@ -82,14 +85,12 @@ const started = async (
   { grace = 10_000 }: StopOptions,
 ): Promise<RunningGateway> => {
   try {
-    const server = await listening(handler, config)
+    const server = await serverOf(handler, config)
+    server.on('checkContinue', handler)
+    const connections = holdConnections(server, config.limits)
+    await listen(server, config)
     const close = async (): Promise<void> => {
-      const closed = once(server, 'close')
-      server.close()
-      server.closeIdleConnections()
-      const timer = setTimeout(() => server.closeAllConnections(), grace)
-      await closed
-      clearTimeout(timer)
+      await connections.close(grace)
       await release()
     }
     return { address: addressOf(server, config), close }
@@ -104,8 +105,19 @@ const started = async (
  * system's error if the address or a certificate cannot be used.
  */
 export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
-  const { data, region, profile, customerKeys, baseEncryption, defaultChecksum, lenientParts, tenants, hosts, log } =
-    config
+  const {
+    data,
+    region,
+    profile,
+    customerKeys,
+    baseEncryption,
+    defaultChecksum,
+    lenientParts,
+    tenants,
+    hosts,
+    limits,
+    log,
+  } = config
   if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
     throw new SseError('InvalidConfig', {
       message: `tenants: the domain id ${serviceDomain} is reserved for the service. Use another.`,
@@ -123,7 +135,13 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
       .catch((error: unknown) => process.emitWarning(`expired keys could not be destroyed: ${String(error)}`))
   const daily = setInterval(destroyExpired, 86_400_000).unref()
   await destroyExpired()
-  const sse = createSse({ kms, accept: [], engine, bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 } })
+  const sse = createSse({
+    kms,
+    accept: [],
+    engine,
+    bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 },
+    deadline: limits.kmsSeconds * 1000,
+  })
   const handler = createGateway({
     store,
     kms,
@@ -138,6 +156,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     tenants,
     users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
     hosts,
+    limits: { kmsSeconds: limits.kmsSeconds },
     log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
   })
   const release = async (): Promise<void> => {

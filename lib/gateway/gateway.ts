@@ -6,6 +6,7 @@ import { createAccess } from './access/access.ts'
 import { actions } from './actions/index.ts'
 import { answerError, asSseError, type ErrorFacts } from './http/answer.ts'
 import { splitUrl } from './http/target.ts'
+import { limitsOf } from './limits.ts'
 import type { GatewayOptions } from './options.ts'
 import { type GatewayRequest, openRequest, type RequestParts } from './request.ts'
 import { createServices } from './services.ts'
@@ -39,7 +40,7 @@ const identify = (res: ServerResponse, requestId: string, families: readonly Fam
  * {@includeCode ../../test/examples/gateway.test.ts#gateway}
  */
 export const createGateway = (options: GatewayOptions): GatewayHandler => {
-  const services = createServices(options)
+  const services = createServices(options, limitsOf(options.limits))
   const parts: RequestParts = {
     options,
     services,

@@ -4,6 +4,7 @@ import type { KmsProvider } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import type { Caller, Profile, Tenant } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
+import type { GatewayLimits } from './limits.ts'
 
 /** A user that may sign requests. */
 export interface GatewayUser extends Caller {
@@ -55,6 +56,8 @@ export interface GatewayOptions {
   readonly hosts?: readonly string[] | undefined
   /** Says that connections are safe for customer keys though they are not TLS: a TLS proxy stands in front. */
   readonly trustTransport?: boolean | undefined
+  /** What clients may take; each limit has a default. */
+  readonly limits?: Partial<GatewayLimits> | undefined
   /** What happens to each request. */
   readonly log?: ((entry: AccessLogEntry) => void) | undefined
   /** Milliseconds since 1970. */

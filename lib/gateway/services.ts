@@ -5,6 +5,7 @@ import type { KeyDescription, KmsProvider } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import type { Profile } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
+import type { GatewayLimits } from './limits.ts'
 import type { GatewayOptions } from './options.ts'
 
 /** What receives bodies, opens objects and changes records is called with these and a plan. */
@@ -57,7 +58,10 @@ const defaultKeys = ({ store, kms }: Pick<GatewayOptions, 'store' | 'kms'>, regi
 }
 
 /** The services of a gateway. */
-export const createServices = ({ store, kms: provider, sse, profile, clock = Date.now }: GatewayOptions): Services => {
-  const kms = checkedKms(provider)
+export const createServices = (
+  { store, kms: provider, sse, profile, clock = Date.now }: GatewayOptions,
+  { kmsSeconds }: GatewayLimits,
+): Services => {
+  const kms = checkedKms(provider, Math.ceil(kmsSeconds * 1000))
   return { store, kms, sse, profile, now: clock, defaultKey: defaultKeys({ store, kms }, profile.region) }
 }

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Config, demoTenants, loadConfig } from '../../lib/cli/config.ts'
-import { checkConfig, jsonSchema } from '../../lib/cli/config-schema.ts'
+import { checkConfig, jsonSchema, toConfig } from '../../lib/cli/config-schema.ts'
 import { exitCodes } from '../../lib/cli/failure.ts'
 import type { Environment, Io } from '../../lib/cli/io.ts'
 import { serveWith } from '../../lib/cli/serve.ts'
@@ -21,6 +21,8 @@ const load = (t: Test, content: unknown, env: Environment = {}, flags: Parameter
   writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
   return loadConfig(path, flags, env)
 }
+
+const standardLimits = toConfig('nothing', {}).limits
 
 const withUser = (change: object) => ({ tenants: [{ ...tenant, users: [{ ...user, ...change }] }] })
 
@@ -47,6 +49,9 @@ const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   [{ bucketKeySeconds: 0 }, 'bucketKeySeconds: expected 1 to 86400 seconds'],
   [{ bucketKeySeconds: 86_401 }, 'bucketKeySeconds: expected 1 to 86400 seconds'],
   [{ bucketKeySeconds: 1.5 }, 'bucketKeySeconds: expected whole seconds'],
+  [{ limits: { connections: 0 } }, 'limits.connections: expected a whole number from 1 to 1000000000'],
+  [{ limits: { kmsSeconds: 0.5 } }, 'limits.kmsSeconds: expected a whole number from 1 to 1000000000'],
+  [{ limits: { conections: 1 } }, 'limits.conections: there is no such field'],
   [{ customerKeys: 'yes' }, 'customerKeys: expected boolean, received string'],
   [{ tenants: [] }, 'tenants: expected at least one tenant'],
   [{ tenants: [{ ...tenant, users: [] }] }, 'tenants[0].users: expected at least one user'],
@@ -109,6 +114,7 @@ t.test('defaults', async t => {
     lenientParts: false,
     defaultChecksum: 'none',
     bucketKeySeconds: 300,
+    limits: standardLimits,
     log: 'text',
   } satisfies Config)
   t.notOk(existsSync(data), 'nothing is made')
@@ -133,6 +139,7 @@ t.test('a configuration with everything in it', async t => {
       defaultChecksum: 'none',
       bucketKeySeconds: 60,
       tls: { cert: 'cert.pem', key: '/key.pem' },
+      limits: { connections: 5 },
       log: 'none',
     },
     env,
@@ -151,6 +158,7 @@ t.test('a configuration with everything in it', async t => {
     defaultChecksum: 'none',
     bucketKeySeconds: 60,
     tls: { cert: resolve('cert.pem'), key: '/key.pem' },
+    limits: { ...standardLimits, connections: 5 },
     log: 'none',
   } satisfies Config)
 })

@@ -1,9 +1,9 @@
 // The gateway that `sse-kms serve` starts, in this process: TLS, addresses, what keeps it from starting, its log, its end.
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { Agent as PlainAgent, createServer } from 'node:http'
 import { Agent, get } from 'node:https'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -14,8 +14,11 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
+import aws4 from 'aws4'
 import t, { type Test } from 'tap'
 import type { Config } from '../../lib/cli/config.ts'
+import { toConfig } from '../../lib/cli/config-schema.ts'
+import { networkOf } from '../../lib/cli/connections.ts'
 import { addressOf, logLine, startGateway, type StopOptions } from '../../lib/cli/server.ts'
 import { exitCodes } from '../../lib/cli/failure.ts'
 import { SseError } from '../../lib/errors.ts'
@@ -29,6 +32,8 @@ const tenant = { domainId: 'domain1', projectId: 'project1', users: [user] }
 
 const rootKey = { key: new Uint8Array(32).fill(9) }
 
+const standardLimits = toConfig('nothing', {}).limits
+
 const configOf = (data: string, more: Partial<Config> = {}): Config => ({
   region: 'sichuan',
   profile: 'obs',
@@ -40,6 +45,7 @@ const configOf = (data: string, more: Partial<Config> = {}): Config => ({
   lenientParts: false,
   defaultChecksum: 'none',
   bucketKeySeconds: 60,
+  limits: standardLimits,
   log: 'none',
   ...more,
 })
@@ -54,14 +60,14 @@ const running = async (t: Test, more: Partial<Config> = {}, options: StopOptions
   return { data, address: gateway.address, close }
 }
 
-const clientOf = (t: Test, endpoint: string, more: { readonly ca?: Buffer } = {}): S3Client => {
+const clientOf = (t: Test, endpoint: string, more: { readonly agent?: PlainAgent | Agent } = {}): S3Client => {
   const client = new S3Client({
     endpoint,
     region: 'sichuan',
     forcePathStyle: true,
     maxAttempts: 1,
     credentials: user,
-    ...(more.ca === undefined ? {} : { requestHandler: { httpsAgent: new Agent({ ca: more.ca }) } }),
+    ...(more.agent === undefined ? {} : { requestHandler: { httpAgent: more.agent, httpsAgent: more.agent } }),
   })
   t.teardown(() => client.destroy())
   return client
@@ -72,7 +78,7 @@ t.test('TLS: the certificate that is configured, and nothing below TLS 1.2', { s
   const tls = makeCertificate(folder)
   const { address } = await running(t, { tls, data: join(folder, 'data') })
   t.match(address, /^https:\/\/127\.0\.0\.1:\d+$/)
-  const s3 = clientOf(t, address, { ca: readFileSync(tls.cert) })
+  const s3 = clientOf(t, address, { agent: new Agent({ ca: readFileSync(tls.cert) }) })
   await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
   const put = new PutObjectCommand({ Bucket: 'photos', Key: 'a', Body: 'x', ServerSideEncryption: 'aws:kms' })
   t.match(await s3.send(put), { ServerSideEncryption: 'aws:kms' })
@@ -312,6 +318,130 @@ t.test('the log: a line a request, never a secret', async t => {
   )
   const bare = new SseError('InternalError', { message: 'We failed.', cause: 'text' })
   t.match(logLine({ ...entry, error: bare }, 'text'), /We failed\.$/)
+})
+
+/** Connects to a server, and stays silent. */
+const dial = async (address: string): Promise<Socket> => {
+  const socket = connect(Number(new URL(address).port), '127.0.0.1')
+  socket.on('error', () => undefined).resume()
+  await once(socket, 'connect')
+  return socket
+}
+
+const isClosed = (socket: Socket, within = 5000): Promise<boolean> =>
+  socket.closed ? Promise.resolve(true) : Promise.race([once(socket, 'close').then(() => true), wait(within, false)])
+
+const timed = async (run: () => Promise<unknown>): Promise<number> => {
+  const began = performance.now()
+  await run()
+  return performance.now() - began
+}
+
+t.test('connections of one address, and of all', async t => {
+  const warnings: string[] = []
+  const onWarning = ({ message }: Error) => warnings.push(message)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  for (const [limits, warning] of [
+    [
+      { connectionsPerAddress: 3 },
+      'connections of 127.0.0.1 are refused, since 3 are open (limits.connectionsPerAddress)',
+    ],
+    [{ connections: 3 }, 'connections are refused, since 3 are open (limits.connections)'],
+  ] as const) {
+    const { address, close } = await running(t, { limits: { ...standardLimits, ...limits } })
+    const held = await Promise.all([dial(address), dial(address), dial(address)])
+    for (let i = 0; i < 3; i++) t.ok(await isClosed(await dial(address)), 'one too many is closed')
+    t.strictSame(
+      held.map(socket => socket.closed),
+      [false, false, false],
+    )
+    held[0]?.destroy()
+    await wait(50)
+    t.equal((await fetch(address)).status, 403, 'there is room again')
+    t.strictSame(warnings.splice(0), [warning], 'one warning')
+    await close()
+  }
+  for (const [address, network] of [
+    ['10.0.0.1', '10.0.0.1'],
+    ['::ffff:10.0.0.1', '::ffff:10.0.0.1'],
+    ['::1', '0:0:0:0'],
+    ['2001:db8::1', '2001:db8:0:0'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['fe80::1:2:3:4%eth0', 'fe80:0:0:0'],
+    ['1::', '1:0:0:0'],
+    ['', ''],
+  ] as const) {
+    t.equal(networkOf(address), network, address)
+  }
+})
+
+t.test('headers that do not come', { skip: noOpenssl }, async t => {
+  const limits = { ...standardLimits, headerSeconds: 1 }
+  const plain = await running(t, { limits })
+  const folder = t.testdir()
+  const encrypted = await running(t, { limits, tls: makeCertificate(folder), data: join(folder, 'data') })
+  const silent = await dial(plain.address)
+  const half = await dial(plain.address)
+  half.write('GET / HTTP/1.1\r\n')
+  const noHandshake = await dial(encrypted.address)
+  for (const socket of [silent, half, noHandshake]) t.ok(await isClosed(socket, 10_000))
+})
+
+t.test('the end: connections without a request are closed at once', { skip: noOpenssl }, async t => {
+  const folder = t.testdir()
+  const pem = makeCertificate(folder)
+  for (const tls of [undefined, pem]) {
+    const data = join(folder, tls === undefined ? 'http' : 'https')
+    const { address, close } = await running(t, { data, ...(tls === undefined ? {} : { tls }) })
+    const silent = await dial(address)
+    const half = await dial(address)
+    half.write('GET / HTTP/1.1\r\n')
+    const agent =
+      tls === undefined
+        ? new PlainAgent({ keepAlive: true })
+        : new Agent({ keepAlive: true, ca: readFileSync(pem.cert) })
+    t.teardown(() => agent.destroy())
+    const s3 = clientOf(t, address, { agent })
+    await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
+    await wait(50)
+    t.equal(Object.keys(agent.freeSockets).length, 1, 'a connection is kept')
+    const took = await timed(close)
+    t.ok(took < 5000, `${took} ms`)
+    t.ok(await isClosed(silent))
+    t.ok(await isClosed(half))
+  }
+})
+
+t.test('the end: a request under way ends, and its connection with it', async t => {
+  const { address, close } = await running(t)
+  const s3 = clientOf(t, address)
+  await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
+  const { hostname, port } = new URL(address)
+  const signed = aws4.sign(
+    {
+      host: `${hostname}:${port}`,
+      path: '/photos/a',
+      method: 'PUT',
+      service: 's3',
+      region: 'sichuan',
+      headers: {},
+      body: 'hello',
+    },
+    user,
+  )
+  const socket = await dial(address)
+  const lines = Object.entries(signed.headers).map(([name, value]) => `${name}: ${String(value)}\r\n`)
+  let answer = ''
+  socket.on('data', piece => (answer += String(piece)))
+  socket.write(`PUT /photos/a HTTP/1.1\r\n${lines.join('')}\r\nhel`)
+  await wait(100)
+  const closing = timed(close)
+  await wait(100)
+  socket.write('lo')
+  const took = await closing
+  t.ok(took < 5000, `${took} ms`)
+  t.match(answer, /^HTTP\/1\.1 200 OK/)
 })
 
 t.test('the end: requests under way may go on for a while, idle connections may not', async t => {
