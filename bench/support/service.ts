@@ -63,7 +63,8 @@ export const openStore = async (bench: Bench, directory: string): Promise<Store>
   const made = await store.createBucket(bucket, { owner: owner.domainId, region, created: Date.now() })
   const id: string | undefined = made.id // revisions before buckets had ids are called by their names
   // Called without types, since two revisions differ in what they take.
-  const call = (method: Exclude<keyof ObjectStore, 'id'>, ...args: readonly unknown[]) => Reflect.apply(store[method], store, args)
+  const call = (method: Exclude<keyof ObjectStore, 'id'>, ...args: readonly unknown[]) =>
+    Reflect.apply(store[method], store, args)
   const at = id ?? bucket
   return {
     whole: store,
