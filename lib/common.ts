@@ -10,6 +10,7 @@ export type {
   CreatedUpload,
   HeldAttempt,
   ListedPart,
+  ListPartsOptions,
   NamedPart,
   PartEncryption,
   PartOptions,

@@ -1,5 +1,5 @@
 /** A strict reader of bytes: big-endian, limits checked before anything is copied, and `NotAuthentic` for whatever does not fit. */
-import { copy, fromBase64url } from '../bytes.ts'
+import { copy } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 
 /** What every parser of the format throws: one message, whatever is wrong. */
@@ -73,6 +73,3 @@ export class Reader {
     return at
   }
 }
-
-/** Bytes of an envelope, session or receipt in text: base64url without padding, the one spelling (format.md, section 7). */
-export const fromText = (text: string): Uint8Array => fromBase64url(text) ?? malformed()

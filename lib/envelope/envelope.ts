@@ -4,14 +4,15 @@
  *     envelope   "SKE1" | wrap record | descriptor[108] | part table (36 n)
  *     file       "SKF1" | u32 envelopeLen | envelope | streams
  *     session    "SKU1" | u16 suite | u16 0 | bodyId[16] | wrap record
- *     receipt    "SKR1" | row[36], part 1..10 000 | u16 len | sealed values
+ *     receipt    "SKR1" | row[36], part 1..10 000 | u16 len, 0 or 31..4 124 | sealed values
  */
-import { concat, u16, u32, utf8 } from '../bytes.ts'
+import { concat, fromBase64url, u16, u32, utf8 } from '../bytes.ts'
 import { bodyIdSize, type Suite, suites } from '../cipher/suite.ts'
+import { maxPlaintext } from '../segment/layout.ts'
 import { malformed, Reader } from './codec.ts'
 import { type Descriptor, descriptorSize, parseDescriptor } from './descriptor.ts'
 import { encodeRow, maxParts, type PartRow, readRow, rowSize } from './part-table.ts'
-import { maxSealed } from './sealed-values.ts'
+import { maxSealed, minSealed } from './sealed-values.ts'
 import { readRecord, type WrapRecord } from './wrap-record.ts'
 
 const envelopeMagic = utf8('SKE1')
@@ -19,8 +20,9 @@ const fileMagic = utf8('SKF1')
 const sessionMagic = utf8('SKU1')
 const receiptMagic = utf8('SKR1')
 
-/** The longest envelope. */
+/** The longest envelope, and the longest one in text. */
 export const maxEnvelope = 374_491
+const maxText = 499_322
 /** Bytes of a file in front of its envelope. */
 export const filePrefixSize = 8
 
@@ -53,6 +55,10 @@ export const parseEnvelope = (bytes: Uint8Array, file = false): Envelope => {
   reader.end()
   return { record, descriptor, table }
 }
+
+/** The bytes of an envelope in text: base64url without padding, the one spelling. A longer text than an envelope's is refused undecoded. */
+export const fromText = (text: string): Uint8Array =>
+  (text.length > maxText ? undefined : fromBase64url(text)) ?? malformed()
 
 /** What stands in front of the streams of a file. */
 export const filePrefix = (envelope: Uint8Array): Uint8Array => concat(fileMagic, u32(envelope.length), envelope)
@@ -109,17 +115,19 @@ export const encodeReceipt = ({ row, values }: Receipt): Uint8Array =>
   concat(receiptMagic, encodeRow(row), u16(values.length), values)
 
 /**
- * Parses a receipt; `NotAuthentic` where it is malformed.
+ * Parses a receipt; `NotAuthentic` where it is malformed, or has more plaintext than a part of `suite`, if that is given.
  *
  * {@includeCode ../../test/examples/reference.test.ts#parts}
  */
-export const parseReceipt = (bytes: Uint8Array): Receipt => {
+export const parseReceipt = (bytes: Uint8Array, suite?: Suite): Receipt => {
   const reader = new Reader(bytes)
   reader.expect(receiptMagic)
   const row = readRow(reader)
   const values = reader.bytes(reader.u16())
   reader.end()
-  if (row.part < 1 || row.part > maxParts || row.length === Infinity || values.length > maxSealed) malformed()
+  const longest = suite === undefined ? Number.MAX_SAFE_INTEGER : maxPlaintext(suite)
+  if (row.part < 1 || row.part > maxParts || row.length > longest) malformed()
+  if (values.length > 0 && (values.length < minSealed || values.length > maxSealed)) malformed()
   return { row, values }
 }
 

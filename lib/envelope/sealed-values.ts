@@ -50,6 +50,8 @@ const sizes: ReadonlyMap<number, number> = new Map(
   ]),
 )
 const maxList = 4096
+/** The fewest bytes that sealed values have, but for none: a list of one value without bytes. */
+export const minSealed: number = nonceSize + 3 + tagSize
 /** The most bytes that sealed values have. */
 export const maxSealed: number = nonceSize + maxList + tagSize
 
@@ -89,7 +91,7 @@ export const openValues = async (
   sealed: Uint8Array,
 ): Promise<Values> => {
   if (sealed.length === 0) return new Map()
-  if (sealed.length < nonceSize + tagSize || sealed.length > maxSealed) return malformed()
+  if (sealed.length < minSealed || sealed.length > maxSealed) return malformed()
   const list = await engine.open(
     'AEAD_AES_256_GCM',
     key,

@@ -178,8 +178,8 @@ export const verifyEnvelope = async (
   try {
     await verifyTag(engine, keys.descriptor, descriptor)
     const index =
-      tables.get(descriptor.tag, descriptor.parts) ??
-      tables.set(descriptor.tag, indexParts(descriptor.suite, await verifyTable(engine, descriptor, table)))
+      tables.get(descriptor.tag, table) ??
+      tables.set(descriptor.tag, table, indexParts(descriptor.suite, await verifyTable(engine, descriptor, table)))
     const etag = await objectEtag(engine, keys.etag, descriptor)
     if (claimed.etag !== undefined && claimed.etag !== etag) throw new SseError('NotAuthentic')
     const values = await openValues(engine, keys.aux, descriptor.bytes, claimed.values ?? new Uint8Array(0))

@@ -7,6 +7,7 @@ import { type BodyKeys, deriveBody, deriveStream, streamContext, uploadIdentity 
 import type { Engine } from '../cipher/engine.ts'
 import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
+import { malformed } from '../envelope/codec.ts'
 import { objectEtag, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
 import {
   encodeEnvelope,
@@ -183,7 +184,7 @@ export interface NamedPart {
 
 /** An acknowledged part, as listings show it. */
 export interface ListedPart extends PartRow {
-  /** Recomputed from the receipt: a stored ETag is never believed. */
+  /** Recomputed from the receipt, or its MD5: a stored ETag is never believed. */
   readonly etag: string
   /** The attempt's salt in hex. */
   readonly attempt: string
@@ -191,23 +192,38 @@ export interface ListedPart extends PartRow {
   readonly values: Values
 }
 
-/** Recomputes what listings show of stored receipts; `NotAuthentic` where one is malformed or its values do not open. */
+/** How stored receipts are listed. */
+export interface ListPartsOptions {
+  /** A kind whose ETags are MD5s: a part's is the one that its receipt holds, and a receipt without one is left out. */
+  readonly md5?: boolean | undefined
+}
+
+/** What listings show of stored receipts, in their order. One that does not parse, or whose values do not open, is left out. */
 export const listParts = async (
   upload: OpenUpload,
   receipts: readonly Uint8Array[],
+  options: ListPartsOptions = {},
 ): Promise<readonly ListedPart[]> => {
-  const { engine, keys } = upload
   const listed: ListedPart[] = []
-  for (const bytes of receipts) {
-    const { row, values } = parseReceipt(bytes)
-    listed.push({
-      ...row,
-      etag: await partEtag(engine, keys.etag, row),
-      attempt: hex(row.salt),
-      values: await openValues(engine, keys.aux, partAad(row), values),
+  for (const receipt of receipts) {
+    const part = await openReceipt(upload, receipt, options).catch((error: unknown) => {
+      if (error instanceof SseError && error.code === 'NotAuthentic') return undefined
+      throw error
     })
+    if (part !== undefined) listed.push(part)
   }
   return listed
+}
+
+const openReceipt = async (
+  { engine, keys, session }: OpenUpload,
+  bytes: Uint8Array,
+  { md5 = false }: ListPartsOptions,
+): Promise<ListedPart> => {
+  const { row, values: sealed } = parseReceipt(bytes, session.suite)
+  const values = await openValues(engine, keys.aux, partAad(row), sealed)
+  const etag = md5 ? hex(values.get(valueIds.md5.id) ?? malformed()) : await partEtag(engine, keys.etag, row)
+  return { ...row, etag, attempt: hex(row.salt), values }
 }
 
 /** What a store really holds of an attempt. */
@@ -226,16 +242,14 @@ export const assertPartOrder = (named: readonly NamedPart[]): void => {
 }
 
 /** How Complete is held to its parts. */
-export interface CompleteOptions {
+export interface CompleteOptions extends ListPartsOptions {
   /**
-   * What the store holds of an attempt: its length and first 24 bytes; `undefined` where there is none. A part whose attempt has not the
-   * length and salt of its receipt is `InvalidPart`.
+   * Asked once with the chosen parts: what the store holds of the attempt of each, `undefined` where there is none. A part whose attempt has
+   * not the length and salt of its receipt is `InvalidPart`.
    */
-  readonly attempt?: ((part: ListedPart) => MaybePromise<HeldAttempt | undefined>) | undefined
+  readonly attempts?: ((parts: readonly ListedPart[]) => MaybePromise<readonly (HeldAttempt | undefined)[]>) | undefined
   /** Smallest plaintext of all parts but the last (S3: 5 MiB): `EntityTooSmall`. Default 0. */
   readonly minimumPartSize?: number | undefined
-  /** A kind whose ETags are MD5s: parts are named by the MD5 that their receipts hold. */
-  readonly md5?: boolean | undefined
   /** Asked with the chosen parts: values to seal beside the envelope. */
   readonly values?: ((parts: readonly ListedPart[]) => MaybePromise<Values>) | undefined
 }
@@ -276,19 +290,19 @@ export const completeUpload = async (
     })
   }
   assertPartOrder(named)
-  const listed = byNumber(await listParts(upload, receipts))
+  const attempts = byName(await listParts(upload, receipts, options))
   const chosen: ListedPart[] = []
   for (const [i, { part, etag }] of named.entries()) {
-    const found = choose(listed.get(part) ?? [], etag, options.md5 === true)
+    const found = attempts.get(nameOf({ part, etag }))
     if (found === undefined) throw new SseError('InvalidPart', { details: { PartNumber: String(part), ETag: etag } })
     if (i < named.length - 1 && found.length < (options.minimumPartSize ?? 0)) {
       throw new SseError('EntityTooSmall', {
         details: { PartNumber: String(part), ProposedSize: String(found.length) },
       })
     }
-    await checkAttempt(suite, found, options)
     chosen.push(found)
   }
+  await assertHeld(suite, chosen, options)
   const rows = chosen.map(({ part, length, salt }) => ({ part, length, salt }))
   const sealed = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
   const { descriptor, table } = sealed
@@ -309,31 +323,28 @@ export const completeUpload = async (
   }
 }
 
-const byNumber = (listed: readonly ListedPart[]): ReadonlyMap<number, readonly ListedPart[]> => {
-  const parts = new Map<number, ListedPart[]>()
+const nameOf = ({ part, etag }: NamedPart): string => `${part} ${etag}`
+
+const byName = (listed: readonly ListedPart[]): ReadonlyMap<string, ListedPart> => {
+  const parts = new Map<string, ListedPart>()
   for (const row of listed) {
-    const attempts = parts.get(row.part)
-    if (attempts === undefined) parts.set(row.part, [row])
-    else attempts.push(row)
+    const other = parts.get(nameOf(row))
+    // Attempts with the same MD5 hold the same bytes: the greatest salt, so that every machine chooses alike.
+    if (other === undefined || other.attempt < row.attempt) parts.set(nameOf(row), row)
   }
   return parts
 }
 
-const choose = (attempts: readonly ListedPart[], etag: string, md5: boolean): ListedPart | undefined => {
-  const matches = attempts.filter(row => {
-    const digest = row.values.get(valueIds.md5.id)
-    return md5 ? digest !== undefined && hex(digest) === etag : row.etag === etag
-  })
-  // Attempts with the same MD5 hold the same bytes: the greatest salt, so that every machine chooses alike.
-  return matches.reduce<ListedPart | undefined>(
-    (best, row) => (best !== undefined && best.attempt > row.attempt ? best : row),
-    undefined,
-  )
-}
-
-const checkAttempt = async (suite: Suite, part: ListedPart, { attempt }: CompleteOptions): Promise<void> => {
-  if (attempt === undefined) return
-  const held = await attempt(part)
-  const right = held !== undefined && held.length === storedLength(suite, part.length) && equal(held.salt, part.salt)
-  if (!right) throw new SseError('InvalidPart', { details: { PartNumber: String(part.part), ETag: part.etag } })
+const assertHeld = async (
+  suite: Suite,
+  chosen: readonly ListedPart[],
+  { attempts }: CompleteOptions,
+): Promise<void> => {
+  if (attempts === undefined) return
+  const all = await attempts(chosen)
+  for (const [i, { part, etag, length, salt }] of chosen.entries()) {
+    const held = all[i]
+    const right = held !== undefined && held.length === storedLength(suite, length) && equal(held.salt, salt)
+    if (!right) throw new SseError('InvalidPart', { details: { PartNumber: String(part), ETag: etag } })
+  }
 }

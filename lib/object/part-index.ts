@@ -2,9 +2,9 @@
  * Where the streams of an object lie: rows of an authentic part table with their offsets, and the memory of large tables that were verified,
  * so that a range of an object of 10,000 parts costs neither a hash of its table nor a walk along it.
  */
-import { hex } from '../bytes.ts'
+import { equal, hex } from '../bytes.ts'
 import type { Suite } from '../cipher/suite.ts'
-import type { PartRow } from '../envelope/part-table.ts'
+import { type PartRow, rowSize } from '../envelope/part-table.ts'
 import { Lru } from '../lru.ts'
 import { storedLength } from '../segment/layout.ts'
 
@@ -68,24 +68,28 @@ export function* streams(index: PartIndex, first = 0, last = index.rows.length -
 
 /** Tables of fewer rows are verified faster than they are looked up. */
 const fewest = 64
-/** Rows in memory at once: some 20 MiB. */
+/** Rows in memory at once: some 24 MiB. */
 const most = 100_000
 
-/**
- * Large tables that were found authentic, by the tag of their descriptor. A table is looked up only after
- * that tag was verified, so it belongs to that tag, whatever the store holds now. Nothing in it is secret.
- */
-export class VerifiedTables {
-  readonly #tables = new Lru<string, PartIndex>({ most, weigh: ({ rows }) => rows.length })
+interface VerifiedTable {
+  readonly table: Uint8Array
+  readonly index: PartIndex
+}
 
-  /** The table of a descriptor whose tag was verified. */
-  get(tag: Uint8Array, rows: number): PartIndex | undefined {
-    return rows < fewest ? undefined : this.#tables.get(hex(tag))
+/** Large tables that were found authentic, by the tag of their descriptor. Nothing in them is secret. */
+export class VerifiedTables {
+  readonly #tables = new Lru<string, VerifiedTable>({ most, weigh: ({ index }) => index.rows.length })
+
+  /** What was found in exactly this table, under a tag that has just been verified. */
+  get(tag: Uint8Array, table: Uint8Array): PartIndex | undefined {
+    if (table.length < fewest * rowSize) return undefined
+    const found = this.#tables.get(hex(tag))
+    return found !== undefined && equal(found.table, table) ? found.index : undefined
   }
 
-  /** Remembers a table that was verified. */
-  set(tag: Uint8Array, index: PartIndex): PartIndex {
-    if (index.rows.length >= fewest) this.#tables.set(hex(tag), index)
+  /** Remembers a table that was verified, and keeps its bytes. */
+  set(tag: Uint8Array, table: Uint8Array, index: PartIndex): PartIndex {
+    if (index.rows.length >= fewest) this.#tables.set(hex(tag), { table, index })
     return index
   }
 }

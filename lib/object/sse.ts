@@ -4,8 +4,7 @@
  */
 import type { Engine } from '../cipher/engine.ts'
 import { type SuiteId, suiteOf } from '../cipher/suite.ts'
-import { fromText } from '../envelope/codec.ts'
-import { filePrefix, parseEnvelope } from '../envelope/envelope.ts'
+import { filePrefix, fromText, parseEnvelope } from '../envelope/envelope.ts'
 import type { WrapRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
 import { type BucketKeyOptions, BucketKeys } from '../kms/bucket-keys.ts'
@@ -28,6 +27,7 @@ import {
   encryptPart,
   type ListedPart,
   listParts,
+  type ListPartsOptions,
   type NamedPart,
   type CreatedUpload,
   type OpenUpload,
@@ -173,11 +173,15 @@ export interface SseOf<F> {
    */
   encryptPart(upload: StoredUpload, part: number, options?: KeyOptions & PartOptions): Promise<PartEncryption & F>
   /**
-   * What listings show of stored receipts.
+   * What listings show of stored receipts, in their order; one that does not open is left out.
    *
    * {@includeCode ../../test/examples/reference.test.ts#parts}
    */
-  listParts(upload: StoredUpload, receipts: readonly Uint8Array[], options?: KeyOptions): Promise<readonly ListedPart[]>
+  listParts(
+    upload: StoredUpload,
+    receipts: readonly Uint8Array[],
+    options?: KeyOptions & ListPartsOptions,
+  ): Promise<readonly ListedPart[]>
   /**
    * Completes an upload out of the parts that the client names.
    *
@@ -337,7 +341,7 @@ export const sseOver = <F>(
       }),
     encryptPart: async (upload, part, call = {}) =>
       adapt(await withUpload(upload, call, open => encryptPart(open, part, call))),
-    listParts: (upload, receipts, call = {}) => withUpload(upload, call, open => listParts(open, receipts)),
+    listParts: (upload, receipts, call = {}) => withUpload(upload, call, open => listParts(open, receipts, call)),
     completeUpload: (upload, named, receipts, call = {}) =>
       withUpload(upload, call, open => completeUpload(open, named, receipts, call)),
     rewrap: async (envelope, call) => {

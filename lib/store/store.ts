@@ -260,15 +260,15 @@ export interface ObjectStore {
   putPart(bucket: BucketRevision, key: string, id: string, part: NewPart, body: BodyWriter): Promise<Part>
   /** All attempts in the order of their acknowledgement; of a completed upload those that its object has. Errors: `NoSuchUpload`. */
   listParts(bucketId: string, key: string, id: string, options?: FindUploadOptions): Promise<readonly Part[]>
-  /** What the store really holds of an attempt: its size and first `length` bytes; nothing where there is none. */
-  peekPart(
+  /** What the store really holds of these attempts, in their order: size and first `length` bytes; nothing where there is none. */
+  peekParts(
     bucketId: string,
     key: string,
     id: string,
-    attempt: string,
+    attempts: readonly string[],
     length: number,
     options?: FindUploadOptions,
-  ): Promise<PartPeek | undefined>
+  ): Promise<readonly (PartPeek | undefined)[]>
   /**
    * Swaps the upload from open to completed with this token, and makes the attempts, one after the other, the object; other attempts are
    * dropped. Where it was completed with the same token before, the same record is answered, whatever else has changed meanwhile. Errors:

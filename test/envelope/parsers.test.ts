@@ -24,9 +24,10 @@ import {
 } from '../../lib/bytes.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { type SuiteId, suiteOf, suites } from '../../lib/cipher/suite.ts'
-import { fromText, Reader, setLength } from '../../lib/envelope/codec.ts'
+import { Reader, setLength } from '../../lib/envelope/codec.ts'
 import { descriptorSize, parseDescriptor, sealDescriptor, verifyDescriptor } from '../../lib/envelope/descriptor.ts'
 import {
+  fromText,
   encodeEnvelope,
   encodeReceipt,
   encodeSession,
@@ -39,7 +40,7 @@ import {
   parseSession,
 } from '../../lib/envelope/envelope.ts'
 import { encodeTable, type PartRow, parseTable, totals } from '../../lib/envelope/part-table.ts'
-import { maxSealed, openValues, partAad, sealValues, type Values } from '../../lib/envelope/sealed-values.ts'
+import { maxSealed, minSealed, openValues, partAad, sealValues, type Values } from '../../lib/envelope/sealed-values.ts'
 import { encodeRecord, parseRecord, type WrapRecord } from '../../lib/envelope/wrap-record.ts'
 import { type ErrorCode, errorTable, SseError } from '../../lib/errors.ts'
 import { encryptionContext, maxStored, parseContext } from '../../lib/kms/context.ts'
@@ -105,7 +106,7 @@ const sealed = (list: fc.Arbitrary<readonly PartRow[]>) =>
 const session = fc.record({ suite, bodyId: sized(16), record })
 const receipt = fc.record({
   row: fc.integer({ min: 1, max: 10_000 }).chain(row),
-  values: fc.uint8Array({ maxLength: 300 }),
+  values: fc.oneof(fc.constant(new Uint8Array(0)), fc.uint8Array({ minLength: minSealed, maxLength: 300 })),
 })
 
 /** A few changes of valid bytes: bits flipped, cut short, bytes put in, bytes left out, bytes appended. */
@@ -486,10 +487,23 @@ t.test('sessions and receipts', async t => {
     ['part 10,001', { part: 10_001, length: 0, salt }, none, false],
     ['a length that is unknown', { part: 1, length: Infinity, salt }, none, false],
     ['the most values', { part: 1, length: 0, salt }, new Uint8Array(maxSealed), true],
+    ['the fewest values', { part: 1, length: 0, salt }, new Uint8Array(minSealed), true],
+    ['fewer values', { part: 1, length: 0, salt }, new Uint8Array(minSealed - 1), false],
     ['more values', { part: 1, length: 0, salt }, new Uint8Array(maxSealed + 1), false],
   ]
   for (const [name, row, values, taken] of limits) {
     t.equal(attempt(() => parseReceipt(encodeReceipt({ row, values }))) !== undefined, taken, name)
+  }
+  for (const suite of suites.values()) {
+    const ofLength = (length: number) => encodeReceipt({ row: { part: 1, length, salt }, values: none })
+    const most = maxPlaintext(suite)
+    t.equal(parseReceipt(ofLength(most), suite).row.length, most)
+    t.equal(
+      attempt(() => parseReceipt(ofLength(most + 1), suite)),
+      undefined,
+      'more segments than a stream of the suite has',
+    )
+    t.equal(parseReceipt(ofLength(Number.MAX_SAFE_INTEGER)).row.length, Number.MAX_SAFE_INTEGER, 'of no known suite')
   }
   const local = encodeRecord({ provider: 'p', keyId: 'k', wrapAlg: 1, blob: Uint8Array.of(1) }, u16(0))
   const bytes = encodeSession({ suite: suiteOf(1), bodyId: new Uint8Array(16), record: local })

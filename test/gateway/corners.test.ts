@@ -247,6 +247,38 @@ t.test('parts that the store has and nobody acknowledged', async t => {
   )
 })
 
+t.test('receipts that do not open are not listed, and spoil no Complete of other parts', async t => {
+  const { send, byName } = await open(t)
+  for (const headers of [kms, { 'x-amz-server-side-encryption': 'AES256' }]) {
+    const id = uploadId(await send('POST', '/bucket/key?uploads', headers))
+    const etags: string[] = []
+    for (const number of [1, 2]) {
+      etags.push((await send('PUT', `/bucket/key?uploadId=${id}&partNumber=${number}`, {}, 'x')).headers['etag'] ?? '')
+    }
+    const stored = await byName.listParts('bucket', 'key', id)
+    const receipt = stored[1]?.receipt ?? new Uint8Array(0)
+    const tooLong = receipt.slice()
+    tooLong.set([0x00, 0x1f], 8) // of a length that no stream of its suite has
+    const spoiled = [receipt.slice(1), receipt.map((byte, i) => (i === receipt.length - 1 ? byte ^ 1 : byte)), tooLong]
+    for (const [i, bytes] of spoiled.entries()) {
+      const part = { number: 2, attempt: `spoiled-${i}`, size: 1, modified: 0, receipt: bytes }
+      await byName.putPart('bucket', 'key', id, part, 'x')
+    }
+    const listed = (await send('GET', `/bucket/key?uploadId=${id}`)).text
+    t.strictSame(
+      [...listed.matchAll(/<ETag>&quot;(.*?)&quot;/g)].map(([, etag]) => `"${etag}"`),
+      etags,
+    )
+    const complete = (...parts: readonly (readonly [number, string])[]) => {
+      const named = parts.map(([n, etag]) => `<Part><PartNumber>${n}</PartNumber><ETag>${etag}</ETag></Part>`)
+      const xml = `<CompleteMultipartUpload>${named.join('')}</CompleteMultipartUpload>`
+      return send('POST', `/bucket/key?uploadId=${id}`, {}, xml)
+    }
+    t.equal((await complete([1, etags[0] ?? ''])).status, 200, 'its receipts open; those of part 2 do not matter')
+    t.equal((await send('GET', '/bucket/key')).text, 'x')
+  }
+})
+
 t.test('a request that names no bucket or no object', async t => {
   const { send } = await open(t)
   const profile = createProfile('obs', { region })

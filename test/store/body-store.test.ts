@@ -132,7 +132,7 @@ for (const [kind, make] of Object.entries(kinds)) {
     const pieces = Array.from({ length: count }, (_, i) => pattern(1000, i))
     for (const [i, bytes] of pieces.entries())
       await store.putPart(b, 'many', 'u', part(1, String(i)), await bodyOf(store, bytes))
-    t.same(await store.peekPart(b.id, 'many', 'u', '7', 24), { size: 1000, head: pieces[7]?.subarray(0, 24) })
+    t.same(await store.peekParts(b.id, 'many', 'u', ['7'], 24), [{ size: 1000, head: pieces[7]?.subarray(0, 24) }])
     const attempts = pieces.map((_, i) => String(i))
     await store.completeUpload(b, 'many', 'u', { token: 't', attempts, record: record() })
     const opened = await store.openObject(b.id, 'many')
@@ -309,7 +309,7 @@ t.test('whatever a body store rejects with is StoreFailed, and what was there is
   }
   t.equal(bodies.size, 2, 'what was begun is gone')
   await whileFailing('open', () => store.openObject(b.id, 'k'))
-  await whileFailing('open', () => store.peekPart(b.id, 'k', 'u', 'a', 5))
+  await whileFailing('open', () => store.peekParts(b.id, 'k', 'u', ['a'], 5))
   await whileFailing('read', () => get(store, b, 'k'))
   await whileFailing('close', () => get(store, b, 'k'))
   await whileFailing('list', () => store.sweep())

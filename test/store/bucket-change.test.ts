@@ -117,7 +117,7 @@ t.test('a change that was judged against one bucket never reaches another one of
       store.getUpload(b.id, 'k', 'u'),
       store.listUploads(b.id, { limit: 1 }),
       store.listParts(b.id, 'k', 'u'),
-      store.peekPart(b.id, 'k', 'u', 'a', 1),
+      store.peekParts(b.id, 'k', 'u', ['a'], 1),
     ]
     for (const read of reads) await t.rejects(read, code('NoSuchBucket'))
   }

@@ -169,7 +169,7 @@ t.test('everything that names a bucket that is missing says so', async t => {
     () => store.getUpload(none.id, 'k', 'u'),
     () => store.listUploads(none.id, { limit: 1 }),
     () => store.listParts(none.id, 'k', 'u'),
-    () => store.peekPart(none.id, 'k', 'u', 'a', 1),
+    () => store.peekParts(none.id, 'k', 'u', ['a'], 1),
     () => store.completeUpload(none, 'k', 'u', completion),
     () => store.abortUpload(none, 'k', 'u'),
   ]
@@ -635,9 +635,11 @@ t.test('an upload becomes an object in one step, and is answered again', async t
     ['two', 'one-stale', 'one', 'three'],
     'in order of acknowledgement',
   )
-  t.same(await store.peekPart(b.id, 'k', 'u', 'one', 24), { size: 300_000, head: bytes[0]?.subarray(0, 24) })
-  t.same(await store.peekPart(b.id, 'k', 'u', 'three', 24), { size: 10, head: bytes[2] })
-  t.equal(await store.peekPart(b.id, 'k', 'u', 'none', 24), undefined)
+  t.same(await store.peekParts(b.id, 'k', 'u', ['three', 'none', 'one'], 24), [
+    { size: 10, head: bytes[2] },
+    undefined,
+    { size: 300_000, head: bytes[0]?.subarray(0, 24) },
+  ])
   t.equal(filesIn(directory).length, 5, 'every attempt is a file, small ones too')
   await store.sweep()
   t.equal(filesIn(directory).length, 5)
@@ -675,7 +677,7 @@ t.test('an upload becomes an object in one step, and is answered again', async t
     (await store.listParts(b.id, 'k', 'u', { completed: true })).map(({ attempt }) => attempt),
     ['two', 'one', 'three'],
   )
-  t.equal((await store.peekPart(b.id, 'k', 'u', 'one', 1, { completed: true }))?.size, 300_000)
+  t.equal((await store.peekParts(b.id, 'k', 'u', ['one'], 1, { completed: true }))[0]?.size, 300_000)
   await t.rejects(store.abortUpload(b, 'k', 'u'), code('NoSuchUpload'))
   await t.rejects(store.createUpload(b, 'k', upload('u')), TypeError)
 
@@ -693,9 +695,9 @@ t.test('an upload becomes an object in one step, and is answered again', async t
   await store.deleteObject(b, 'k')
   t.ok(await filesBecome(directory, 0))
   t.match(await store.completeUpload(b, 'k', 'u', completion), first.value, 'a Complete that is sent again later')
-  t.equal(
-    await store.peekPart(b.id, 'k', 'u', 'one', 1, { completed: true }),
-    undefined,
+  t.same(
+    await store.peekParts(b.id, 'k', 'u', ['one'], 1, { completed: true }),
+    [undefined],
     'the files went with the object',
   )
 })
@@ -1195,7 +1197,7 @@ t.test('a file that is something else, and one that cannot be deleted', async t 
   const path = join(place, id.slice(0, 2), id)
   unlinkSync(path)
   mkdirSync(path)
-  await t.rejects(store.peekPart(b.id, 'k', 'u', 'a', 5), code('StoreFailed'))
+  await t.rejects(store.peekParts(b.id, 'k', 'u', ['a'], 5), code('StoreFailed'))
   await store.completeUpload(b, 'k', 'u', { token: 't', attempts: ['a'], record: record() })
   const opened = await store.openObject(b.id, 'k')
   t.equal(opened?.body.size, size)

@@ -1,5 +1,5 @@
 /** ListParts and ListMultipartUploads. ETags of sealed parts are recomputed from their receipts: one unwrap. */
-import { base64, hex } from '../../bytes.ts'
+import { base64 } from '../../bytes.ts'
 import { valueIds } from '../../envelope/sealed-values.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { answerXml } from '../http/answer.ts'
@@ -32,19 +32,14 @@ const rowsOf = async (
   }
   const { sse } = request.services
   const kept = uploadChecksum(upload.notes)
-  const rows: PartRow[] = []
-  const acknowledged = attempts.flatMap(({ receipt, modified }) =>
-    receipt === undefined ? [] : [{ receipt, modified }],
-  )
-  const receipts = acknowledged.map(({ receipt }) => receipt)
-  const listed = await underUploadKey(sse.listParts(keys.stored, receipts, keys.options))
-  for (const [i, { part, length, etag, values }] of listed.entries()) {
-    const md5 = hasMd5Etag(upload.kind) ? values.get(valueIds.md5.id) : undefined
+  const receipts = attempts.flatMap(({ receipt }) => (receipt === undefined ? [] : [receipt]))
+  const modified = new Map(attempts.map(part => [part.attempt, part.modified]))
+  const options = { ...keys.options, md5: hasMd5Etag(upload.kind) }
+  const listed = await underUploadKey(sse.listParts(keys.stored, receipts, options))
+  return listed.map(({ part, length, etag, attempt, values }) => {
     const checksum = kept === undefined ? undefined : values.get(valueIds[kept.algorithm].id)
-    const modified = Number(acknowledged[i]?.modified) // listed in the order of the receipts
-    rows.push({ number: part, size: length, etag: md5 === undefined ? etag : hex(md5), modified, checksum })
-  }
-  return rows
+    return { number: part, size: length, etag, modified: modified.get(attempt) ?? upload.initiated, checksum }
+  })
 }
 
 /** The parts of an upload: of each number the attempt that was acknowledged last. */

@@ -94,9 +94,10 @@ const completeSealed = async (
     ...options,
     md5,
     minimumPartSize: profile.minimumPartSize,
-    attempt: async part => {
-      const held = await store.peekPart(bucketId, upload.key, upload.id, part.attempt, 24, { completed: true })
-      return held === undefined ? undefined : { length: held.size, salt: held.head }
+    attempts: async parts => {
+      const names = parts.map(({ attempt }) => attempt)
+      const held = await store.peekParts(bucketId, upload.key, upload.id, names, 24, { completed: true })
+      return held.map(found => found && { length: found.size, salt: found.head })
     },
     values: async parts => {
       whole = await wholeOf(

@@ -8,9 +8,18 @@ import type { BodyStore } from '../body-store.ts'
 import { assertCondition } from '../condition.ts'
 import type { ObjectStore, PartPeek } from '../store.ts'
 import type { NewUpload, Part, Upload } from '../records.ts'
+import { mostHandles } from './body-reader.ts'
 import { commitBody } from './body-writer.ts'
 import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket, uploadKey } from './context.ts'
-import { type AttemptRow, type CompletionRow, entriesOf, type Entry, lastKey, type UploadRow } from './database.ts'
+import {
+  type AttemptRow,
+  type BodyFile,
+  type CompletionRow,
+  entriesOf,
+  type Entry,
+  lastKey,
+  type UploadRow,
+} from './database.ts'
 import { asStoreFailed } from './context.ts'
 import { newId } from './context.ts'
 import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
@@ -21,13 +30,23 @@ import { assembleBody, removeFiles } from './references.ts'
 /** The part of the store that deals with uploads. */
 export type UploadActions = Pick<
   ObjectStore,
-  'createUpload' | 'getUpload' | 'listUploads' | 'putPart' | 'listParts' | 'peekPart' | 'completeUpload' | 'abortUpload'
+  | 'createUpload'
+  | 'getUpload'
+  | 'listUploads'
+  | 'putPart'
+  | 'listParts'
+  | 'peekParts'
+  | 'completeUpload'
+  | 'abortUpload'
 >
 
 const partsOf = ({ database }: FileStore, { serial }: UploadRow): readonly Entry<AttemptRow>[] =>
   entriesOf(database.tables.parts, encodeKey(serial))
 
 const filesOfParts = (parts: readonly Entry<AttemptRow>[]): readonly string[] => parts.map(({ value }) => value.file)
+
+const filesByAttempt = (parts: readonly Entry<AttemptRow>[]): ReadonlyMap<string, BodyFile> =>
+  new Map(parts.map(({ value: { file, part } }) => [part.attempt, { id: file, size: part.storedSize }]))
 
 const withKey = (key: string, upload: NewUpload): Upload => ({ ...upload, key })
 
@@ -136,13 +155,22 @@ export const uploadActions = (context: FileStore): UploadActions => {
       })
     },
 
-    peekPart: async (bucketId, key, id, attempt, length, { completed } = {}) => {
+    peekParts: async (bucketId, key, id, attempts, length, { completed } = {}) => {
       const at = uploadKey(bucketId, key, id)
-      const found = database.read(() => {
+      const files = database.read(() => {
         assertBucket(context, bucketId)
-        return partsOf(context, requireUpload(at, completed)).find(({ value }) => value.part.attempt === attempt)
+        return filesByAttempt(partsOf(context, requireUpload(at, completed)))
       })
-      return found && asStoreFailed(() => peek(bodies, found.value.file, length))
+      return asStoreFailed(async () => {
+        const peeks: (PartPeek | undefined)[] = []
+        for (let first = 0; first < attempts.length; first += mostHandles) {
+          const some = attempts.slice(first, first + mostHandles).map(attempt => files.get(attempt)?.id)
+          peeks.push(
+            ...(await Promise.all(some.map(file => (file === undefined ? undefined : peek(bodies, file, length))))),
+          )
+        }
+        return peeks
+      })
     },
 
     completeUpload: async (bucket, key, id, { token, attempts, record }, condition) => {
@@ -155,11 +183,11 @@ export const uploadActions = (context: FileStore): UploadActions => {
         const upload = requireUpload(at)
         assertCondition(objects.get(place), condition)
         const all = partsOf(context, upload)
-        const byAttempt = new Map(all.map(({ value }) => [value.part.attempt, value]))
+        const files = filesByAttempt(all)
         const chosen = attempts.map(attempt => {
-          const found = byAttempt.get(attempt)
-          if (found === undefined) throw new SseError('InvalidPart')
-          return { id: found.file, size: found.part.storedSize }
+          const file = files.get(attempt)
+          if (file === undefined) throw new SseError('InvalidPart')
+          return file
         })
         const kept = new Set(chosen.map(file => file.id))
         const others = all.filter(({ value }) => !kept.has(value.file))
