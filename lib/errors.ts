@@ -123,6 +123,11 @@ const table = {
     s3Code: 'InternalError',
     message: 'The store could not read or write. Look at the cause on the server: the disk may be full or broken.',
   },
+  IndexNotAuthentic: {
+    status: 500,
+    s3Code: 'InternalError',
+    message: 'The index was changed by someone without its key. Restore it from a backup.',
+  },
   // Requests
   AccessDenied: { status: 403, message: 'Access denied. Use credentials that are allowed to do this.' },
   InvalidAccessKeyId: { status: 403, message: 'The access key id does not exist here. Check the credentials.' },

@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { authenticated } from './store/authenticated.ts'
 export { type FileStoreOptions, openFileStore } from './store/file/store.ts'
 export type * from './store/body-store.ts'
 export { assertCondition } from './store/condition.ts'

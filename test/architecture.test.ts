@@ -108,6 +108,7 @@ const gatewayFloors: Readonly<Record<string, number>> = {
   access: 4,
   'services.ts': 5,
   objects: 6,
+  'index-key.ts': 6,
   'request.ts': 7,
   plan: 8,
   post: 9,

@@ -54,7 +54,9 @@ const user = {
 export const startGateway = async (bench: Bench): Promise<Service> => {
   const { createGateway, createProfile } = bench.lib.gateway
   const { directory, kms, sse } = await openService(bench)
-  const store = await openStore(bench, directory)
+  // A revision before rows were authenticated has no such function.
+  const authenticate: typeof bench.lib.gateway.authenticateStore | undefined = bench.lib.gateway.authenticateStore
+  const store = await openStore(bench, directory, rows => authenticate?.(rows, { kms, sse, region }) ?? rows)
   const profile = createProfile('s3', { region, baseEncryption: 'none' })
   const handler = createGateway({ store: store.whole, kms, sse, profile, tenants: [owner], users: [user] })
   const server = createServer(handler).on('checkContinue', handler)

@@ -56,10 +56,15 @@ export const described = (size: number) => {
   return kept
 }
 
-/** An object store with one bucket. */
-export const openStore = async (bench: Bench, directory: string): Promise<Store> => {
-  const store = await bench.lib.store.openFileStore(join(directory, 'objects'), { sweepEvery: 0 })
-  bench.after(() => store.close())
+/** An object store with one bucket; `dress` makes what is used of what was opened. */
+export const openStore = async (
+  bench: Bench,
+  directory: string,
+  dress: (rows: ObjectStore) => ObjectStore | Promise<ObjectStore> = rows => rows,
+): Promise<Store> => {
+  const rows = await bench.lib.store.openFileStore(join(directory, 'objects'), { sweepEvery: 0 })
+  bench.after(() => rows.close())
+  const store = await dress(rows)
   const made = await store.createBucket(bucket, { owner: owner.domainId, region, created: Date.now() })
   const id: string | undefined = made.id // revisions before buckets had ids are called by their names
   // Called without types, since two revisions differ in what they take.

@@ -17,7 +17,7 @@ const corrupt = (message: string, cause?: unknown): SseError => new SseError('Ke
 
 /**
  * Opens the key store of a data folder, or makes it where the objects have none yet. `KeyringCorrupt` where the objects belong to another
- * one, or where it has lost a default key; else as {@link LocalKms.open} says.
+ * one; else as {@link LocalKms.open} says.
  */
 export const openKeyStore = async (data: string, root: RootKeySource, store: ObjectStore): Promise<LocalKms> => {
   const [keys, objects] = [join(data, 'keys'), join(data, 'objects')]
@@ -36,7 +36,6 @@ export const openKeyStore = async (data: string, root: RootKeySource, store: Obj
         `The objects in ${objects} belong to key store ${owner}, but ${keys} is key store ${kms.storeId}. ${next}`,
       )
     }
-    await assertDefaultKeys(kms, store, keys)
     return kms
   } catch (error) {
     kms.close()
@@ -44,12 +43,13 @@ export const openKeyStore = async (data: string, root: RootKeySource, store: Obj
   }
 }
 
-const assertDefaultKeys = async (kms: LocalKms, store: ObjectStore, keys: string): Promise<void> => {
+/** `KeyringCorrupt` where the key store has lost a default key that the index, whose rows are authentic, knows. */
+export const assertDefaultKeys = async (data: string, kms: LocalKms, store: ObjectStore): Promise<void> => {
   for (const [name, keyId] of await store.claims()) {
     if (!name.startsWith(defaultKeyClaim)) continue
     await kms.describeKey({ keyId }).catch((cause: unknown) => {
       if (!(cause instanceof SseError && cause.code === 'KeyNotFound')) throw cause
-      throw corrupt(`The key store in ${keys} has lost the default key ${keyId}. ${next}`, cause)
+      throw corrupt(`The key store in ${join(data, 'keys')} has lost the default key ${keyId}. ${next}`, cause)
     })
   }
 }

@@ -4,16 +4,19 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
+import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
 import { createGateway, type GatewayHandler } from '../gateway/gateway.ts'
+import { authenticateStore } from '../gateway/index-key.ts'
 import type { AccessLogEntry } from '../gateway/options.ts'
 import { serviceDomain } from '../gateway/services.ts'
 import { chooseEngine, createSse } from '../object/node.ts'
 import { createProfile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
+import type { ObjectStore } from '../store/store.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
-import { openKeyStore } from './key-claims.ts'
+import { assertDefaultKeys, openKeyStore } from './key-claims.ts'
 
 /** A gateway that is listening. */
 export interface RunningGateway {
@@ -100,8 +103,33 @@ const started = async (
   }
 }
 
+/** Opens what the rows of the index are trusted by: the key store that they belong to, and their index key. */
+const openKeys = async (
+  { data, rootKey, region, bucketKeySeconds, limits }: Config,
+  rows: ObjectStore,
+  engine: Engine,
+) => {
+  const kms = await openKeyStore(data, rootKey, rows)
+  const sse = createSse({
+    kms,
+    accept: [],
+    engine,
+    bucketKeys: { timeToLive: bucketKeySeconds * 1000 },
+    deadline: limits.kmsSeconds * 1000,
+  })
+  try {
+    const store = await authenticateStore(rows, { kms, sse, region })
+    await assertDefaultKeys(data, kms, store)
+    return { kms, sse, store }
+  } catch (error) {
+    sse.dispose()
+    kms.close()
+    throw error
+  }
+}
+
 /**
- * Starts the gateway. Rejects with `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `KeyringCorrupt` or `StoreFailed`, and with `FileFailed` or the
+ * Starts the gateway. Rejects with `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `KeyringCorrupt`, `IndexNotAuthentic` or `StoreFailed`, and with `FileFailed` or the
  * system's error if the address or a certificate cannot be used.
  */
 export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
@@ -124,24 +152,18 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     })
   }
   const engine = await chooseEngine()
-  const store = await openFileStore(join(data, 'objects'), { sweepAll: config.sweepAll })
-  const kms = await openKeyStore(data, config.rootKey, store).catch(async (error: unknown) => {
-    await store.close()
+  const rows = await openFileStore(join(data, 'objects'), { sweepAll: config.sweepAll })
+  const opened = await openKeys(config, rows, engine).catch(async (error: unknown) => {
+    await rows.close()
     throw error
   })
+  const { kms, sse, store } = opened
   const destroyExpired = () =>
     kms
       .destroyExpired()
       .catch((error: unknown) => process.emitWarning(`expired keys could not be destroyed: ${String(error)}`))
   const daily = setInterval(destroyExpired, 86_400_000).unref()
   await destroyExpired()
-  const sse = createSse({
-    kms,
-    accept: [],
-    engine,
-    bucketKeys: { timeToLive: config.bucketKeySeconds * 1000 },
-    deadline: limits.kmsSeconds * 1000,
-  })
   const handler = createGateway({
     store,
     kms,

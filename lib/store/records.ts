@@ -79,6 +79,8 @@ export interface ObjectRecord extends ObjectSummary {
   readonly envelope?: Uint8Array | undefined
   /** Sealed checksums (format.md, section 5). */
   readonly values?: Uint8Array | undefined
+  /** Authenticates the record; opaque to the store. See `authenticated`. */
+  readonly mac?: Uint8Array | undefined
 }
 
 /** An object as its writer describes it: the store adds the rest. */
@@ -86,24 +88,28 @@ export type NewObject = Omit<ObjectRecord, 'storedSize' | 'revision'>
 
 /** What a new bucket is made with. */
 export interface NewBucket {
+  /** Random, 32 hex digits, never used again; the store draws one where it is left out. */
+  readonly id?: string | undefined
   /** Domain id of the owner. */
   readonly owner: string
   /** Region that it was made in. */
   readonly region: string
   /** Milliseconds since 1970. */
   readonly created: number
+  /** Authenticates the bucket; opaque to the store. See `authenticated`. */
+  readonly mac?: Uint8Array | undefined
 }
 
 /** A bucket as a caller has read and judged it; a {@link Bucket} is one. */
 export interface BucketRevision {
-  /** Random, made by the store, never used again. */
+  /** Random, never used again. */
   readonly id: string
   /** Made by the store, another one for every change of the bucket's settings. */
   readonly revision: string
 }
 
 /** A bucket. Immutable, serialisable. */
-export interface Bucket extends NewBucket, BucketRevision {
+export interface Bucket extends Omit<NewBucket, 'id'>, BucketRevision {
   /** Unique in the store. */
   readonly name: string
   /** Policy, encryption, tagging, ACL: documents of the server. */
@@ -145,6 +151,8 @@ export interface NewUpload {
   readonly owner: string
   /** Milliseconds since 1970. */
   readonly initiated: number
+  /** Authenticates the upload; opaque to the store. See `authenticated`. */
+  readonly mac?: Uint8Array | undefined
 }
 
 /** An upload. */

@@ -14,7 +14,6 @@
  */
 import type { Writable } from 'node:stream'
 import type {
-  ObjectNotes,
   ObjectSummary,
   ObjectRecord,
   NewObject,
@@ -185,6 +184,8 @@ export interface CopyFrom {
 
 /** A store. */
 export interface ObjectStore {
+  /** Names the store: random, 32 hex digits, the same for good. */
+  readonly id: string
   /**
    * Records a fact of the whole store under a name of 1 to 1,024 bytes, and answers the one that stands: the first one does, for good.
    */
@@ -197,7 +198,7 @@ export interface ObjectStore {
   /** The bucket that has this name now, if there is one. */
   getBucket(name: string): Promise<Bucket | undefined>
   /** Swaps a bucket's settings in one step, and gives it another revision. Errors: `BucketChanged`. */
-  updateBucket(bucket: BucketRevision, settings: Bucket['settings']): Promise<Bucket>
+  updateBucket(bucket: Bucket, change: Pick<Bucket, 'settings' | 'mac'>): Promise<Bucket>
   /** Errors: `BucketChanged`; `BucketNotEmpty`, where there are objects or open uploads. */
   deleteBucket(bucket: BucketRevision): Promise<void>
   /** The buckets of an owner, or all, by name. */
@@ -241,7 +242,7 @@ export interface ObjectStore {
   updateNotes(
     bucket: BucketRevision,
     key: string,
-    notes: ObjectNotes,
+    change: Pick<NewObject, 'notes' | 'mac'>,
     condition?: ObjectCondition,
   ): Promise<ObjectRecord>
   /** A page of the objects of a bucket. */

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
 import { createSse, LocalKms } from '../../lib/index.ts'
-import { createGateway } from '../../lib/gateway.ts'
+import { authenticateStore, createGateway } from '../../lib/gateway.ts'
 import { createProfile } from '../../lib/rules.ts'
 import { openFileStore } from '../../lib/store.ts'
 
@@ -15,8 +15,10 @@ process.env['ALICE_SECRET'] = 'correct horse battery staple'
 const data = process.env['DATA'] ?? './data'
 const secretAccessKey = process.env['ALICE_SECRET'] ?? ''
 const kms = await LocalKms.open(join(data, 'keys'), { root: { file: join(data, 'root.key'), create: true } })
-const store = await openFileStore(join(data, 'objects'))
 const sse = createSse({ kms, accept: [] }) // the gateway names the accepted keys at every call
+const region = 'sichuan'
+// The index decides who may do what: its rows lie under a MAC.
+const store = await authenticateStore(await openFileStore(join(data, 'objects')), { kms, sse, region })
 const tenant = { domainId: 'my-tenant', projectId: 'my-project' }
 const alice = { ...tenant, name: 'alice', accessKeyId: 'ALICE', secretAccessKey, roles: ['tenant_admin'] }
 
@@ -24,7 +26,7 @@ const handler = createGateway({
   store,
   kms,
   sse,
-  profile: createProfile('obs', { region: 'sichuan' }),
+  profile: createProfile('obs', { region }),
   tenants: [tenant],
   users: [alice],
 })

@@ -36,7 +36,7 @@ import {
   webCryptoEngine,
 } from '../../lib/index.ts'
 import { ffiEngine } from '../../lib/ffi.ts'
-import { assertCondition, openFileStore } from '../../lib/store.ts'
+import { assertCondition, authenticated, openFileStore } from '../../lib/store.ts'
 import { replaceRandomness } from '../../lib/testing.ts'
 
 const directory = t.testdir()
@@ -322,6 +322,19 @@ t.test('the embedded store', async t => {
     held: opened?.body.size,
   })
   t.ok(plain.equals(await buffer(get.pieces(opened?.body.read({ ...get.stored, reuse: true }) ?? []))))
+})
+
+t.test('an index whose rows are authenticated', async t => {
+  const indexKey = randomBytes(32)
+  // #region authenticated
+  const rows = await openFileStore(join(directory, 'index'))
+  const store = authenticated(rows, indexKey) // 32 bytes that lie wrapped elsewhere; `authenticateStore` of ./gateway does that
+  await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
+  // #endregion authenticated
+  t.teardown(() => rows.close())
+  t.equal((await store.getBucket('photos'))?.owner, 'my-tenant')
+  await rows.createBucket('forged', { owner: 'my-tenant', region: 'sichuan', created: 1 })
+  await t.rejects(store.getBucket('forged'), { code: 'IndexNotAuthentic' })
 })
 
 t.test('conditions', async t => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openFileStore } from '../../lib/store/file/store.ts'
 import type { BodyWriter, ObjectStore } from '../../lib/store/store.ts'
-import type { Bucket, BucketRevision } from '../../lib/store/records.ts'
+import type { Bucket } from '../../lib/store/records.ts'
 import {
   bodyOf,
   bucketOf,
@@ -35,7 +35,7 @@ const fresh = async (t: Test): Promise<{ store: ObjectStore; directory: string; 
 
 interface Change {
   readonly name: string
-  readonly run: (store: ObjectStore, bucket: BucketRevision, source: Source) => Promise<unknown>
+  readonly run: (store: ObjectStore, bucket: Bucket, source: Source) => Promise<unknown>
 }
 
 /** An object in a bucket that stays, to copy from. */
@@ -47,7 +47,7 @@ interface Source {
 
 // Every change that takes a bucket. There are an object `k` and an open upload `u` of it with an attempt `a` in the bucket.
 const changes: readonly Change[] = [
-  { name: 'updateBucket', run: (store, bucket) => store.updateBucket(bucket, { policy: 'theirs' }) },
+  { name: 'updateBucket', run: (store, bucket) => store.updateBucket(bucket, { settings: { policy: 'theirs' } }) },
   { name: 'deleteBucket', run: (store, bucket) => store.deleteBucket(bucket) },
   {
     name: 'putObject',
@@ -55,7 +55,7 @@ const changes: readonly Change[] = [
   },
   { name: 'deleteObject', run: (store, bucket) => store.deleteObject(bucket, 'k') },
   { name: 'copyObject', run: (store, bucket, source) => store.copyObject(source, bucket, 'k', record()) },
-  { name: 'updateNotes', run: (store, bucket) => store.updateNotes(bucket, 'k', { acl: 'public-read' }) },
+  { name: 'updateNotes', run: (store, bucket) => store.updateNotes(bucket, 'k', { notes: { acl: 'public-read' } }) },
   { name: 'createUpload', run: (store, bucket) => store.createUpload(bucket, 'k', upload('v')) },
   {
     name: 'putPart',
@@ -130,7 +130,7 @@ t.test(
       const { store, b } = await fresh(t)
       const source = await sourceIn(store)
       await fill(store, b)
-      const now = await store.updateBucket(b, { policy: 'a policy' })
+      const now = await store.updateBucket(b, { settings: { policy: 'a policy' } })
       const before = await contentOf(store, 'b')
       await t.rejects(
         run(store, b, source),
@@ -151,7 +151,7 @@ t.test('a copy takes its body from the bucket that was read, not from another on
   const { store, b } = await fresh(t)
   const source = await sourceIn(store)
   const bucket = await bucketOf(store, 'source')
-  await store.updateBucket(bucket, { policy: 'a policy' })
+  await store.updateBucket(bucket, { settings: { policy: 'a policy' } })
   await store.copyObject(source, b, 'copy', record())
   t.ok((await get(store, b, 'copy'))?.equals(pattern(80_000, 2)), 'settings of the source are not those of the target')
   const changed = await bucketOf(store, 'source')
@@ -167,7 +167,7 @@ t.test('a body stays whole when the bucket has changed, and may be committed aga
     const { store, directory, b } = await fresh(t)
     const bytes = pattern(size, 3)
     await store.createUpload(b, 'p', upload('u'))
-    const now = await store.updateBucket(b, {})
+    const now = await store.updateBucket(b, { settings: {} })
     const object = await bodyOf(store, bytes)
     const attempt = await bodyOf(store, bytes)
     for (let i = 0; i < 2; i++) {
@@ -194,7 +194,7 @@ t.test('a body stays whole when the bucket has changed, and may be committed aga
 t.test('a body that nobody commits again is discarded by its writer; every other error discards it', async t => {
   const left = async (change: (store: ObjectStore, b: Bucket, body: BodyWriter) => Promise<void>): Promise<void> => {
     const { store, directory, b } = await fresh(t)
-    await store.updateBucket(b, {})
+    await store.updateBucket(b, { settings: {} })
     const body = await bodyOf(store, pattern(100_000))
     t.equal(filesIn(directory).length, 1)
     await change(store, b, body)
@@ -235,7 +235,7 @@ t.test('a Complete that is sent again gets its answer, whatever has changed of t
   await store.putPart(b, 'k', 'u', part(1, 'a'), await bodyOf(store, pattern(10)))
   const completion = { token: 't', attempts: ['a'], record: record() }
   const done = await store.completeUpload(b, 'k', 'u', completion, { ifNoneMatch: '*' })
-  const now = await store.updateBucket(b, {})
+  const now = await store.updateBucket(b, { settings: {} })
   t.same(await store.completeUpload(b, 'k', 'u', completion, { ifNoneMatch: '*' }), done)
   await t.rejects(store.completeUpload(b, 'k', 'u', { ...completion, token: 'other' }), code('BucketChanged'))
   await t.rejects(store.completeUpload(now, 'k', 'u', { ...completion, token: 'other' }), code('NoSuchUpload'))
@@ -271,7 +271,7 @@ t.test('notes are kept as they are, and swapped without touching anything else',
   t.strictSame((await store.getUpload(b.id, 'k', 'u'))?.notes, { ...notes, summedUp })
 
   const opened = await store.openObject(b.id, 'k')
-  const changed = await store.updateNotes(b, 'k', { acl: 'private' }, { revision: stored.revision })
+  const changed = await store.updateNotes(b, 'k', { notes: { acl: 'private' } }, { revision: stored.revision })
   t.strictSame(changed, { ...stored, notes: { acl: 'private' }, revision: changed.revision })
   t.not(changed.revision, stored.revision)
   t.strictSame((await store.openObject(b.id, 'k'))?.record.notes, { acl: 'private' })
@@ -279,11 +279,11 @@ t.test('notes are kept as they are, and swapped without touching anything else',
   t.same(opened?.record, stored)
   await opened?.body.close()
   await t.rejects(
-    store.updateNotes(b, 'k', {}, { revision: stored.revision }),
+    store.updateNotes(b, 'k', { notes: {} }, { revision: stored.revision }),
     code('PreconditionFailed'),
     'of two that have read the same, one',
   )
-  await t.rejects(store.updateNotes(b, 'k', {}, { refuseKinds: ['sse-kms'] }), code('AccessDenied'))
-  await t.rejects(store.updateNotes(b, 'none', {}, { revision: stored.revision }), code('NoSuchKey'))
+  await t.rejects(store.updateNotes(b, 'k', { notes: {} }, { refuseKinds: ['sse-kms'] }), code('AccessDenied'))
+  await t.rejects(store.updateNotes(b, 'none', { notes: {} }, { revision: stored.revision }), code('NoSuchKey'))
   t.strictSame((await store.getObject(b.id, 'k'))?.notes, { acl: 'private' })
 })

@@ -95,7 +95,7 @@ t.test('buckets are made once, changed in one step, and deleted when they are em
       const now = await bucketOf(store, 'b')
       const n = String(Number(now.settings['n'] ?? 0) + 1)
       try {
-        await store.updateBucket(now, { ...now.settings, [`k${i}`]: 'v', n })
+        await store.updateBucket(now, { settings: { ...now.settings, [`k${i}`]: 'v', n } })
         return tries
       } catch (error) {
         if (!(error instanceof SseError && error.code === 'BucketChanged')) throw error
@@ -111,13 +111,13 @@ t.test('buckets are made once, changed in one step, and deleted when they are em
   t.equal(changed.settings['n'], '20')
   t.equal(Object.keys(changed.settings).length, 21)
   t.equal(changed.id, b.id, 'the id stays')
-  await t.rejects(store.updateBucket(b, {}), code('BucketChanged'))
+  await t.rejects(store.updateBucket(b, { settings: {} }), code('BucketChanged'))
   t.same(await store.getBucket('b'), changed, 'what was refused has changed nothing')
-  const updated = await store.updateBucket(changed, { policy: '{}' })
+  const updated = await store.updateBucket(changed, { settings: { policy: '{}' } })
   t.same(updated, { ...changed, revision: updated.revision, settings: { policy: '{}' } })
   t.not(updated.revision, changed.revision)
   t.same(await store.getBucket('b'), updated)
-  await t.rejects(store.updateBucket({ ...updated, id: '0'.repeat(32) }, {}), code('NoSuchBucket'))
+  await t.rejects(store.updateBucket({ ...updated, id: '0'.repeat(32) }, { settings: {} }), code('NoSuchBucket'))
 
   await put(store, updated, 'k', pattern(1))
   await t.rejects(store.deleteBucket(updated), code('BucketNotEmpty'))
@@ -161,8 +161,8 @@ t.test('everything that names a bucket that is missing says so', async t => {
     () => store.deleteObject(none, 'k'),
     () => store.copyObject({ bucketId: none.id, key: 'k', revision }, b, 'k', record()),
     () => store.copyObject({ bucketId: b.id, key: 'k', revision }, none, 'k', record()),
-    () => store.updateNotes(none, 'k', {}),
-    () => store.updateBucket(none, {}),
+    () => store.updateNotes(none, 'k', { notes: {} }),
+    () => store.updateBucket({ ...b, ...none }, { settings: {} }),
     () => store.deleteBucket(none),
     () => store.listObjects(none.id, { limit: 1 }),
     () => store.createUpload(none, 'k', upload('u')),
@@ -252,7 +252,7 @@ t.test('a condition sees what is there and refuses inside the step', async t => 
   await t.rejects(store.deleteObject(b, 'k', { revision: '0'.repeat(32) }), code('PreconditionFailed'))
   const source = { bucketId: b.id, key: 'k', revision }
   await t.rejects(store.copyObject(source, b, 'l', record(), { ifMatch: '*' }), code('NoSuchKey'))
-  await t.rejects(store.updateNotes(b, 'k', {}, { size: 1 }), code('PreconditionFailed'))
+  await t.rejects(store.updateNotes(b, 'k', { notes: {} }, { size: 1 }), code('PreconditionFailed'))
   t.ok((await get(store, b, 'k'))?.equals(old), 'the old object is whole')
   t.equal((await store.getObject(b.id, 'k'))?.revision, revision)
   t.equal(await store.getObject(b.id, 'l'), undefined)
@@ -977,9 +977,9 @@ t.test('a process of another namespace is given a day; a body that was swept awa
   await contents.remove(encodeKey(b.id, 'k'))
   await t.rejects(store.getObject(b.id, 'k'), { ...code('StoreFailed'), message: /missing a piece/ })
   const meta = index.openDB<number, Uint8Array>({ name: 'meta', ...raw })
-  await meta.put(encodeKey('format'), 3)
-  await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message: /format 3.*Use the version that wrote/ })
-  t.equal(meta.get(encodeKey('format')), 3)
+  await meta.put(encodeKey('format'), 9)
+  await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message: /format 9.*Use the version that wrote/ })
+  t.equal(meta.get(encodeKey('format')), 9)
 })
 
 t.test('an index of the first format is refused, and left as it is', async t => {
@@ -992,7 +992,7 @@ t.test('an index of the first format is refused, and left as it is', async t => 
   await meta.put(encodeKey('format'), 1)
   await index.openDB<unknown, Uint8Array>({ name: 'buckets', ...raw }).put(encodeKey('b'), { name: 'b', ...bucket })
   const message =
-    /format 1, this program knows 2.*Read its objects out with the version that wrote it.*put them into a new store/
+    /format 1, this program knows 3.*Read its objects out with the version that wrote it.*put them into a new store/
   for (let i = 0; i < 2; i++) await t.rejects(openFileStore(directory), { ...code('StoreFailed'), message })
   t.same([...index.getKeys()], ['buckets', 'meta'], 'no table was made')
   t.equal(meta.get(encodeKey('format')), 1)

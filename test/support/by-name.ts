@@ -48,7 +48,7 @@ export const byName = (store: ObjectStore): StoreByName => {
     },
     keys: async bucket => (await store.listObjects(await idOf(bucket), { limit: 1000 })).entries.map(({ key }) => key),
     setSettings: async (bucket, settings) => {
-      await store.updateBucket(await bucketOf(store, bucket), settings)
+      await store.updateBucket(await bucketOf(store, bucket), { settings })
     },
     getUpload: async (bucket, key, id) => store.getUpload(await idOf(bucket), key, id),
     listParts: async (bucket, key, id) => store.listParts(await idOf(bucket), key, id),

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { createGateway } from '../../lib/gateway/gateway.ts'
+import { authenticateStore } from '../../lib/gateway/index-key.ts'
 import type { AccessLogEntry, GatewayOptions, GatewayUser } from '../../lib/gateway/options.ts'
 import type { BucketKeyOptions } from '../../lib/kms/bucket-keys.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
@@ -66,6 +67,8 @@ export interface TestGateway {
   readonly url: string
   readonly host: string
   readonly store: ObjectStore
+  /** The same store without the MACs of its rows: what somebody has who can write the index. */
+  readonly rows: ObjectStore
   /** The store by the names of its buckets. */
   readonly byName: StoreByName
   readonly kms: LocalKms
@@ -99,7 +102,9 @@ export const startGateway = async (
   const folder = await mkdtemp(join(tmpdir(), 'gateway-'))
   const directory = join(folder, 'objects')
   const kms = await LocalKms.open(join(folder, 'keys'), { root: { key: new Uint8Array(32).fill(7) } })
-  const store = await openFileStore(directory, { sweepEvery: 0 })
+  const rows = await openFileStore(directory, { sweepEvery: 0 })
+  const plain = createSse({ kms, accept: [] }) // its calls are not counted
+  const store = await authenticateStore(rows, { kms, sse: plain, region })
   const log: AccessLogEntry[] = []
   const { kms: counted, calls } = spyKms(kms)
   const sse = createSse({ kms: counted, accept: [], bucketKeys })
@@ -163,5 +168,17 @@ export const startGateway = async (
     clients.push(made)
     return made
   }
-  return { url: `http://${host}`, host, store, byName: byName(store), kms, calls, directory, log, signedFetch, client }
+  return {
+    url: `http://${host}`,
+    host,
+    store,
+    rows,
+    byName: byName(store),
+    kms,
+    calls,
+    directory,
+    log,
+    signedFetch,
+    client,
+  }
 }

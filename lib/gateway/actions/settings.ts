@@ -33,7 +33,9 @@ export const changeSetting = (
 ): Promise<Bucket> =>
   bucket.commit(async judged =>
     // No new revision for a setting that is already so: it would make other requests judge again.
-    judged.settings[name] === value ? judged : services.store.updateBucket(judged, withSetting(judged, name, value)),
+    judged.settings[name] === value
+      ? judged
+      : services.store.updateBucket(judged, { settings: withSetting(judged, name, value) }),
   )
 
 /** What is special about a setting. */
@@ -212,7 +214,7 @@ const changeNotes = async (
     const { notes, revision } = await readRecord(request, bucket)
     const condition = { revision, ...closedToOthers(bucket) }
     try {
-      await bucket.commit(judged => store.updateNotes(judged, key, change(notes), condition))
+      await bucket.commit(judged => store.updateNotes(judged, key, { notes: change(notes) }, condition))
       return
     } catch (error) {
       if (!changedMeanwhile(error)) throw error // else look again

@@ -18,14 +18,15 @@ export const bucketActions = (context: FileStore): BucketActions => {
   const { database } = context
   const { buckets, ids, objects, uploads, completions } = database.tables
   return {
-    createBucket: async (name, { owner, region, created }) => {
+    createBucket: async (name, { id = newId(), owner, region, created, mac }) => {
       const key = bucketKey(name)
       return database.write(() => {
         const there = buckets.get(key)
         if (there !== undefined) {
           throw new SseError(there.owner === owner ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists')
         }
-        const bucket: Bucket = { id: newId(), revision: newId(), name, owner, region, created, settings: {} }
+        const facts = { id, revision: newId(), name, owner, region, created, settings: {} }
+        const bucket: Bucket = mac === undefined ? facts : { ...facts, mac }
         buckets.putSync(key, bucket)
         ids.putSync(encodeKey(bucket.id), name)
         return bucket
@@ -37,9 +38,10 @@ export const bucketActions = (context: FileStore): BucketActions => {
       return database.read(() => buckets.get(key))
     },
 
-    updateBucket: async (bucket, settings) =>
+    updateBucket: async (bucket, { settings, mac }) =>
       database.write(() => {
-        const changed = { ...requireBucket(context, bucket), revision: newId(), settings }
+        const { mac: _old, ...facts } = requireBucket(context, bucket)
+        const changed = { ...facts, ...(mac && { mac }), revision: newId(), settings }
         buckets.putSync(encodeKey(changed.name), changed)
         return changed
       }),

@@ -30,7 +30,7 @@ export interface BodyFile {
 }
 
 /** What lies beside an object's summary, so that listings do not load it. */
-export interface Content extends Pick<ObjectRecord, 'envelope' | 'values'> {
+export interface Content extends Pick<ObjectRecord, 'envelope' | 'values' | 'mac'> {
   readonly body: BodyPlace
 }
 
@@ -105,7 +105,7 @@ export interface Tables {
 const mostTogether = 64
 
 /** Version of what lies in the index. */
-const format = 2
+const format = 3
 const formatKey = encodeKey('format')
 
 const otherFormat = (found: string): SseError => {

@@ -68,6 +68,17 @@ export const identify = async (halves: Halves): Promise<void> => {
 const mayBegin = ({ tables: { buckets, files, pending } }: Database, used: boolean): boolean =>
   used ? [buckets, files, pending].some(table => hasAny(table, anything)) : !hasAny(files, anything)
 
+/** The id of an index, made where there is none: that of one whose bodies do not lie beside it. */
+export const settledId = (database: Database): Promise<string> => {
+  const { meta } = database.tables
+  const read = (): string | undefined => meta.get(settled)?.toString()
+  return database.write(() => {
+    const id = read() ?? newId()
+    if (read() === undefined) meta.putSync(settled, id)
+    return id
+  })
+}
+
 const describe = (id: string | undefined, beside: string | undefined): readonly [index: string, bodies: string] => {
   if (id !== undefined)
     return [`belongs to store ${id}`, beside === undefined ? 'have no store id' : `belong to store ${beside}`]

@@ -37,10 +37,10 @@ export const replaceObject = (
   body: BodyPlace,
 ): Changed<ObjectRecord> => {
   const { objects, contents } = database.tables
-  const { envelope, values, size, etag, modified, kind, headers, notes, owner } = record
+  const { envelope, values, mac, size, etag, modified, kind, headers, notes, owner } = record
   const old = contents.get(at)
   const summary = { size, storedSize: body.size, etag, modified, kind, headers, notes, owner, revision: newId() }
-  const sealed = { ...(envelope && { envelope }), ...(values && { values }) }
+  const sealed = { ...(envelope && { envelope }), ...(values && { values }), ...(mac && { mac }) }
   objects.putSync(at, summary)
   contents.putSync(at, { ...sealed, body })
   return {
@@ -178,7 +178,7 @@ export const objectActions = (context: FileStore): ObjectActions => {
       })
     },
 
-    updateNotes: async (bucket, key, notes, condition) => {
+    updateNotes: async (bucket, key, { notes, mac }, condition) => {
       const at = objectKey(bucket.id, key)
       return database.write(() => {
         requireBucket(context, bucket)
@@ -188,8 +188,11 @@ export const objectActions = (context: FileStore): ObjectActions => {
         if (content === undefined) throw pieceMissing()
         assertCondition(summary, condition)
         const changed = { ...summary, notes, revision: newId() }
+        const { mac: _old, ...others } = content
+        const beside = { ...others, ...(mac && { mac }) }
         objects.putSync(at, changed)
-        return joinRecord(changed, content).record
+        contents.putSync(at, beside)
+        return joinRecord(changed, beside).record
       })
     },
 

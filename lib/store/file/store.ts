@@ -14,7 +14,7 @@ import { Database } from './database.ts'
 import { Deletions } from './context.ts'
 import { openBodyFiles } from './disk.ts'
 import { asStoreFailed } from './context.ts'
-import { type Halves, identify } from './identity.ts'
+import { type Halves, identify, settledId } from './identity.ts'
 import { nameProcess } from './liveness.ts'
 import { objectActions } from './objects.ts'
 import { sweep } from './sweep.ts'
@@ -77,6 +77,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
         throw error
       },
     ))
+  const id = await settledId(database)
   const deletions = new Deletions(bodies)
   const context: FileStore = { database, bodies, deletions, process: nameProcess(), now }
 
@@ -101,6 +102,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
   }
 
   return {
+    id,
     ...bucketActions(context),
     ...claimActions(context),
     ...objectActions(context),

@@ -85,9 +85,9 @@ export const uploadActions = (context: FileStore): UploadActions => {
 
   return {
     createUpload: async (bucket, key, upload) => {
-      const { id, session, kind, headers, notes, owner, initiated } = upload
+      const { id, session, kind, headers, notes, owner, initiated, mac } = upload
       const at = uploadKey(bucket.id, key, id)
-      const kept = { id, kind, headers, notes, owner, initiated, ...(session && { session }) }
+      const kept = { id, kind, headers, notes, owner, initiated, ...(session && { session }), ...(mac && { mac }) }
       return database.write(() => {
         requireBucket(context, bucket)
         if (findUpload(at, true) !== undefined) throw new TypeError('the id of the upload is taken')

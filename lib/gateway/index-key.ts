@@ -1,0 +1,89 @@
+/**
+ * The index key of a store: 32 random bytes, which lie in the store as a self-describing file (SKF1) under the service's default key, bound
+ * to the store's id. Opening it fails where the store belongs to another key store, so that the two never meet.
+ */
+import { base64url, concat, fromBase64url, wipe } from '../bytes.ts'
+import { randomBytes } from '../cipher/random.ts'
+import { SseError } from '../errors.ts'
+import type { KmsProvider } from '../kms/provider.ts'
+import type { Sse } from '../object/node.ts'
+import { authenticated } from '../store/authenticated.ts'
+import type { ObjectStore } from '../store/store.ts'
+import { serviceDomain } from './services.ts'
+
+const indexKeyClaim = 'index-key'
+
+/** What the index key is kept with. */
+export interface IndexKeyOptions {
+  /** Where the service's default key lives. */
+  readonly kms: KmsProvider
+  /** Seals and opens the index key. */
+  readonly sse: Sse
+  /** Region of the gateway. */
+  readonly region: string
+}
+
+const all = async (pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> => {
+  const taken: Uint8Array[] = []
+  for await (const piece of pieces) taken.push(piece)
+  return concat(...taken)
+}
+
+const refused = (message: string, cause?: unknown): SseError => new SseError('IndexNotAuthentic', { message, cause })
+
+/**
+ * The store with its rows under a MAC of its index key, which is made where the store is new. `IndexNotAuthentic` where there are buckets
+ * and no index key, or one of another store; `KeyringCorrupt` where the KMS has lost the service's key; its other errors as they are.
+ *
+ * {@includeCode ../../test/examples/gateway.test.ts#gateway}
+ */
+export const authenticateStore = async (
+  store: ObjectStore,
+  { kms, sse, region }: IndexKeyOptions,
+): Promise<ObjectStore> => {
+  const scope = { region, domainId: serviceDomain }
+  const context = { 'sse-kms-streams:index': store.id }
+
+  const make = async (): Promise<string> => {
+    if ((await store.listBuckets()).length > 0) {
+      throw refused('The index has buckets, but no index key: somebody took it away. Restore the index from a backup.')
+    }
+    const { keyId } = await kms.defaultKey(scope)
+    const key = randomBytes(32)
+    try {
+      const sealing = await sse.encrypt({ keyId, accept: [keyId], context, file: true, length: key.length })
+      return await store.claim(indexKeyClaim, base64url(await all(sealing.pieces([key]))))
+    } finally {
+      wipe(key)
+    }
+  }
+
+  const open = async (text: string): Promise<Uint8Array> => {
+    const accept = await kms.acceptedKeys(scope)
+    if (accept.length === 0) {
+      const message =
+        'The key store has lost the default key of the service, under which the index key lies, or is another one. ' +
+        'Put the old key store back, or restore it from a backup.'
+      throw new SseError('KeyringCorrupt', { message })
+    }
+    try {
+      const opening = await sse.decryptPipe({ accept, context })
+      return await all(opening.pieces([fromBase64url(text) ?? new Uint8Array()]))
+    } catch (cause) {
+      if (!(cause instanceof SseError) || !['NotAuthentic', 'KeyNotAccepted', 'KeyNotFound'].includes(cause.code))
+        throw cause
+      throw refused(
+        "The index key cannot be opened with this KMS: the index is another one's, or it was changed. " +
+          'Put back the index and the key store that belong together, or restore them from a backup.',
+        cause,
+      )
+    }
+  }
+
+  const key = await open((await store.claims()).get(indexKeyClaim) ?? (await make()))
+  try {
+    return authenticated(store, key)
+  } finally {
+    wipe(key)
+  }
+}
