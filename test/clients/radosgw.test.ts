@@ -71,11 +71,8 @@ const reasons: ReadonlyMap<string, readonly string[]> = new Map([
   ['as S3: NextMarker goes with a delimiter', ['list V1: a page without one']],
   ['the ETag is answered', ['multipart: complete', 'SSE-C: multipart: complete']],
   ['owners have an id and no name', ['multipart: list parts', 'multipart: list a page of parts']],
-  ['markers of a next page where there is one; owners have an id and no name', ['multipart: list uploads']],
-  [
-    'conditions on the source hold',
-    ['copy if the source is that', 'copy if the source is not this', 'copy if the source is newer than now'],
-  ],
+  ['markers are answered, as S3 does; owners have an id and no name', ['multipart: list uploads']],
+  ['conditions on the source hold', ['copy if the source is that', 'copy if the source is not this']],
   ['the directive holds', ['copy with other tags: these']],
   ['the owner first, as in S3', ['object ACL: get public-read']],
   [

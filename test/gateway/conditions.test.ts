@@ -29,7 +29,8 @@ const headersOf =
     headers[name]
 const modified = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
 const object: Validators = { etag: 'abc', modified }
-const [before, at, after] = [-1000, 0, 1000].map(ms => new Date(modified + ms).toUTCString())
+const now = modified + 5000
+const [before, at, after, future] = [-1000, 0, 1000, 6000].map(ms => new Date(modified + ms).toUTCString())
 const refusal = (run: () => unknown): string => {
   try {
     return String(run())
@@ -62,6 +63,8 @@ t.test('reads: RFC 9110, 13.2.2', async t => {
     [{ 'if-modified-since': at }, 'true'],
     [{ 'if-modified-since': after }, 'true'],
     [{ 'if-modified-since': '2026' }, 'false'],
+    [{ 'if-modified-since': future }, 'false'],
+    [{ 'if-unmodified-since': future }, 'false'],
     [{ 'if-none-match': '"x"', 'if-modified-since': after }, 'false'],
     [{ 'if-none-match': '"abc"', 'if-modified-since': before }, 'true'],
     [{ 'if-match': '"abc"', 'if-none-match': '"abc"' }, 'true'],
@@ -70,14 +73,14 @@ t.test('reads: RFC 9110, 13.2.2', async t => {
   for (const [headers, outcome] of rows) {
     const sent = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value ?? '']))
     t.equal(
-      refusal(() => isNotModified(headersOf(sent), object)),
+      refusal(() => isNotModified(headersOf(sent), object, now)),
       outcome,
       JSON.stringify(headers),
     )
     const ofSource = Object.fromEntries(
       Object.entries(sent).map(([name, value]) => [`x-amz-copy-source-${name}`, value]),
     )
-    const copied = refusal(() => assertSourceConditions(headersOf(ofSource), object))
+    const copied = refusal(() => assertSourceConditions(headersOf(ofSource), object, now))
     t.match(
       copied,
       outcome === 'false' ? /^undefined$/ : /^412 x-amz-copy-source-if-/,
@@ -85,7 +88,7 @@ t.test('reads: RFC 9110, 13.2.2', async t => {
     )
   }
   t.equal(
-    refusal(() => assertSourceConditions(headersOf({ 'x-obs-copy-source-if-none-match': 'abc' }), object)),
+    refusal(() => assertSourceConditions(headersOf({ 'x-obs-copy-source-if-none-match': 'abc' }), object, now)),
     '412 x-amz-copy-source-if-none-match',
   )
 })
@@ -187,6 +190,8 @@ t.test('over HTTP', async t => {
         t.ok(same.headers['last-modified'])
         t.equal((await send(method, path, { 'if-modified-since': String(same.headers['last-modified']) })).status, 304)
         t.equal((await send(method, path, { 'if-none-match': '"x"' })).status, 200)
+        const tomorrow = new Date(Date.now() + 86_400_000).toUTCString()
+        t.equal((await send(method, path, { 'if-modified-since': tomorrow })).status, 200, 'still to come')
         t.equal((await send(method, path, { 'if-match': '"x"' })).status, 412)
         t.equal((await send(method, path, { 'if-match': etag, range: 'bytes=1-' })).status, 206)
         t.equal((await send(method, path, { 'if-range': '"x"', range: 'bytes=1-' })).status, 200)

@@ -4,6 +4,7 @@ import { SseError } from '../../errors.ts'
 import { requestedAcl } from '../access/acl.ts'
 import { readBody } from '../body/body.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
+import { answeredTime } from '../http/time.ts'
 import { fromXml, textOf } from '../http/xml.ts'
 import { continuationToken, limitOf } from '../http/parameters.ts'
 import { bucketNameOf, callerOf, findBucket, type GatewayRequest, openBucket } from '../request.ts'
@@ -13,7 +14,7 @@ import { changeSetting } from './settings.ts'
 export const listBuckets = async (request: GatewayRequest): Promise<void> => {
   const { domainId, name } = callerOf(request)
   const limit = request.query.has('max-buckets') ? limitOf(request, 'max-buckets') : Infinity
-  const after = continuationToken(request) ?? ''
+  const after = request.query.get('continuation-token') === '' ? '' : (continuationToken(request) ?? '')
   const prefix = request.query.get('prefix')
   const region = request.query.get('bucket-region')
   const all = await request.services.store.listBuckets({ owner: domainId })
@@ -28,8 +29,10 @@ export const listBuckets = async (request: GatewayRequest): Promise<void> => {
     Buckets: {
       Bucket: page.map(bucket => ({
         Name: bucket.name,
-        CreationDate: new Date(bucket.created).toISOString(),
-        [request.dialect === 's3' ? 'BucketRegion' : 'Location']: bucket.region,
+        CreationDate: answeredTime(bucket.created),
+        ...(request.dialect === 's3'
+          ? { BucketRegion: bucket.region, BucketArn: `arn:aws:s3:::${bucket.name}` }
+          : { Location: bucket.region }),
       })),
     },
     Prefix: prefix,

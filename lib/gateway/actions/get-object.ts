@@ -85,7 +85,7 @@ export const getObject = async (request: GatewayRequest): Promise<void> => {
     const read = await decideRead(services, request, bucket, key, record)
     try {
       const { range, headers } = requestedBytes(request, record)
-      if (isNotModified(header, record)) return answerNotModified(request, record)
+      if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
       const details = range === undefined && wantsChecksums(header) // of a range no checksum is known
       const opened = await openStored(services, record, read, { body, range, details })
       // Nothing is sent before the first bytes are verified, so an error can still be answered until then.
@@ -142,7 +142,7 @@ export const headObject = (request: GatewayRequest): Promise<void> => {
     const opened =
       details || record.kind === 'sse-c' ? await openStored(services, record, read, { details }) : undefined
     opened?.close()
-    if (isNotModified(header, record)) return answerNotModified(request, record)
+    if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
     const range = asked === undefined ? undefined : resolveRange(asked, record.size)
     const answer = record.kind === 'sse-c' ? read.answer : describeStored(record)
     answerEmpty(res, range === undefined ? 200 : 206, {

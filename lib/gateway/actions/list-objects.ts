@@ -7,6 +7,7 @@ import type { ObjectSummary } from '../../store/records.ts'
 import { answerXml } from '../http/answer.ts'
 import { type GatewayRequest, openBucket } from '../request.ts'
 import { continuationToken, encoderOf, limitOf } from '../http/parameters.ts'
+import { answeredTime } from '../http/time.ts'
 
 /** A page, and what all three answers have in common. */
 interface Listing {
@@ -57,7 +58,7 @@ const list = async (
 const contents = ({ entries, encode, owner }: Listing, showOwner: boolean, showVersion = false) =>
   entries.map(({ key, record }) => ({
     Key: encode(key),
-    LastModified: new Date(record.modified).toISOString(),
+    LastModified: answeredTime(record.modified),
     ETag: `"${record.etag}"`,
     Size: record.size,
     StorageClass: 'STANDARD',

@@ -4,9 +4,10 @@ import { valueIds } from '../../envelope/sealed-values.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { answerXml } from '../http/answer.ts'
 import { type GatewayRequest, openBucket } from '../request.ts'
-import { encoderOf, limitOf, markerOf } from '../http/parameters.ts'
+import { encoderOf, limitOf, markerOf, uploadMarkers } from '../http/parameters.ts'
+import { answeredTime } from '../http/time.ts'
 import { hasMd5Etag } from '../objects/write.ts'
-import { uploadChecksum } from '../objects/checksums.ts'
+import { askedChecksumXml, uploadChecksum } from '../objects/checksums.ts'
 import { underUploadKey, type UploadKeys } from '../objects/part.ts'
 import { findUpload, type FoundUpload, unlockUpload } from '../plan/upload.ts'
 
@@ -72,10 +73,10 @@ export const listParts = async (request: GatewayRequest): Promise<void> => {
     NextPartNumberMarker: page.at(-1)?.number ?? marker,
     MaxParts: limit,
     IsTruncated: truncated,
-    ...(kept?.asked === true ? { ChecksumAlgorithm: kept.algorithm.toUpperCase(), ChecksumType: kept.type } : {}),
+    ...askedChecksumXml(kept),
     Part: page.map(row => ({
       PartNumber: row.number,
-      LastModified: new Date(row.modified).toISOString(),
+      LastModified: answeredTime(row.modified),
       ETag: `"${row.etag}"`,
       Size: row.size,
       ...(kept === undefined || row.checksum === undefined
@@ -91,23 +92,24 @@ export const listMultipartUploads = async (request: GatewayRequest): Promise<voi
   refuseOnOther('list', request.header)
   const encode = encoderOf(request)
   const limit = limitOf(request, 'max-uploads')
-  const keyMarker = request.query.get('key-marker') ?? ''
-  const idMarker = request.query.get('upload-id-marker') ?? ''
+  const marker = uploadMarkers(request)
   const prefix = request.query.get('prefix') ?? ''
   const delimiter = request.query.get('delimiter') ?? ''
   const page = await request.services.store.listUploads(bucket.id, {
     prefix,
     delimiter: delimiter === '' ? undefined : delimiter,
-    keyAfter: keyMarker === '' ? undefined : keyMarker,
-    idAfter: keyMarker === '' || idMarker === '' ? undefined : idMarker,
+    keyAfter: marker.key || undefined,
+    idAfter: marker.id || undefined,
     limit: Math.max(1, limit),
   })
+  const last = page.uploads.at(-1)
   answerXml(request.res, 'ListMultipartUploadsResult', {
     Bucket: bucket.name,
-    KeyMarker: encode(keyMarker),
-    UploadIdMarker: idMarker,
-    NextKeyMarker: page.next?.keyAfter === undefined ? undefined : encode(page.next.keyAfter),
-    NextUploadIdMarker: page.next?.idAfter,
+    KeyMarker: encode(marker.key),
+    UploadIdMarker: marker.id,
+    // On a last page too, as in S3.
+    NextKeyMarker: encode(page.next?.keyAfter ?? last?.key ?? ''),
+    NextUploadIdMarker: (page.next === undefined ? last?.id : page.next.idAfter) ?? '',
     Prefix: encode(prefix),
     Delimiter: delimiter === '' ? undefined : encode(delimiter),
     EncodingType: request.query.get('encoding-type'),
@@ -119,7 +121,8 @@ export const listMultipartUploads = async (request: GatewayRequest): Promise<voi
       Initiator: { ID: owner.domainId },
       Owner: { ID: owner.domainId },
       StorageClass: 'STANDARD',
-      Initiated: new Date(upload.initiated).toISOString(),
+      Initiated: answeredTime(upload.initiated),
+      ...askedChecksumXml(uploadChecksum(upload.notes)),
     })),
     CommonPrefixes: page.prefixes.map(text => ({ Prefix: encode(text) })),
   })

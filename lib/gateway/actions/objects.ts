@@ -7,6 +7,7 @@ import { declaredChecksums } from '../body/checksums.ts'
 import { answerEmpty, answerXml, asSseError } from '../http/answer.ts'
 import { changeCondition } from '../http/conditions.ts'
 import { maxKeyLength } from '../http/target.ts'
+import { answeredTime } from '../http/time.ts'
 import { fields, fromXml, textOf } from '../http/xml.ts'
 import { checksumHeaders, checksumXml } from '../objects/checksums.ts'
 import { copyStored } from '../objects/copy.ts'
@@ -74,7 +75,7 @@ const parse = (xml: string) => {
   return { objects, encode, quiet: textOf(content, 'Quiet') === 'true' }
 }
 
-/** Deletes one object; returns the error, if any. */
+/** Deletes one object; returns the error, if any. `NoSuchBucket` where the bucket was deleted meanwhile: that is an answer to all of them. */
 const deleteOne = async (
   { store }: Services,
   bucket: JudgedBucket,
@@ -94,8 +95,10 @@ const deleteOne = async (
     }
     await bucket.commit(judged => store.deleteObject(judged, key, condition))
     return undefined
-  } catch (error) {
-    return asSseError(error)
+  } catch (thrown) {
+    const error = asSseError(thrown)
+    if (error.code === 'NoSuchBucket') throw error
+    return error
   }
 }
 
@@ -141,7 +144,7 @@ export const copyObject = async (request: GatewayRequest): Promise<void> => {
         res,
         'CopyObjectResult',
         {
-          LastModified: new Date(record.modified).toISOString(),
+          LastModified: answeredTime(record.modified),
           ETag: `"${record.etag}"`,
           ...checksumXml(checksums, record.notes.parts ?? 0),
         },

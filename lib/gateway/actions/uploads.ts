@@ -11,6 +11,8 @@ import type { ChecksumAlgorithm } from '../body/checksums.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import { objectHeaders } from '../http/object-headers.ts'
+import { answeredTime } from '../http/time.ts'
+import { uploadIdEnd } from '../http/parameters.ts'
 import { fields, fromXml, textOf } from '../http/xml.ts'
 import {
   askedChecksumHeaders,
@@ -39,11 +41,13 @@ import { requestedNotes } from '../plan/write.ts'
 import { type GatewayRequest, keyOf, locationOf, openBucket } from '../request.ts'
 import type { Services } from '../services.ts'
 
-/** Session and id of an upload; a plain upload has only an id. */
-const sessionOf = async ({ sse }: Services, encryption: WriteEncryption) => {
-  if (encryption.kind === 'plain') return { uploadId: randomBytes(24).toString('base64url'), session: undefined }
+/** Session and id of an upload; a plain upload has only an id. The ids of a key end alike. */
+const sessionOf = async ({ sse }: Services, encryption: WriteEncryption, key: string) => {
+  const own = uploadIdEnd(key)
+  if (encryption.kind === 'plain')
+    return { uploadId: `${randomBytes(24).toString('base64url')}.${own}`, session: undefined }
   try {
-    return await sse.createUpload(encryption.options)
+    return await sse.createUpload({ ...encryption.options, own })
   } finally {
     wipeKey(encryption)
   }
@@ -58,7 +62,7 @@ export const createMultipartUpload = async (request: GatewayRequest): Promise<vo
   const checksum = initiatedChecksum(header, services.profile.defaultChecksum)
   const encryption = await decideWrite(services, request, bucket, key)
   const kept = objectHeaders(headers)
-  const { uploadId, session } = await sessionOf(services, encryption)
+  const { uploadId, session } = await sessionOf(services, encryption, key)
   const upload = {
     id: uploadId,
     session,
@@ -129,7 +133,7 @@ export const uploadPartCopy = async (request: GatewayRequest): Promise<void> => 
         res,
         'CopyPartResult',
         {
-          LastModified: new Date(modified).toISOString(),
+          LastModified: answeredTime(modified),
           ETag: `"${etag}"`,
           ...partChecksumXml(received.checksums),
         },

@@ -29,9 +29,15 @@ const etags = (list: string): readonly { readonly etag: string; readonly weak: b
 const matches = (list: string, etag: string, comparison: Comparison): boolean =>
   list.trim() === '*' || etags(list).some(each => each.etag === etag && (comparison === 'weak' || !each.weak))
 
-/** The first header whose condition does not hold. A date that cannot be read is no condition (RFC 9110, section 13.1.3). */
-const failing = (header: HeaderGetter, { etag, modified }: Validators): string | undefined => {
-  const date = (name: string): number | undefined => parseTime(header(name) ?? '')
+/**
+ * The first header whose condition does not hold. A date that cannot be read is no condition (RFC 9110, section 13.1.3), nor is one that is
+ * still to come.
+ */
+const failing = (header: HeaderGetter, { etag, modified }: Validators, now: number): string | undefined => {
+  const date = (name: string): number | undefined => {
+    const time = parseTime(header(name) ?? '')
+    return time !== undefined && time <= now ? time : undefined
+  }
   const seconds = modified - (modified % 1000)
   const match = header('if-match')
   const unmodifiedSince = date('if-unmodified-since')
@@ -48,8 +54,8 @@ const failed = (condition: string): SseError =>
   new SseError('PreconditionFailed', { details: { Condition: condition } })
 
 /** Whether a GET or HEAD is answered 304. `PreconditionFailed` (412) where If-Match or If-Unmodified-Since does not hold. */
-export const isNotModified = (header: HeaderGetter, object: Validators): boolean => {
-  const condition = failing(header, object)
+export const isNotModified = (header: HeaderGetter, object: Validators, now: number): boolean => {
+  const condition = failing(header, object, now)
   if (condition === 'If-Match' || condition === 'If-Unmodified-Since') throw failed(condition)
   return condition !== undefined
 }
@@ -63,9 +69,9 @@ export const isRangeFor = (header: HeaderGetter, { etag, modified }: Validators)
 }
 
 /** `x-amz-copy-source-if-…` of a copy, or OBS's spelling: `PreconditionFailed` (412) whichever does not hold. */
-export const assertSourceConditions = (header: HeaderGetter, source: Validators): void => {
+export const assertSourceConditions = (header: HeaderGetter, source: Validators, now: number): void => {
   const ofSource: HeaderGetter = name => header(`x-amz-copy-source-${name}`) ?? header(`x-obs-copy-source-${name}`)
-  const condition = failing(ofSource, source)
+  const condition = failing(ofSource, source, now)
   if (condition !== undefined) throw failed(`x-amz-copy-source-${condition.toLowerCase()}`)
 }
 

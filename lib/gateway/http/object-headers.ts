@@ -27,13 +27,12 @@ export const objectHeaders = (headers: RequestHeaders): Readonly<Record<string, 
   return Object.fromEntries(out)
 }
 
-/** `aws-chunked` describes the transfer, not the object. */
-const withoutChunked = (value: string): string =>
-  value
-    .split(',')
-    .map(coding => coding.trim())
-    .filter(coding => coding !== 'aws-chunked' && coding !== '')
-    .join(',')
+/** `aws-chunked` describes the transfer, not the object. A value without it stays as it was sent. */
+const withoutChunked = (value: string): string => {
+  const codings = value.split(',')
+  const others = codings.filter(coding => coding.trim() !== 'aws-chunked')
+  return others.length === codings.length ? value : others.join(',').trim()
+}
 
 /** Kept headers as an answer has them: user metadata in the client's dialect. */
 export const answerMetadata = (

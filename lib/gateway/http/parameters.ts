@@ -1,4 +1,5 @@
 /** Parameters that all listings share. */
+import { createHash } from 'node:crypto'
 import { fromBase64url, fromUtf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { Query } from './route.ts'
@@ -31,6 +32,23 @@ export const integer = (name: string, text: string): number => {
   throw new SseError('InvalidArgument', {
     message: `Argument ${name} must be an integer from 0 to 2147483647.`,
     details: { ArgumentName: name, ArgumentValue: text },
+  })
+}
+
+/** What the ids of a key's uploads end with, so that a marker of another key is told. */
+export const uploadIdEnd = (key: string): string => createHash('sha256').update(key).digest('base64url').slice(0, 12)
+
+/**
+ * Behind which upload a page begins; an upload's id counts only beside its key. `InvalidArgument` for the id of another key's upload. The upload may
+ * be gone by now.
+ */
+export const uploadMarkers = ({ query }: WithQuery): { readonly key: string; readonly id: string } => {
+  const key = query.get('key-marker') ?? ''
+  const id = key === '' ? '' : (query.get('upload-id-marker') ?? '')
+  if (id === '' || id.endsWith(`.${uploadIdEnd(key)}`)) return { key, id }
+  throw new SseError('InvalidArgument', {
+    message: 'Invalid uploadId marker. Use the markers that the last page answered.',
+    details: { ArgumentName: 'upload-id-marker', ArgumentValue: id },
   })
 }
 

@@ -1,4 +1,4 @@
-/** The time of a signed request: its formats, and how far it may differ from the server's. */
+/** Times on the wire: their formats, and how far the one of a signed request may differ from the server's. */
 import { SseError } from '../../errors.ts'
 
 const basic = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/
@@ -16,6 +16,10 @@ export const parseTime = (text: string): number | undefined => {
   const time = Date.parse(readable)
   return Number.isNaN(time) ? undefined : time
 }
+
+/** `2013-05-24T00:00:00.000Z` of milliseconds, as answers have it: S3 knows whole seconds. */
+export const answeredTime = (milliseconds: number): string =>
+  new Date(Math.floor(milliseconds / 1000) * 1000).toISOString()
 
 /** `20130524T000000Z` of milliseconds. */
 export const basicTime = (milliseconds: number): string =>

@@ -144,6 +144,10 @@ export const askedChecksumHeaders = (checksum: UploadChecksum | undefined): Read
     ? { 'x-amz-checksum-algorithm': checksum.algorithm.toUpperCase(), 'x-amz-checksum-type': checksum.type }
     : {}
 
+/** The same as elements. */
+export const askedChecksumXml = (checksum: UploadChecksum | undefined): ChecksumXml =>
+  checksum?.asked === true ? { ChecksumAlgorithm: checksum.algorithm.toUpperCase(), ChecksumType: checksum.type } : {}
+
 /** A part has the checksum that Initiate asked for, or none: `InvalidRequest` for another one. */
 export const assertPartChecksum = (upload: UploadChecksum | undefined, sent: ChecksumAlgorithm | undefined): void => {
   if (upload?.asked !== true || sent === undefined || sent === upload.algorithm) return

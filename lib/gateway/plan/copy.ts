@@ -21,15 +21,18 @@ const header = (request: GatewayRequest, name: string): string | undefined =>
 const invalidSource = (text: string, message: string): SseError =>
   new SseError('InvalidArgument', { message, details: { ArgumentName: 'x-amz-copy-source', ArgumentValue: text } })
 
-/** Bucket and key of `x-amz-copy-source`: percent-encoded, with or without a slash in front. The only version there is is "null". */
+/**
+ * Bucket and key of `x-amz-copy-source`: percent-encoded, where a plus is a space, with or without a slash in front, or as the path of a URL. The
+ * only version there is is "null".
+ */
 const sourceName = (text = ''): ObjectName => {
-  const [path = '', query] = text.split('?', 2)
+  const [path = '', query] = text.replace(/^https?:\/\/[^/?]*/, '').split('?', 2)
   if (query !== undefined && query !== 'versionId=null') {
     throw invalidSource(text, 'Versions are not kept here. Name the source without a versionId.')
   }
   let decoded: string
   try {
-    decoded = decodeURIComponent(path).replace(/^\//, '')
+    decoded = decodeURIComponent(path.replaceAll('+', ' ')).replace(/^\//, '')
   } catch {
     throw invalidSource(text, 'Copy Source must be percent-encoded UTF-8.')
   }
@@ -48,7 +51,7 @@ export const openSource = async (request: GatewayRequest): Promise<CopySource> =
   if (opened === undefined) throw noSuchKey(bucket, name.key)
   const { record, body } = opened
   try {
-    assertSourceConditions(request.header, record)
+    assertSourceConditions(request.header, record, request.services.now())
     const read = await decideRead(request.services, request, bucket, name.key, record, parseCopySourceHeaders)
     const close = async () => {
       read.release()
