@@ -11,10 +11,12 @@ import { createHash, randomBytes } from 'node:crypto'
 import { SseError } from '../../lib/errors.ts'
 import {
   assertSourceConditions,
-  changeCondition,
+  deleteCondition,
+  deletedIf,
   isNotModified,
   isRangeFor,
   type Validators,
+  writeCondition,
 } from '../../lib/gateway/http/conditions.ts'
 import { notePartSizes, partsOf } from '../../lib/gateway/objects/parts.ts'
 import type { HeaderGetter } from '../../lib/sse/names.ts'
@@ -108,26 +110,39 @@ t.test('If-Range', async t => {
 })
 
 t.test('changes', async t => {
-  const current = { ...record({ etag: 'abc' }), storedSize: 1, revision: 'v' }
-  t.strictSame(changeCondition(headersOf({})), {})
+  const current = { ...record({ etag: 'abc', size: 7, modified }), storedSize: 1, revision: 'v' }
+  const write = (headers: Readonly<Record<string, string>>) => writeCondition(headersOf(headers))
+  const del = (headers: Readonly<Record<string, string>>) => deleteCondition(deletedIf(headersOf(headers)))
+  t.strictSame([write({}), del({})], [{}, {}])
+  const [time, length] = ['x-amz-if-match-last-modified-time', 'x-amz-if-match-size'] as const
   const rows = [
-    [{ 'if-match': '"abc"' }, 'undefined', '404 NoSuchKey'],
-    [{ 'if-match': '*' }, 'undefined', '404 NoSuchKey'],
-    [{ 'if-match': '"x"' }, '412 If-Match', '404 NoSuchKey'],
-    [{ 'if-none-match': '*' }, '412 If-None-Match', 'undefined'],
-    [{ 'if-none-match': '"abc"' }, '412 If-None-Match', 'undefined'],
-    [{ 'if-none-match': '"x"' }, 'undefined', 'undefined'],
-    [{ 'if-match': '"abc"', 'if-none-match': '"abc"' }, '412 If-None-Match', '404 NoSuchKey'],
+    [write, { 'if-match': '"abc"' }, 'undefined', '404 NoSuchKey'],
+    [write, { 'if-match': '*' }, '501 NotImplemented', '501 NotImplemented'],
+    [write, { 'if-match': '"x"' }, '412 If-Match', '404 NoSuchKey'],
+    [write, { 'if-none-match': '*' }, '412 If-None-Match', 'undefined'],
+    [write, { 'if-none-match': '"abc"' }, '501 NotImplemented', '501 NotImplemented'],
+    [write, { 'if-match': '"abc"', 'if-none-match': '*' }, '501 NotImplemented', '501 NotImplemented'],
+    [del, { 'if-match': '"abc"' }, 'undefined', '404 NoSuchKey'],
+    [del, { 'if-match': '*' }, 'undefined', '404 NoSuchKey'],
+    [del, { 'if-match': '"x"' }, '412 If-Match', '404 NoSuchKey'],
+    [del, { 'if-none-match': '*' }, '501 NotImplemented', '501 NotImplemented'],
+    [del, { [time]: at }, 'undefined', `412 ${time}`],
+    [del, { [time]: new Date(modified).toISOString() }, 'undefined', `412 ${time}`],
+    [del, { [time]: before }, `412 ${time}`, `412 ${time}`],
+    [del, { [time]: 'yesterday' }, '400 InvalidArgument', '400 InvalidArgument'],
+    [del, { [length]: '7' }, 'undefined', `412 ${length}`],
+    [del, { [length]: '8' }, `412 ${length}`, `412 ${length}`],
+    [del, { [length]: '1e3' }, '400 InvalidArgument', '400 InvalidArgument'],
   ] as const
-  for (const [headers, there, absent] of rows) {
-    const condition = changeCondition(headersOf(headers))
+  for (const [condition, headers, there, absent] of rows) {
+    const sent = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]))
     t.equal(
-      refusal(() => assertCondition(current, condition)),
+      refusal(() => assertCondition(current, condition(sent))),
       there,
       JSON.stringify(headers),
     )
     t.equal(
-      refusal(() => assertCondition(undefined, condition)),
+      refusal(() => assertCondition(undefined, condition(sent))),
       absent,
       `${JSON.stringify(headers)}, no object`,
     )

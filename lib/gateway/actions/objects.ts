@@ -5,7 +5,7 @@ import { closedToOthers, type JudgedBucket } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import { declaredChecksums } from '../body/checksums.ts'
 import { answerEmpty, answerXml, asSseError } from '../http/answer.ts'
-import { changeCondition } from '../http/conditions.ts'
+import { deleteCondition, type DeletedIf, deletedIf, writeCondition } from '../http/conditions.ts'
 import { maxKeyLength } from '../http/target.ts'
 import { answeredTime } from '../http/time.ts'
 import { fields, fromXml, textOf } from '../http/xml.ts'
@@ -23,7 +23,7 @@ export const putObject = async (request: GatewayRequest): Promise<void> => {
   const { services, dialect, res } = request
   const key = keyOf(request)
   const bucket = await openBucket(request, 's3:PutObject')
-  const plan = await planWrite(request, bucket, key, changeCondition(request.header))
+  const plan = await planWrite(request, bucket, key, writeCondition(request.header))
   const body = incomingBody(request, services.profile.unknownLength, plan.digests)
   const { record, checksums } = await writeObject(services, plan, body)
   answerEmpty(res, 200, {
@@ -37,7 +37,7 @@ export const putObject = async (request: GatewayRequest): Promise<void> => {
 export const deleteObject = async (request: GatewayRequest): Promise<void> => {
   const key = keyOf(request)
   const bucket = await openBucket(request, 's3:DeleteObject')
-  const condition = { ...changeCondition(request.header), ...closedToOthers(bucket) }
+  const condition = { ...deleteCondition(deletedIf(request.header)), ...closedToOthers(bucket) }
   await bucket.commit(judged => request.services.store.deleteObject(judged, key, condition))
   answerEmpty(request.res, 204)
 }
@@ -49,7 +49,7 @@ const maxObjects = 1000
 interface ObjectToDelete {
   readonly key: string
   readonly versionId: string | undefined
-  readonly etag: string | undefined
+  readonly onlyIf: DeletedIf
 }
 
 /** OBS clients may percent-encode keys, and want them so in the answer. */
@@ -66,7 +66,8 @@ const parse = (xml: string) => {
     const sent = textOf(object, 'Key')
     if (sent === undefined || sent === '') throw new SseError('MalformedXML')
     try {
-      return { key: decode(sent), versionId: textOf(object, 'VersionId'), etag: textOf(object, 'ETag') }
+      const [etag, modified, size] = ['ETag', 'LastModifiedTime', 'Size'].map(name => textOf(object, name))
+      return { key: decode(sent), versionId: textOf(object, 'VersionId'), onlyIf: { etag, modified, size } }
     } catch (cause) {
       throw new SseError('MalformedXML', { cause })
     }
@@ -79,13 +80,10 @@ const parse = (xml: string) => {
 const deleteOne = async (
   { store }: Services,
   bucket: JudgedBucket,
-  { key, versionId, etag }: ObjectToDelete,
+  { key, versionId, onlyIf }: ObjectToDelete,
 ): Promise<SseError | undefined> => {
-  const condition = {
-    ...changeCondition(name => (name === 'if-match' ? etag : undefined)),
-    ...closedToOthers(bucket),
-  }
   try {
+    const condition = { ...deleteCondition(onlyIf), ...closedToOthers(bucket) }
     bucket.assertMay('s3:DeleteObject', key)
     if (utf8(key).length > maxKeyLength) throw new SseError('KeyTooLongError')
     if (versionId !== undefined && versionId !== '' && versionId !== 'null') {

@@ -9,6 +9,7 @@ import { closedToOthers } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import type { ChecksumAlgorithm } from '../body/checksums.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
+import { writeCondition } from '../http/conditions.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import { objectHeaders } from '../http/object-headers.ts'
 import { answeredTime } from '../http/time.ts'
@@ -173,6 +174,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
   const { upload, bucket } = await findUpload(request, 's3:PutObject', true)
   const { key } = upload
   refuseOnOther('complete', header, services.profile)
+  const condition = writeCondition(header)
   const { keys, answer, release } = await unlockUpload(request, { upload, bucket })
   try {
     const xml = await readBody({ ...request, headers: ofBody(headers) }, maxBody)
@@ -182,7 +184,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
       throw upload.completed === undefined ? error : new SseError('NoSuchUpload', { cause: error })
     })
     const record = await bucket.commit(judged =>
-      services.store.completeUpload(judged, key, upload.id, completion, closedToOthers(bucket)),
+      services.store.completeUpload(judged, key, upload.id, completion, { ...condition, ...closedToOthers(bucket) }),
     )
     answerXml(
       request.res,

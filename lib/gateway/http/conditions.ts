@@ -82,11 +82,75 @@ const etagsIn = (list: string | undefined, comparison: Comparison): readonly str
   return etags(list).flatMap(({ etag, weak }) => (weak && comparison === 'strong' ? [] : [etag]))
 }
 
-/** The condition that If-Match and If-None-Match put on a change. The store checks it in the transaction that makes the change. */
-export const changeCondition = (header: HeaderGetter): ObjectCondition => {
+const notImplemented = (headers: string, additionalMessage: string): SseError =>
+  new SseError('NotImplemented', {
+    message: 'A header you provided implies functionality that is not implemented',
+    details: { Header: headers, additionalMessage },
+  })
+
+const valueRefused = (header: string): SseError =>
+  notImplemented(header, `We don't accept the provided value of ${header} header for this API`)
+
+/**
+ * The condition of a write: PUT, Copy and Complete take an ETag in If-Match, or `*` in If-None-Match, as S3 has it: `NotImplemented` for anything
+ * else. The store checks it in the transaction that makes the change.
+ */
+export const writeCondition = (header: HeaderGetter): ObjectCondition => {
   const ifMatch = etagsIn(header('if-match'), 'strong')
   const ifNoneMatch = etagsIn(header('if-none-match'), 'weak')
+  if (ifMatch !== undefined && ifNoneMatch !== undefined) {
+    throw notImplemented('If-Match,If-None-Match', 'Multiple conditional request headers present in the request')
+  }
+  if (ifMatch === '*') throw valueRefused('If-Match')
+  if (ifNoneMatch !== undefined && ifNoneMatch !== '*') throw valueRefused('If-None-Match')
   return { ...(ifMatch && { ifMatch }), ...(ifNoneMatch && { ifNoneMatch }) }
+}
+
+/** What a deletion is bound to, as the client says it. */
+export interface DeletedIf {
+  /** An ETag, or `*`. */
+  readonly etag: string | undefined
+  /** The time of last change: a date of HTTP, or ISO 8601. */
+  readonly modified: string | undefined
+  /** Bytes of plaintext. */
+  readonly size: string | undefined
+}
+
+const namedTime = (text: string): number => {
+  const time = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text) ? Date.parse(text) : (parseTime(text) ?? NaN)
+  if (!Number.isNaN(time)) return Math.floor(time / 1000)
+  throw new SseError('InvalidArgument', {
+    message: 'The time of last change is not a date. Send it as Last-Modified or a listing has it.',
+    details: { ArgumentName: 'x-amz-if-match-last-modified-time', ArgumentValue: text },
+  })
+}
+
+const namedSize = (text: string): number => {
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  throw new SseError('InvalidArgument', {
+    message: 'The size is not a number of bytes. Send it as Content-Length or a listing has it.',
+    details: { ArgumentName: 'x-amz-if-match-size', ArgumentValue: text },
+  })
+}
+
+/** The condition of a deletion. `InvalidArgument` for a time or size that is none. */
+export const deleteCondition = ({ etag, modified, size }: DeletedIf): ObjectCondition => {
+  const ifMatch = etagsIn(etag, 'strong')
+  return {
+    ...(ifMatch && { ifMatch }),
+    ...(modified !== undefined && { modified: namedTime(modified) }),
+    ...(size !== undefined && { size: namedSize(size) }),
+  }
+}
+
+/** What a DELETE says of it. `NotImplemented` for If-None-Match, which S3 does not take there. */
+export const deletedIf = (header: HeaderGetter): DeletedIf => {
+  if (header('if-none-match') !== undefined) throw valueRefused('If-None-Match')
+  return {
+    etag: header('if-match'),
+    modified: header('x-amz-if-match-last-modified-time'),
+    size: header('x-amz-if-match-size'),
+  }
 }
 
 /** The range of a header, or `undefined` for the whole. */

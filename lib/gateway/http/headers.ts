@@ -42,15 +42,17 @@ const ofAnotherBody = /^x-amz-(sdk-checksum-algorithm|checksum-(?!(algorithm|mod
 /** One character a byte, as headers have it. */
 export const asHeader = (text: string): string => Buffer.from(text).toString('latin1')
 
+const conditions = ['if-match', 'if-none-match']
+
 /**
- * The headers that the query of a presigned URL carries: parameters that begin with `prefix` and those of `others`. Headers that were
- * sent override them. Use them only once the signature was verified.
+ * The headers that the query of a presigned URL carries: parameters that begin with `prefix`, conditions, and those of `others`. Headers that
+ * were sent override them. Use them only once the signature was verified.
  */
 export const carriedHeaders = (query: Query, prefix: string, others: readonly string[] = []): RequestHeaders => {
   const carried = new Map<string, string>()
   for (const [parameter, value] of query) {
     const name = parameter.toLowerCase()
-    if (!(name.startsWith(prefix) || others.includes(name))) continue
+    if (!(name.startsWith(prefix) || conditions.includes(name) || others.includes(name))) continue
     if (carried.has(name) || ofThePresigning.has(name) || ofAnotherBody.test(name)) continue
     carried.set(name, asHeader(value))
   }

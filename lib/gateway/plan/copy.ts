@@ -7,7 +7,7 @@ import { customerNames, managedNames, obsNames, s3Names } from '../../sse/names.
 import { sameTenant } from '../../sse/profile.ts'
 import { closedToOthers, type JudgedBucket, noSuchKey } from '../access/access.ts'
 import { requestedAlgorithm } from '../body/checksums.ts'
-import { assertSourceConditions, changeCondition } from '../http/conditions.ts'
+import { assertSourceConditions, writeCondition } from '../http/conditions.ts'
 import { objectHeaders } from '../http/object-headers.ts'
 import type { ObjectName } from '../http/target.ts'
 import type { CopyPlan, CopySource } from '../objects/copy.ts'
@@ -127,7 +127,7 @@ export const planObjectCopy = (request: GatewayRequest, target: Target, source: 
     encryption,
     headers: keepsMetadata ? record.headers : objectHeaders(request.headers),
     notes: keepsTags && tags !== undefined ? { ...others, tags } : notes,
-    condition: { ...changeCondition(request.header), ...closedToOthers(bucket) },
+    condition: { ...writeCondition(request.header), ...closedToOthers(bucket) },
     what: planCopy({
       profile: request.services.profile,
       source: record.kind,
