@@ -1,7 +1,18 @@
-/** The entries of the package, as it was built, where no optional package is installed. */
-import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+/** The entries of the package and its command, as it is packed, where no optional package is installed. */
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
+import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -24,8 +35,10 @@ const install = (name: string): void => {
   symlinkSync(join(root, 'node_modules', name), path)
 }
 const installed = join(folder, 'node_modules/sse-kms-streams')
-cpSync(join(root, 'dist'), join(installed, 'dist'), { recursive: true })
-cpSync(join(root, 'package.json'), join(installed, 'package.json'))
+mkdirSync(installed, { recursive: true })
+const pack = ['pack', '--silent', '--offline', '--ignore-scripts', '--pack-destination', folder]
+const packed = execFileSync('npm', pack, { cwd: root, encoding: 'utf8' }).trim()
+execFileSync('tar', ['-xzf', join(folder, packed), '-C', installed, '--strip-components', '1'])
 for (const name of Object.keys(manifest.dependencies)) install(name)
 
 /** Runs code as a module in that folder; resolves to what it wrote to stderr where it failed. */
@@ -71,6 +84,38 @@ t.test('the gateway names the optional packages that it needs when it is importe
   }
   t.strictSame(named.sort(), ['@aws-sdk/crc64-nvme', 'fast-xml-parser'])
   t.equal(await load('./gateway'), undefined)
+})
+
+t.test('serve names all optional packages that are missing, as one line to copy', async t => {
+  for (const name of Object.keys(manifest.peerDependencies)) rmSync(join(folder, 'node_modules', name), { force: true })
+  const main = join(installed, 'dist/cli/main.js')
+  const argv = [main, 'serve', '--listen', '127.0.0.1:0', '--data', join(folder, 'data')]
+  const serve = async (): Promise<string> => {
+    const child = spawn(process.execPath, argv, { cwd: folder, env: { PATH: process.env['PATH'] } })
+    let text = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += String(chunk)))
+    child.stdout.once('data', () => child.kill('SIGTERM'))
+    await once(child, 'close')
+    return text
+  }
+  const missing = ['zod', 'lmdb', 'fast-xml-parser', '@aws-sdk/crc64-nvme']
+  t.match(await serve(), new RegExp(`^sse-kms: This needs 4 packages .*\\. Run: npm install ${missing.join(' ')}\n$`))
+  t.notOk(existsSync(join(folder, 'data')))
+  missing.forEach(install)
+  const text = await serve()
+  t.match(text, /sse-kms listens on/, 'nothing else is needed')
+  t.match(
+    text,
+    `\n  npx sse-kms keys list --data ${join(folder, 'data')} --region sichuan\n`,
+    'lines that can be copied',
+  )
+})
+
+t.test('every built file has a source: the build leaves nothing of an older one', async t => {
+  t.ok(statSync(join(root, 'dist/cli/main.js')).mode & 0o100, 'and npx may run it')
+  for (const path of readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' })) {
+    if (path.endsWith('.js')) t.ok(existsSync(join(root, 'lib', path.replace(/\.js$/, '.ts'))), path)
+  }
 })
 
 t.test('every entry is known here', async t => {

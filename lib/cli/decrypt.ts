@@ -5,13 +5,13 @@ import type { RangeRequest } from '../segment/layout.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { type Input, pump, type PumpOptions, withInput } from './files.ts'
-import { contextOf, keyOptions, openKeys } from './key-options.ts'
+import { contextOf, keyOptions, openKeys, outputOptions } from './key-options.ts'
 
 const options = {
   ...keyOptions,
   key: { value: 'KEY', help: 'refuse files that are encrypted under any other key' },
   range: { value: 'RANGE', help: 'only these bytes: A-B (both included), A- (to the end) or -N (the last N)' },
-  output: { value: 'FILE', short: 'o', help: 'write to FILE, whole or not at all, instead of to stdout' },
+  ...outputOptions,
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -28,7 +28,7 @@ const rangeOf = (text: string | undefined): RangeRequest | undefined => {
 
 type ReadOptions = KeyOptions & { readonly range?: RangeRequest | undefined }
 
-const opened = async (sse: Sse, input: Input, read: ReadOptions): Promise<Omit<PumpOptions, 'output'>> => {
+const opened = async (sse: Sse, input: Input, read: ReadOptions): Promise<Omit<PumpOptions, 'output' | 'force'>> => {
   if (input.file === undefined) {
     const { stream } = await sse.decryptPipe(read)
     return { source: input.pipe, total: undefined, through: [stream] }
@@ -42,7 +42,7 @@ export const decrypt: Command = command({
   name: 'decrypt',
   usage: ['--keyring DIR [--range RANGE] [FILE] [-o FILE]', '--customer-key FILE [--range RANGE] [FILE] [-o FILE]'],
   about: [
-    'Decrypts FILE, or stdin, to stdout or to the file that -o names. Only files under keys of the key store are ' +
+    'Decrypts FILE, or stdin, to stdout or to the file that -o names, which must be new unless --force is given. Only files under keys of the key store are ' +
       'decrypted. From a file, a range reads only the segments that it needs; from a pipe, everything is read and verified.',
     'Every byte is verified before it is written. But the first bytes of a pipe are written before its end is seen, and ' +
       'a truncated input is noticed only there: check the exit status, or use -o, which writes no file then.',
@@ -58,13 +58,14 @@ export const decrypt: Command = command({
   run: async (args, io) => {
     const [path] = args.positionals
     const output = args.text('output')
+    const force = args.flag('force')
     const range = rangeOf(args.text('range'))
     const context = contextOf(args)
     await withInput(path, io, async input => {
       const keys = await openKeys(args, io)
       try {
         const sse = createSse({ kms: keys.kms, accept: await keys.accepted(args.text('key')) })
-        await pump(io, { ...(await opened(sse, input, { context, range })), output })
+        await pump(io, { ...(await opened(sse, input, { context, range })), output, force })
       } finally {
         keys.close()
       }

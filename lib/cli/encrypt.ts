@@ -4,7 +4,7 @@ import { createSse } from '../object/node.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { type Input, pump, type Source, withInput } from './files.ts'
-import { contextOf, keyOptions, openKeys } from './key-options.ts'
+import { contextOf, keyOptions, openKeys, outputOptions } from './key-options.ts'
 
 const options = {
   ...keyOptions,
@@ -13,7 +13,7 @@ const options = {
     help: 'the master key: ARN, id or alias/NAME (default: the oldest enabled, else the default one)',
   },
   suite: { value: 'N', help: '1: AES-256-GCM (default), 2: Cobblestone-256, 3: ChaCha20-Poly1305, 5: large segments' },
-  output: { value: 'FILE', short: 'o', help: 'write to FILE, whole or not at all, instead of to stdout' },
+  ...outputOptions,
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -39,7 +39,7 @@ export const encrypt: Command = command({
   name: 'encrypt',
   usage: ['--keyring DIR [--key KEY] [FILE] [-o FILE]', '--customer-key FILE [FILE] [-o FILE]'],
   about: [
-    'Encrypts FILE, or stdin, to stdout or to the file that -o names. The output says how it was encrypted (see sse-kms ' +
+    'Encrypts FILE, or stdin, to stdout or to the file that -o names, which must be new unless --force is given. The output says how it was encrypted (see sse-kms ' +
       'inspect), but does not contain the key. The length of a file is stored at the front; the length of a pipe is ' +
       'known only at the end.',
     'Entries of the encryption context are stored in the clear, and must be the same for decryption. An entry whose ' +
@@ -55,6 +55,7 @@ export const encrypt: Command = command({
   run: async (args, io) => {
     const [path] = args.positionals
     const output = args.text('output')
+    const force = args.flag('force')
     const suite = suiteOf(args.text('suite') ?? '1')
     const context = contextOf(args)
     if (output === undefined && io.stdout.isTTY === true) {
@@ -66,7 +67,7 @@ export const encrypt: Command = command({
         const accept = [{ provider: keys.kms.name, keyId: await keys.choose(args.text('key')) }]
         const { source, length } = sourceOf(input)
         const { stream } = await createSse({ kms: keys.kms, accept, suite }).encrypt({ context, length, file: true })
-        await pump(io, { source, total: length, through: [stream], output })
+        await pump(io, { source, total: length, through: [stream], output, force })
       } finally {
         keys.close()
       }

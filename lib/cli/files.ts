@@ -4,7 +4,7 @@
  * that leaves the old file as it was.
  */
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, link, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { type FileHandle, link, lstat, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Transform, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -23,11 +23,13 @@ export interface PumpOptions {
   readonly through: readonly Transform[]
   /** A file. Stdout if left out, or `-`. */
   readonly output: string | undefined
+  /** Whether a file that is there may be replaced. */
+  readonly force: boolean
 }
 
 /** Resolves when the output has everything, durably if it is a file. Rejects with the first error, or with an `AbortError`. */
-export const pump = (io: Io, { source, total, through, output }: PumpOptions): Promise<void> =>
-  writeOutput(output, io, async (sink, before) => {
+export const pump = (io: Io, { source, total, through, output, force }: PumpOptions): Promise<void> =>
+  writeOutput(output, force, io, async (sink, before) => {
     const sharesTerminal = sink === io.stdout && io.stdout.isTTY === true
     const meter = progress(io, total, { visible: io.stderr.isTTY === true && !sharesTerminal })
     try {
@@ -106,10 +108,11 @@ const fileOf = (path: string, handle: FileHandle, size: number): OpenFile => {
  */
 const writeOutput = async (
   path: string | undefined,
+  force: boolean,
   io: Io,
   write: (sink: Writable, before: readonly Transform[]) => Promise<void>,
 ): Promise<void> => {
-  if (path !== undefined && path !== '-') return replaceFile(path, sink => write(sink, []))
+  if (path !== undefined && path !== '-') return replaceFile(path, force, sink => write(sink, []))
   return write(io.stdout, path === undefined && io.stdout.isTTY === true ? [textOnly()] : [])
 }
 
@@ -124,24 +127,39 @@ const textOnly = (): Transform =>
   })
 
 /**
- * Writes a file whole or not at all. `write` ends the stream that it gets, or rejects. An existing file keeps its mode, and a symbolic link
- * stays one. Devices and FIFOs are written to directly.
+ * Writes a file whole or not at all. `write` ends the stream that it gets, or rejects. An existing file is replaced only with `force`, and
+ * keeps its mode then; a symbolic link stays one. Devices and FIFOs are written to directly.
  */
-const replaceFile = async (path: string, write: (sink: Writable) => Promise<void>): Promise<void> => {
+const replaceFile = async (path: string, force: boolean, write: (sink: Writable) => Promise<void>): Promise<void> => {
   const target = (await ifExists(realpath(path))) ?? path
   const old = await ifExists(stat(target))
   if (old !== undefined && !old.isFile()) return writeInto(await open(target, 'w'), false, write)
+  if (!force) await assertNew(path)
   const temp = tempBeside(target)
-  const handle = await open(temp, 'wx')
+  const handle = await openIn(dirname(target), temp)
   try {
     if (old !== undefined) await handle.chmod(old.mode & 0o7777)
     await writeInto(handle, true, write)
+    if (!force) await assertNew(path) // another process may have made it meanwhile
     await rename(temp, target)
     await syncDirectory(dirname(target))
   } catch (error) {
     await rm(temp, { force: true })
     throw error
   }
+}
+
+const assertNew = async (path: string): Promise<void> => {
+  if ((await ifExists(lstat(path))) === undefined) return
+  const message = `${path} exists already. Name another file with -o, or replace it with --force.`
+  throw new SseError('FileFailed', { message })
+}
+
+const openIn = async (directory: string, path: string): Promise<FileHandle> => {
+  const handle = await ifExists(open(path, 'wx'))
+  if (handle !== undefined) return handle
+  const message = `There is no folder ${directory}. Make it, or name a file in another one with -o.`
+  throw new SseError('FileFailed', { message })
 }
 
 /** Creates a file with this content, mode 0600. `false` if it exists. Of several processes one wins, and no one sees half a file. */

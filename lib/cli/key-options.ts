@@ -50,6 +50,12 @@ export const keyOptions: Readonly<Record<KeyOption, Option>> = {
   'customer-key': { value: 'FILE', help: 'a key of your own, exactly 32 bytes, instead of a key store' },
 }
 
+/** Options of every command that writes a file. */
+export const outputOptions: Readonly<Record<'output' | 'force', Option>> = {
+  output: { value: 'FILE', short: 'o', help: 'write to FILE, whole or not at all, instead of to stdout' },
+  force: { short: 'f', help: 'replace the file that -o names, if there is one' },
+}
+
 /** Where a key store is. */
 export interface KeyStorePlace {
   /** The folder of the key store. */

@@ -18,14 +18,15 @@ export const run = async (argv: readonly string[], io: Io): Promise<number> => {
 }
 
 /** A command that is loaded when it is called. */
-interface CommandEntry {
+export interface CommandEntry {
   readonly name: string
   /** One line for the help. */
   readonly summary: string
   load(): Promise<Command>
 }
 
-const commands: readonly CommandEntry[] = [
+/** All commands. */
+export const commands: readonly CommandEntry[] = [
   {
     name: 'keys',
     summary: 'create, list, disable, enable, rotate and delete master keys',

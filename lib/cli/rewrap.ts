@@ -3,12 +3,13 @@ import { createSse } from '../object/node.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { pump, type Source, withInput } from './files.ts'
-import { contextOf, keyringOptions, openKeyring } from './key-options.ts'
+import { contextOf, keyringOptions, openKeyring, outputOptions } from './key-options.ts'
 
 const options = {
   ...keyringOptions,
   to: { value: 'KEY', help: 'the new master key: ARN, id or alias/NAME' },
-  output: { value: 'FILE', short: 'o', help: 'write to this file instead of replacing FILE' },
+  ...outputOptions,
+  output: { ...outputOptions.output, help: 'write to this file instead of replacing FILE' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
@@ -24,7 +25,7 @@ export const rewrap: Command = command({
   about: [
     'Moves an encrypted file to another master key of the key store, or, after a rotation, to the newest version of its ' +
       'own. The data key stays the same, so the data is copied and not decrypted. FILE is replaced, whole or not at all, ' +
-      'unless -o names another file.',
+      'unless -o names another, new file (with --force, one that is there).',
     'This does not help if the data key itself leaked: decrypt and encrypt the file again.',
   ],
   options,
@@ -42,6 +43,8 @@ export const rewrap: Command = command({
       throw usage('rewrap needs --keyring DIR and --to KEY', 'See sse-kms help rewrap.')
     }
     const context = contextOf(args)
+    const output = args.text('output')
+    const force = output === undefined || args.flag('force') // without -o the file itself is what is to be replaced
     await withInput(path, io, async ({ file }) => {
       if (file === undefined) throw usage(`${path} is not a regular file`, 'Name a file, not a pipe or a device.')
       const keys = await openKeyring(directory, args, io)
@@ -54,7 +57,7 @@ export const rewrap: Command = command({
         const { prefix, streams } = await sse.rewrapFile(file, { context, to: { keyId } })
         const source = joined(prefix, file.bytes(streams))
         const total = prefix.length + streams.end - streams.start + 1
-        await pump(io, { source, total, through: [], output: args.text('output') ?? path })
+        await pump(io, { source, total, through: [], output: output ?? path, force })
       } finally {
         keys.close()
       }

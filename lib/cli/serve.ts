@@ -57,7 +57,7 @@ const demoText = (
     '',
     'To list the master keys, also while the server runs:',
     '',
-    `  sse-kms keys list --data ${data} --region ${region}`,
+    `  npx sse-kms keys list --data ${data} --region ${region}`,
     '',
     '',
   ].join('\n')

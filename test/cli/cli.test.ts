@@ -29,6 +29,7 @@ import { exitCodes, failureOf } from '../../lib/cli/failure.ts'
 import { describe, formatBytes, formatTime, progress, withInput } from '../../lib/cli/files.ts'
 import { quote } from '../../lib/cli/inspect.ts'
 import { interruptSignal, type Io } from '../../lib/cli/io.ts'
+import { commands } from '../../lib/cli/program.ts'
 import { gatewayPackages } from '../../lib/cli/serve.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { encodeEnvelope, encodeReceipt, encodeSession, parseEnvelope } from '../../lib/envelope/envelope.ts'
@@ -177,6 +178,28 @@ t.test('help and version', async t => {
     exitCodes.failed,
     'a file may be called --help',
   )
+})
+
+t.test('the help of every command is complete', async t => {
+  t.ok(commands.length > 0)
+  for (const { name, summary, load } of commands) {
+    const { usage, about, options, examples } = await load()
+    const text = (await cli(['help', name])).stdout.toString()
+    t.ok(summary.length > 10 && about.length > 0 && about.every(paragraph => paragraph.length > 40), name)
+    t.ok(usage.length > 0 && examples.length > 1, `${name}: usage and examples`)
+    for (const [option, { short, value, help }] of Object.entries(options)) {
+      t.ok(help.length > 10 && value !== '', `${name} --${option} has a text`)
+      const left = `${short === undefined ? '   ' : `-${short},`} --${option}${value === undefined ? '' : ` ${value}`} `
+      t.ok(
+        text.split('\n').some(line => line.startsWith(`  ${left}`) && line.includes(help)),
+        `--${option} is shown`,
+      )
+    }
+    for (const line of [...usage, ...examples]) {
+      for (const [, option = ''] of line.matchAll(/(?<= |\[)--([a-z-]+)/g)) t.ok(option in options, `${name}: ${line}`)
+    }
+    for (const line of examples) t.match(line, `sse-kms ${name}`)
+  }
 })
 
 t.test("keys of a key store of one's own", async t => {
@@ -433,7 +456,7 @@ t.test('-o writes a file whole or not at all', async t => {
   const whole = (name: string, bytes: Uint8Array) => t.ok(readFileSync(at(name)).equals(bytes))
 
   for (const stdin of [damaged, sealed.subarray(0, -1), Buffer.concat([sealed, Buffer.from('x')])]) {
-    t.equal((await cli(['decrypt', ...keys, '-o', at('old')], { stdin })).code, exitCodes.notAuthentic)
+    t.equal((await cli(['decrypt', ...keys, '-o', at('old'), '--force'], { stdin })).code, exitCodes.notAuthentic)
     t.equal((await cli(['decrypt', ...keys, '-o', at('new')], { stdin })).code, exitCodes.notAuthentic)
   }
   whole('old', Buffer.from('old'))
@@ -448,16 +471,16 @@ t.test('-o writes a file whole or not at all', async t => {
       }
     })(),
   )
-  const aborted = await cli(['encrypt', ...keys, '-o', at('old')], { stdin: endless, signal: controller.signal })
+  const aborted = await cli(['encrypt', ...keys, '-fo', at('old')], { stdin: endless, signal: controller.signal })
   oneLine(t, aborted, exitCodes.interrupted, /Interrupted\. No file was left half written/)
   whole('old', Buffer.from('old'))
   t.strictSame(readdirSync(folder), before)
 
-  t.equal((await cli(['decrypt', ...keys, '-o', at('link')], { stdin: sealed })).code, 0)
+  t.equal((await cli(['decrypt', ...keys, '-f', '-o', at('link')], { stdin: sealed })).code, 0)
   whole('old', data)
   t.equal(statSync(at('old')).mode & 0o777, 0o640, 'its mode stays')
   t.strictSame(readdirSync(folder), before, 'a link stays one')
-  t.equal((await cli(['encrypt', ...keys, at('old'), '-o', at('old')])).code, 0, 'over its own input')
+  t.equal((await cli(['encrypt', ...keys, at('old'), '-o', at('old'), '-f'])).code, 0, 'over its own input')
   t.ok((await cli(['decrypt', ...keys, at('old')])).stdout.equals(data))
 
   t.equal((await cli(['encrypt', ...keys, at('data'), '-o', '/dev/null'])).code, 0)
@@ -469,10 +492,54 @@ t.test('-o writes a file whole or not at all', async t => {
     /ENOSPC.*Free some space/,
   )
   oneLine(t, await cli(['encrypt', ...keys, at('data'), '-o', folder]), exitCodes.failed, /EISDIR.*Name a file/)
-  oneLine(t, await cli(['encrypt', ...keys, at('data'), '-o', at('no/file')]), exitCodes.failed, /ENOENT/)
+  oneLine(
+    t,
+    await cli(['encrypt', ...keys, at('data'), '-o', at('no/file')]),
+    exitCodes.failed,
+    new RegExp(`There is no folder ${at('no')}\\. Make it, or name a file in another one with -o\\.`),
+  )
   oneLine(t, await cli(['encrypt', ...keys, at('data'), '-o', at('data/file')]), exitCodes.failed, /ENOTDIR/)
   oneLine(t, await cli(['encrypt', ...keys, at('none')]), exitCodes.failed, /ENOENT/)
   oneLine(t, await cli(['decrypt', ...keys, folder]), exitCodes.failed, /EISDIR/)
+})
+
+t.test('-o replaces a file only with --force', async t => {
+  const { at, folder, keys, arn } = await setUp(t)
+  writeFileSync(at('old'), 'old')
+  symlinkSync('nowhere', at('dangling'))
+  const [stdin, before] = [(await cli(['encrypt', ...keys], { stdin: 'x' })).stdout, readdirSync(folder)]
+  writeFileSync(at('sealed'), stdin)
+  const lines = [
+    ['encrypt', ...keys],
+    ['decrypt', ...keys],
+    ['rewrap', at('sealed'), ...keys, '--to', arn],
+  ]
+  for (const line of lines) {
+    for (const name of ['old', 'dangling']) {
+      const refused = await cli([...line, '-o', at(name)], { stdin })
+      const message = new RegExp(`${name} exists already\\. Name another file with -o, or replace it with --force\\.`)
+      oneLine(t, refused, exitCodes.failed, message)
+    }
+    t.equal(readFileSync(at('old'), 'utf8'), 'old')
+    t.match(JSON.parse((await cli([...line, '--json', '-o', at('old')], { stdin })).stderr), { code: 'FileFailed' })
+    t.equal((await cli([...line, '-o', at('old'), '--force'], { stdin })).code, 0)
+    t.notSame(readFileSync(at('old'), 'utf8'), 'old')
+    writeFileSync(at('old'), 'old')
+  }
+  const slow = Readable.from(
+    (async function* () {
+      yield Buffer.from('x')
+      writeFileSync(at('meanwhile'), 'theirs')
+    })(),
+  )
+  oneLine(
+    t,
+    await cli(['encrypt', ...keys, '-o', at('meanwhile')], { stdin: slow }),
+    exitCodes.failed,
+    /exists already/,
+  )
+  t.equal(readFileSync(at('meanwhile'), 'utf8'), 'theirs')
+  t.strictSame(readdirSync(folder), [...before, 'sealed', 'meanwhile'].sort(), 'no temporary file is left')
 })
 
 t.test('an input that changes while it is read', async t => {
@@ -632,7 +699,7 @@ t.test('rewrap', async t => {
   const bound = ['--context', 'aws:x=1']
   for (const name of ['known', 'unknown']) {
     const tail = readFileSync(at(name)).subarray(-2_000_000)
-    const copied = await cli(['rewrap', at(name), ...keys, ...bound, '--to', 'alias/second', '-o', at('copy')])
+    const copied = await cli(['rewrap', at(name), ...keys, ...bound, '--to', 'alias/second', '-fo', at('copy')])
     t.strictSame([copied.code, copied.stderr], [0, ''])
     t.match(await claims(name), { key: { keyId: arn } }, 'the file itself stays with -o')
     t.match(await claims('copy'), { key: { keyId: second } })
@@ -699,7 +766,7 @@ t.test('terminals', async t => {
       yield Buffer.alloc(1_000_000)
     })(),
   )
-  const bar = await cli(['encrypt', ...keys, '-o', at('x')], { stdin: slow, stderr: screen() })
+  const bar = await cli(['encrypt', ...keys, '-fo', at('x')], { stdin: slow, stderr: screen() })
   t.match(bar.stderr, /976\.6 KiB \| .*\/s \| 0:01/)
   t.equal(bar.code, 0)
 })
@@ -836,7 +903,7 @@ t.test('processes: pipes, their ends, and signals', async t => {
   writeFileSync(at('old'), 'old')
   const before = readdirSync(folder)
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    const child = start(['encrypt', ...keys, '-o', at('old')])
+    const child = start(['encrypt', ...keys, '-fo', at('old')])
     child.stdin?.write(Buffer.alloc(100_000))
     while (readdirSync(folder).length === before.length) await pause(20)
     child.kill(name)
