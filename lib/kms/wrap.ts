@@ -192,11 +192,12 @@ const versionOf = (wrapped: WrappedKey): number =>
 
 /** Throws {@link SseError} `KeyNotAccepted` unless the wrapped key's master key is among the accepted ones. */
 export const assertAccepted = (wrapped: WrappedKey, accept: readonly AcceptedKey[]): void => {
-  const found = accept.some(
-    ({ provider, keyId, lowestVersion = 0 }) =>
-      provider === wrapped.provider &&
-      keyId === wrapped.keyId &&
-      (provider !== 'local' || versionOf(wrapped) >= lowestVersion),
-  )
-  if (!found) throw new SseError('KeyNotAccepted')
+  const found = accept.filter(({ provider, keyId }) => provider === wrapped.provider && keyId === wrapped.keyId)
+  if (found.length === 0) throw new SseError('KeyNotAccepted')
+  const lowest = Math.min(...found.map(({ lowestVersion = 0 }) => lowestVersion))
+  if (wrapped.provider !== 'local' || versionOf(wrapped) >= lowest) return
+  const message =
+    `The data key is wrapped under version ${versionOf(wrapped)} of its key, and only versions from ${lowest} on are accepted. ` +
+    'Accept the old version once more and rewrap the object: a file with sse-kms rewrap, an object by copying it onto itself.'
+  throw new SseError('KeyNotAccepted', { message })
 }
