@@ -65,6 +65,8 @@ export interface SelfCopy {
   readonly namesStorageClass: boolean
   /** A header of encryption is sent, even one that changes nothing. */
   readonly namesEncryption: boolean
+  /** Under the rules of S3 the source is under SSE-KMS, so that the copy may be under another key, or none. */
+  readonly leavesKms?: boolean
   /** A website redirect is named. */
   readonly namesRedirect?: boolean
   /** The bucket has a default encryption that somebody configured. */

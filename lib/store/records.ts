@@ -1,14 +1,14 @@
 /** What a store keeps of buckets, objects, uploads and parts: plain data. What it says of an object is a claim that a reader verifies. */
 import type { EncryptionKind } from '../sse/names.ts'
 
-/** A checksum that is kept in the clear. */
+/** What is noted of a checksum. */
 export interface ChecksumNote {
   /** `crc32`, `crc32c`, `crc64nvme`, `sha1` or `sha256`. */
   readonly algorithm: string
   /** Of the object's bytes, or of its parts' checksums. */
   readonly type: 'FULL_OBJECT' | 'COMPOSITE'
-  /** In base64. */
-  readonly value: string
+  /** In base64; absent where the object is sealed, and its checksum with it. */
+  readonly value?: string | undefined
 }
 
 /** Parts of one size, one after the other. */
@@ -35,7 +35,7 @@ export interface ObjectNotes {
   readonly parts?: number | undefined
   /** The parts of a plain object. */
   readonly partSizes?: readonly PartRun[] | undefined
-  /** The checksum of a plain object. */
+  /** Its checksum: of a plain object with its value. */
   readonly checksum?: ChecksumNote | undefined
 }
 

@@ -5,6 +5,7 @@ import { refuseOnOther } from '../../sse/request.ts'
 import type { Tenant } from '../../sse/profile.ts'
 import type { ObjectSummary } from '../../store/records.ts'
 import { answerXml } from '../http/answer.ts'
+import { listedChecksumXml } from '../objects/checksums.ts'
 import { type GatewayRequest, openBucket } from '../request.ts'
 import { continuationToken, encoderOf, limitOf } from '../http/parameters.ts'
 import { answeredTime } from '../http/time.ts'
@@ -60,6 +61,7 @@ const contents = ({ entries, encode, owner }: Listing, showOwner: boolean, showV
     Key: encode(key),
     LastModified: answeredTime(record.modified),
     ETag: `"${record.etag}"`,
+    ...listedChecksumXml(record.notes),
     Size: record.size,
     StorageClass: 'STANDARD',
     Owner: showOwner ? { ID: owner.domainId, DisplayName: owner.domainId } : undefined,

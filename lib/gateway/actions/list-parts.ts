@@ -7,7 +7,7 @@ import { type GatewayRequest, openBucket } from '../request.ts'
 import { encoderOf, limitOf, markerOf, uploadMarkers } from '../http/parameters.ts'
 import { answeredTime } from '../http/time.ts'
 import { hasMd5Etag } from '../objects/write.ts'
-import { askedChecksumXml, uploadChecksum } from '../objects/checksums.ts'
+import { askedChecksumXml, tellsChecksum, uploadChecksum } from '../objects/checksums.ts'
 import { underUploadKey, type UploadKeys } from '../objects/part.ts'
 import { findUpload, type FoundUpload, unlockUpload } from '../plan/upload.ts'
 
@@ -79,7 +79,7 @@ export const listParts = async (request: GatewayRequest): Promise<void> => {
       LastModified: answeredTime(row.modified),
       ETag: `"${row.etag}"`,
       Size: row.size,
-      ...(kept === undefined || row.checksum === undefined
+      ...(kept === undefined || row.checksum === undefined || !tellsChecksum(upload)
         ? {}
         : { [`Checksum${kept.algorithm.toUpperCase()}`]: base64(row.checksum) }),
     })),

@@ -7,7 +7,6 @@ import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { closedToOthers } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
-import type { ChecksumAlgorithm } from '../body/checksums.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { writeCondition } from '../http/conditions.ts'
 import type { RequestHeaders } from '../http/headers.ts'
@@ -22,8 +21,11 @@ import {
   initiatedChecksum,
   partChecksumHeaders,
   partChecksumXml,
+  tellsChecksum,
   uploadChecksum,
+  type UploadChecksum,
 } from '../objects/checksums.ts'
+import { assertObjectSize, assertSameChecksum, namedChecksum } from '../objects/completion-checks.ts'
 import { type CheckedPart, planCompletion } from '../objects/complete.ts'
 import { sourceBody } from '../objects/copy.ts'
 import {
@@ -136,7 +138,7 @@ export const uploadPartCopy = async (request: GatewayRequest): Promise<void> => 
         {
           LastModified: answeredTime(modified),
           ETag: `"${etag}"`,
-          ...partChecksumXml(received.checksums),
+          ...(tellsChecksum(found.upload) ? partChecksumXml(received.checksums) : {}),
         },
         encryptionHeaders(dialect, 'upload-part-copy', answer),
       )
@@ -151,12 +153,12 @@ export const uploadPartCopy = async (request: GatewayRequest): Promise<void> => 
 const maxBody = 4 * 1024 * 1024
 
 /** The parts that the client names; `MalformedXML`, `InvalidRequest` for more than 10,000. */
-const namedParts = (xml: string, algorithm: ChecksumAlgorithm | undefined): readonly CheckedPart[] => {
+const namedParts = (xml: string, agreed: UploadChecksum | undefined): readonly CheckedPart[] => {
   const named = fields(fromXml(xml, 'CompleteMultipartUpload'), 'Part').map(content => {
     const number = textOf(content, 'PartNumber') ?? ''
     const etag = textOf(content, 'ETag')
     if (!/^\d{1,9}$/.test(number) || etag === undefined) throw new SseError('MalformedXML')
-    const checksum = algorithm === undefined ? undefined : textOf(content, `Checksum${algorithm.toUpperCase()}`)
+    const checksum = namedChecksum(content, agreed, { PartNumber: number, ETag: etag })
     return { part: Number(number), etag: etag.replace(/^"(.*)"$/, '$1'), checksum }
   })
   if (named.length === 0) throw new SseError('MalformedXML', { message: 'Name at least one part.' })
@@ -175,14 +177,17 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
   const { key } = upload
   refuseOnOther('complete', header, services.profile)
   const condition = writeCondition(header)
+  const agreed = uploadChecksum(upload.notes)
+  assertSameChecksum(header, agreed)
   const { keys, answer, release } = await unlockUpload(request, { upload, bucket })
   try {
     const xml = await readBody({ ...request, headers: ofBody(headers) }, maxBody)
-    const named = namedParts(xml, uploadChecksum(upload.notes)?.algorithm)
+    const named = namedParts(xml, agreed)
     const plan = { bucketId: bucket.bucket.id, upload, keys, named, headers, owner: bucket.owner.domainId }
     const { completion, checksums } = await underUploadKey(planCompletion(services, plan)).catch((error: unknown) => {
       throw upload.completed === undefined ? error : new SseError('NoSuchUpload', { cause: error })
     })
+    assertObjectSize(header, completion.record.size)
     const record = await bucket.commit(judged =>
       services.store.completeUpload(judged, key, upload.id, completion, { ...condition, ...closedToOthers(bucket) }),
     )
@@ -194,7 +199,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
         Bucket: bucket.bucket.name,
         Key: key,
         ETag: `"${record.etag}"`,
-        ...checksumXml(checksums, named.length),
+        ...(tellsChecksum(upload) ? checksumXml(checksums, named.length) : {}),
       },
       encryptionHeaders(dialect, 'complete', answer),
     )

@@ -5,8 +5,8 @@
 import { base64, concat } from '../../bytes.ts'
 import { compositeFlag, valueIds, type Values } from '../../envelope/sealed-values.ts'
 import { SseError } from '../../errors.ts'
-import type { HeaderGetter } from '../../sse/names.ts'
-import type { ObjectNotes, UploadNotes } from '../../store/records.ts'
+import type { EncryptionKind, HeaderGetter } from '../../sse/names.ts'
+import type { NewUpload, ObjectNotes, UploadNotes } from '../../store/records.ts'
 import type { IncomingBody } from '../body/body.ts'
 import {
   type ChecksumAlgorithm,
@@ -56,18 +56,28 @@ export const receivedChecksums = ({ checksum, digests }: IncomingBody): readonly
   return [{ algorithm: checksum, type: 'FULL_OBJECT', value: base64(digest) }]
 }
 
-/** What is noted of the checksum of a plain object. */
-export const noteChecksums = ([first]: readonly StoredChecksum[]): Pick<ObjectNotes, 'checksum'> => {
+/** What is noted of the checksum of an object: of a sealed one not its value, which lies sealed. */
+export const noteChecksums = (
+  [first]: readonly StoredChecksum[],
+  kind: EncryptionKind,
+): Pick<ObjectNotes, 'checksum'> => {
   if (first === undefined) return {}
   const { algorithm, type, value } = first
-  return { checksum: { algorithm, type, value } }
+  return { checksum: { algorithm, type, ...(kind === 'plain' && { value }) } }
 }
 
-/** What was noted. */
+/** What was noted of a plain one. */
 export const notedChecksums = ({ checksum }: ObjectNotes): readonly StoredChecksum[] => {
   const algorithm = parseChecksumAlgorithm(checksum?.algorithm ?? '')
-  return algorithm === undefined || checksum === undefined ? [] : [{ ...checksum, algorithm }]
+  if (algorithm === undefined || checksum?.value === undefined) return []
+  return [{ algorithm, type: checksum.type, value: checksum.value }]
 }
+
+/** What a listing says of it. */
+export const listedChecksumXml = ({ checksum }: ObjectNotes): ChecksumXml => ({
+  ChecksumAlgorithm: checksum?.algorithm.toUpperCase(),
+  ChecksumType: checksum?.type,
+})
 
 /** A checksum as clients see it: a composite one of an object ends with the number of parts. */
 const shownChecksum = ({ type, value }: Omit<StoredChecksum, 'algorithm'>, parts: number | undefined): string =>
@@ -137,6 +147,10 @@ export const uploadChecksum = ({ summedUp }: UploadNotes): UploadChecksum | unde
   const algorithm = parseChecksumAlgorithm(summedUp?.algorithm ?? '')
   return algorithm === undefined || summedUp === undefined ? undefined : { ...summedUp, algorithm }
 }
+
+/** Whether answers have the checksums of its parts and of its object: as in S3, under SSE-KMS only those that the client asked for. */
+export const tellsChecksum = ({ kind, notes }: Pick<NewUpload, 'kind' | 'notes'>): boolean =>
+  kind !== 'sse-kms' || uploadChecksum(notes)?.asked === true
 
 /** The algorithm and type that answers name, where the client asked for them. */
 export const askedChecksumHeaders = (checksum: UploadChecksum | undefined): Readonly<Record<string, string>> =>

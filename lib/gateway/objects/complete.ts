@@ -110,8 +110,11 @@ const completeSealed = async (
       return values
     },
   })
+  const checksums = whole === undefined ? [] : [whole]
+  const common = commonOf(plan, now())
   const record = {
-    ...commonOf(plan, now()),
+    ...common,
+    notes: { ...common.notes, ...noteChecksums(checksums, upload.kind) },
     size: done.plaintextLength,
     etag: md5 ? md5s(done.parts).etag : done.etag,
     envelope: done.envelope,
@@ -119,7 +122,7 @@ const completeSealed = async (
   }
   return {
     completion: { token: done.token, attempts: done.parts.map(part => part.attempt), record },
-    checksums: whole === undefined ? [] : [whole],
+    checksums,
   }
 }
 
@@ -147,7 +150,7 @@ const completePlain = async ({ store, profile, now }: Services, plan: CompletePl
   const common = commonOf(plan, now())
   const record = {
     ...common,
-    notes: { ...common.notes, partSizes: notePartSizes(chosen), ...noteChecksums(checksums) },
+    notes: { ...common.notes, partSizes: notePartSizes(chosen), ...noteChecksums(checksums, 'plain') },
     size: chosen.reduce((sum, part) => sum + part.size, 0),
     etag,
   }

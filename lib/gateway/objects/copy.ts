@@ -13,7 +13,7 @@ import { type ChecksumAlgorithm, createDigest, type DigestAlgorithm } from '../b
 import type { BodyStage } from '../http/pour.ts'
 import type { ObjectName } from '../http/target.ts'
 import type { Services } from '../services.ts'
-import { checksumsOf, notedChecksums, type StoredChecksum } from './checksums.ts'
+import { checksumsOf, noteChecksums, notedChecksums, type StoredChecksum } from './checksums.ts'
 import { noteEncryption, type ReadEncryption, type WriteEncryption } from './encryption.ts'
 import { openStored } from './read.ts'
 import { digestsFor, hasMd5Etag, type WritePlan, writeObject, type WrittenObject } from './write.ts'
@@ -85,7 +85,7 @@ const copyBytes = async (services: Services, plan: CopyPlan, source: CopySource)
     plan.what === 'copy'
       ? { sealed: { etag: record.etag }, checksums: notedChecksums(record.notes) }
       : await rewrapped(services, source, encryption)
-  const { checksum, parts, partSizes } = record.notes
+  const { parts, partSizes } = record.notes
   const target: NewObject = {
     ...sealed,
     size: record.size,
@@ -95,7 +95,7 @@ const copyBytes = async (services: Services, plan: CopyPlan, source: CopySource)
     notes: {
       ...plan.notes,
       ...noteEncryption(encryption),
-      ...(checksum && { checksum }),
+      ...noteChecksums(checksums, encryption.kind),
       ...(parts !== undefined && { parts }),
       ...(partSizes && { partSizes }),
     },

@@ -98,7 +98,7 @@ const receive = async (
     const body = await store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
     const checksums = receivedChecksums(incoming)
-    return { body, size: body.size, etag: md5Of(incoming), checksums, notes: noteChecksums(checksums) }
+    return { body, size: body.size, etag: md5Of(incoming), checksums, notes: noteChecksums(checksums, 'plain') }
   }
   const { kind, options } = encryption
   const values = () => valuesOf(incoming, kind)
@@ -106,14 +106,15 @@ const receive = async (
   const body = await bodyToSeal(store.createBody({ expectedSize: put.planned?.storedLength }), put)
   await fill(body, incoming, source => put.pieces(source))
   const sealed = put.result()
+  const checksums = receivedChecksums(incoming)
   return {
     body,
     size: sealed.plaintextLength,
     etag: hasMd5Etag(kind) ? md5Of(incoming) : sealed.etag,
     envelope: sealed.envelope,
     values: sealed.values,
-    checksums: receivedChecksums(incoming),
-    notes: {},
+    checksums,
+    notes: noteChecksums(checksums, kind),
   }
 }
 

@@ -101,6 +101,7 @@ const checkSelfCopy = (request: GatewayRequest, target: JudgedBucket, key: strin
     replacesMetadata: directive(request, 'metadata-directive') === 'REPLACE',
     namesStorageClass: request.header('x-amz-storage-class') !== undefined,
     namesEncryption: namesEncryption(request),
+    leavesKms: request.services.profile.name === 's3' && source.record.kind === 'sse-kms',
     bucketHasEncryption: bucketEncryption(target.bucket) !== undefined,
   })
 }
