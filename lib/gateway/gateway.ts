@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SseError } from '../errors.ts'
 import { createAccess } from './access/access.ts'
+import { answerBrowser, type Preflight } from './actions/cors.ts'
 import { actions } from './actions/index.ts'
 import { answerError, asSseError, type ErrorFacts } from './http/answer.ts'
 import { splitUrl } from './http/target.ts'
@@ -60,12 +61,16 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
       identify(res, requestId, [request.dialect === 'obs' ? 'obs' : 'amz'])
     }
     let error: SseError | undefined
+    let preflight: Preflight | undefined
     res.on('error', () => undefined)
     req.on('error', () => undefined)
     try {
       identify(res, requestId, ['amz', 'obs']) // until it is known who asks
-      const request = openRequest(parts, req, res, onRequest)
-      await actions[request.operation](request)
+      preflight = await answerBrowser(options, req, res)
+      if (preflight === undefined) {
+        const request = openRequest(parts, req, res, onRequest)
+        await actions[request.operation](request)
+      }
     } catch (thrown) {
       error = asSseError(thrown)
       answerError(req, res, error, facts)
@@ -78,7 +83,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
       user: request?.requester.kind === 'signed' ? request.requester.caller.name : undefined,
       method,
       path,
-      action: request?.operation,
+      action: request?.operation ?? preflight,
       status: res.statusCode,
       milliseconds: services.now() - started,
       error,

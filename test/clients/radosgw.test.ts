@@ -168,7 +168,6 @@ const reasons: ReadonlyMap<string, readonly string[]> = new Map([
   [
     'not built, and refused by name',
     [
-      'CORS: get none',
       'lifecycle: get none',
       'website: get none',
       'object lock: get none',

@@ -4,6 +4,7 @@ import { postObject } from '../post/post-object.ts'
 import type { GatewayRequest } from '../request.ts'
 import { createBucket, deleteBucket, getBucketLocation, headApiVersion, headBucket, listBuckets } from './buckets.ts'
 import { abortMultipartUpload, completeMultipartUpload } from './uploads.ts'
+import { bucketCorsActions } from './cors.ts'
 import { copyObject } from './objects.ts'
 import { createMultipartUpload } from './uploads.ts'
 import { getObject, getObjectAttributes, headObject } from './get-object.ts'
@@ -48,6 +49,9 @@ export const actions: Readonly<Record<Operation, Action>> = {
   PutBucketAcl: bucketAclActions.put,
   GetBucketVersioning: bucketVersioningActions.get,
   PutBucketVersioning: bucketVersioningActions.put,
+  GetBucketCors: bucketCorsActions.get,
+  PutBucketCors: bucketCorsActions.put,
+  DeleteBucketCors: bucketCorsActions.delete,
   ListObjects: listObjects,
   ListObjectsV2: listObjectsV2,
   ListObjectVersions: listObjectVersions,

@@ -59,7 +59,8 @@ interface SettingParts {
 
 type Action = (request: GatewayRequest) => Promise<void>
 
-const bucketSetting = (
+/** The actions of a setting. */
+export const bucketSetting = (
   parts: SettingParts,
 ): { readonly get: Action; readonly put: Action; readonly delete: Action } => {
   const { name, permissions, limit, malformed, ownerOnly = false, status } = parts

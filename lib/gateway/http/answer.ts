@@ -79,6 +79,9 @@ const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
     ]),
   )
 
+/** What an error keeps of the headers that were set before: its names, and what lets a browser read it. */
+const kept = /^x-(?:amz|obs)-(?:request-id|id-2)$|^access-control-|^vary$/
+
 /**
  * Answers an error. If headers were sent already, destroys the connection instead, so that no client takes a partial body for the whole. An
  * unread request body is drained for a moment, so that the client gets to read the answer.
@@ -89,7 +92,7 @@ export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: u
     res.destroy()
     return
   }
-  for (const name of res.getHeaderNames()) if (!/^x-(amz|obs)-(request-id|id-2)$/.test(name)) res.removeHeader(name)
+  for (const name of res.getHeaderNames()) if (!kept.test(name)) res.removeHeader(name)
   const reading = !req.complete
   if (reading) res.setHeader('connection', 'close')
   const headers: AnswerHeaders = { ...error.headers, 'retry-after': error.retryAfter }

@@ -44,6 +44,7 @@ const bucketSubs = [
   ['location', { GET: 'GetBucketLocation' }],
   ['policy', { GET: 'GetBucketPolicy', PUT: 'PutBucketPolicy', DELETE: 'DeleteBucketPolicy' }],
   ['encryption', { GET: 'GetBucketEncryption', PUT: 'PutBucketEncryption', DELETE: 'DeleteBucketEncryption' }],
+  ['cors', { GET: 'GetBucketCors', PUT: 'PutBucketCors', DELETE: 'DeleteBucketCors' }],
   ['tagging', { GET: 'GetBucketTagging', PUT: 'PutBucketTagging', DELETE: 'DeleteBucketTagging' }],
   ['acl', { GET: 'GetBucketAcl', PUT: 'PutBucketAcl' }],
   ['versioning', { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' }],
@@ -64,7 +65,7 @@ const objectSubs = [
 /** Sub-resources of S3 and OBS that are not implemented, and refused by name. */
 const notBuilt = new Set(
   (
-    'abac accelerate analytics annotation append bucketStatus cors customdomain deletebucket ' +
+    'abac accelerate analytics annotation append bucketStatus customdomain deletebucket ' +
     'directcoldaccess encryptionkey intelligent-tiering inventory legal-hold lifecycle logging metadata ' +
     'metadataAnnotationTable metadataConfiguration metadataInventoryTable metadataJournalTable ' +
     'metadataTable metrics mirrorBackToSource modify notification object-lock obscompresspolicy ' +
