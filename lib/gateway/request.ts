@@ -8,7 +8,7 @@ import { type Access, type AccessFacts, type JudgedBucket, signatureNeeded } fro
 import { authenticate } from './auth/authenticate.ts'
 import type { Authentication, VerifyOptions } from './auth/credential.ts'
 import type { RequestHeaders } from './http/headers.ts'
-import { type Operation, parseQuery, type Query, route } from './http/route.ts'
+import { assertBuilt, type Operation, parseQuery, type Query, route } from './http/route.ts'
 import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
 import type { GatewayOptions, GatewayUser } from './options.ts'
 import type { Services } from './services.ts'
@@ -93,8 +93,9 @@ export const openRequest = (
   const { options, services, access, users } = parts
   const { url = '/', method = '' } = req
   const { path, query: rawQuery } = splitUrl(url)
-  const target = parseTarget(req.headers.host, path, options.hosts ?? [])
   const query = parseQuery(rawQuery)
+  assertBuilt(method, path, query)
+  const target = parseTarget(req.headers.host, path, options.hosts ?? [])
   const verification: VerifyOptions<GatewayUser> = {
     lookup: id => users.get(id),
     region: services.profile.region,

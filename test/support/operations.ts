@@ -16,6 +16,8 @@ export interface Fate {
   readonly action?: string | undefined
   readonly code?: string | undefined
   readonly sub?: string | undefined
+  /** The operation that the message names. */
+  readonly named?: string | undefined
 }
 
 const fateOf = (
@@ -32,12 +34,38 @@ const fateOf = (
     return { operation, of, ...(action in actions ? { action } : { code: 'NotImplemented' }) }
   } catch (error) {
     if (!(error instanceof SseError)) throw error
-    return { operation, of, code: error.code, sub: /sub-resource (\S+)/.exec(error.message)?.[1] }
+    const [, named, sub] =
+      /^(\w+) is not implemented here\. Leave out the sub-resource (\S+)\.$/.exec(error.message) ?? []
+    return { operation, of, code: error.code, sub, named }
   }
 }
 
-/** Of hosts of their own; a request of theirs does not say which operation it is. */
+/** Of hosts of their own: told and refused before routing. */
 const elsewhere = new Set(['ListDirectoryBuckets', 'WriteGetObjectResponse'])
+
+const input = {
+  ...{
+    Bucket: 'bucket',
+    Key: 'key',
+    Id: 'id',
+    UploadId: 'upload',
+    PartNumber: 1,
+    RequestRoute: 'r',
+    RequestToken: 't',
+  },
+  ...{ CopySource: 'bucket/key', RenameSource: 'bucket/key', ObjectAttributes: ['ETag'], Delete: { Objects: [] } },
+  ...{ AccelerateConfiguration: {}, AnnotationName: 'annotation' },
+}
+
+/** A command of every operation of `@aws-sdk/client-s3`, for the object "key" of the bucket "bucket". */
+export const s3Commands = (): ReadonlyMap<string, s3.PutObjectCommand> => {
+  const commands = new Map<string, s3.PutObjectCommand>()
+  for (const [name, Command] of Object.entries(s3)) {
+    const [, operation] = /^([A-Z]\w+)Command$/.exec(name) ?? []
+    if (operation !== undefined) commands.set(operation, Reflect.construct(Object(Command), [input]))
+  }
+  return commands
+}
 
 class Built extends Error {}
 
@@ -47,24 +75,9 @@ export const s3Operations = async (): Promise<readonly Fate[]> => {
     ...{ endpoint: 'http://127.0.0.1', region: 'us-east-1', forcePathStyle: true },
     credentials: { accessKeyId: 'a', secretAccessKey: 's' },
   })
-  const input = {
-    ...{
-      Bucket: 'bucket',
-      Key: 'key',
-      Id: 'id',
-      UploadId: 'upload',
-      PartNumber: 1,
-      RequestRoute: 'r',
-      RequestToken: 't',
-    },
-    ...{ CopySource: 'bucket/key', RenameSource: 'bucket/key', ObjectAttributes: ['ETag'], Delete: { Objects: [] } },
-    AccelerateConfiguration: {},
-  }
   const fates: Fate[] = []
-  for (const [name, Command] of Object.entries(s3)) {
-    const [, operation] = /^([A-Z]\w+)Command$/.exec(name) ?? []
-    if (operation === undefined || elsewhere.has(operation)) continue
-    const command: s3.PutObjectCommand = Reflect.construct(Object(Command), [input])
+  for (const [operation, command] of s3Commands()) {
+    if (elsewhere.has(operation)) continue
     const seen: { request?: unknown } = {}
     command.middlewareStack.add(
       () => (args: { readonly request: unknown }) => {

@@ -1,5 +1,6 @@
 /** Routing: from method, target and query to the name of an S3 operation, which `actions/` carries out. */
 import { SseError } from '../../errors.ts'
+import { isNotBuilt, refusedOperation, refusedSubResource } from './not-built.ts'
 
 /** Query parameters, decoded; the first of a name counts. */
 export type Query = ReadonlyMap<string, string>
@@ -62,19 +63,6 @@ const objectSubs = [
   ['attributes', { GET: 'GetObjectAttributes' }],
 ] as const satisfies readonly Sub[]
 
-/** Sub-resources of S3 and OBS that are not implemented, and refused by name. */
-const notBuilt = new Set(
-  (
-    'abac accelerate analytics annotation append bucketStatus customdomain deletebucket ' +
-    'directcoldaccess encryptionkey intelligent-tiering inventory legal-hold lifecycle logging metadata ' +
-    'metadataAnnotationTable metadataConfiguration metadataInventoryTable metadataJournalTable ' +
-    'metadataTable metrics mirrorBackToSource modify notification object-lock obscompresspolicy ' +
-    'ownershipControls policyStatus publicAccessBlock quota rename renameObject replication ' +
-    'requestPayment restore retention select session storageClass storageinfo storagePolicy torrent ' +
-    'truncate website x-image-process'
-  ).split(' '),
-)
-
 const plain = {
   service: { GET: 'ListBuckets', HEAD: 'HeadApiVersion' },
   bucket: { PUT: 'CreateBucket', HEAD: 'HeadBucket', DELETE: 'DeleteBucket', GET: 'ListObjects', POST: 'PostObject' },
@@ -99,30 +87,46 @@ const lookUp = (actions: Readonly<Record<string, Operation>>, method: string): O
   return action
 }
 
-const namesOf = (subs: readonly Sub[]): readonly string[] => subs.map(([name]) => name)
-/** Sub-resources that a bucket has and an object has not, and the other way round. */
-const notOfObjects = new Set(namesOf(bucketSubs).filter(name => !namesOf(objectSubs).includes(name)))
-const notOfBuckets = new Set(namesOf(objectSubs).filter(name => !namesOf(bucketSubs).includes(name)))
-const known = new Set([...namesOf(bucketSubs), ...namesOf(objectSubs), 'partNumber'])
+const namesOf = (subs: readonly Sub[]): ReadonlySet<string> => new Set(subs.map(([name]) => name))
+const ofBuckets = namesOf(bucketSubs)
+const ofObjects = namesOf(objectSubs)
+const operations = new Set<string>([
+  ...[...bucketSubs, ...objectSubs].flatMap(([, actions]) => Object.values(actions)),
+  ...Object.values(plain).flatMap(actions => Object.values(actions)),
+  ...Object.values(copies),
+  listV2,
+])
 
 /**
  * Refuses sub-resources that the plain operation must not be run for: a PUT of an unknown one would replace the object. A parameter without a
  * value counts as a sub-resource; reads may have other empty parameters.
  */
 const assertSubResources = ({ method, bucket, key, query }: RouteInput): void => {
-  const foreign = key === undefined ? notOfBuckets : notOfObjects
+  const [own, others] = key === undefined ? [ofBuckets, ofObjects] : [ofObjects, ofBuckets]
   const writes = method !== 'GET' && method !== 'HEAD'
   for (const [name, value] of query) {
-    const unknown = writes && value === '' && !known.has(name) && !/^x-(?:amz|obs)-/i.test(name)
-    if (!notBuilt.has(name) && !(bucket !== undefined && foreign.has(name)) && !unknown) continue
-    const message = `The sub-resource ${name} is not implemented here. Leave it out.`
-    throw new SseError('NotImplemented', { message })
+    if (own.has(name)) continue
+    const foreign = bucket !== undefined && others.has(name)
+    const unknown = writes && value === '' && name !== 'partNumber' && !/^x-(?:amz|obs)-/i.test(name)
+    if (isNotBuilt(name) || foreign || unknown) throw refusedSubResource(name, method, query)
   }
 }
 
-/** The action of a request; `NotImplemented` for a sub-resource that is not built, `MethodNotAllowed` for another method. */
+/**
+ * Refuses an operation that is not built and that looks like another one, or like a bucket: what an SDK names so in `x-id`, and the answer of Object
+ * Lambda. To be called before the signature is verified: S3 serves some of these on other hosts, and they are signed for another service.
+ */
+export const assertBuilt = (method: string, path: string, query: Query): void => {
+  const objectLambda = 'WriteGetObjectResponse'
+  if (method === 'POST' && path === `/${objectLambda}`) throw refusedOperation(objectLambda)
+  const named = query.get('x-id') ?? ''
+  if (named !== '' && !operations.has(named)) throw refusedOperation(named)
+}
+
+/** The action of a request; `NotImplemented` for an operation that is not built, `MethodNotAllowed` for another method. */
 export const route = (input: RouteInput): Operation => {
   const { method, bucket, key, query, copySource } = input
+  assertSubResources(input)
   const versionId = query.get('versionId') ?? 'null'
   if (versionId !== 'null') {
     throw new SseError('InvalidArgument', {
@@ -130,7 +134,6 @@ export const route = (input: RouteInput): Operation => {
       details: { ArgumentName: 'versionId', ArgumentValue: versionId },
     })
   }
-  assertSubResources(input)
   if (bucket === undefined) return lookUp(plain.service, method)
   if (key === undefined) {
     for (const [parameter, actions] of bucketSubs) if (query.has(parameter)) return lookUp(actions, method)
