@@ -16,6 +16,7 @@ import { encodeEnvelope, parseEnvelope, parseReceipt } from '../../lib/envelope/
 import { compositeFlag, valueIds, type Values } from '../../lib/envelope/sealed-values.ts'
 import { encodeRecord } from '../../lib/envelope/wrap-record.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
+import { customerKey } from '../../lib/kms/customer.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
 import { unwrapKey, wrapNested } from '../../lib/kms/wrap.ts'
@@ -395,6 +396,43 @@ t.test('an upload is resumed anywhere, out of its session and receipts', async t
   )
   for (const own of ['', 'a/b', 'x'.repeat(513)]) await t.rejects(sse.createUpload({ own }), RangeError, own)
   for (const part of [0, -1, 1.5, 10_001, NaN]) await t.rejects(sse.encryptPart(stored, part, call), RangeError)
+})
+
+t.test('Complete opens each receipt once, however many attempts a part has', async t => {
+  let etags = 0
+  let opened = 0
+  const engine: typeof nodeEngine = {
+    ...nodeEngine,
+    hmacSha256: (...data) => {
+      etags++
+      return nodeEngine.hmacSha256(...data)
+    },
+    open: (...message) => {
+      opened++
+      return nodeEngine.open(...message)
+    },
+  }
+  const counted = createSse({ kms: customerKey(engine, new Uint8Array(32)), accept: [''], engine })
+  const call = { customerKey: new Uint8Array(32) }
+  const upload = await counted.createUpload(call)
+  const [parts, attempts] = [10, 20]
+  const receipts: Uint8Array[] = []
+  const named: NamedPart[] = []
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    for (let part = 1; part <= parts; part++) {
+      const values = () => new Map([[valueIds.md5.id, md5(bodyOf(part))]])
+      const sealing = await counted.encryptPart(upload, part, { ...call, values })
+      await put(sealing, bodyOf(part))
+      const { receipt, etag } = sealing.result()
+      receipts.push(receipt)
+      if (attempt === attempts) named.push({ part, etag })
+    }
+  }
+  etags = 0
+  opened = 0
+  await counted.completeUpload(upload, named, receipts, call)
+  t.equal(opened, parts * attempts)
+  t.equal(etags, parts * attempts + 2, 'one for each receipt, the descriptor and the object')
 })
 
 t.test('one part, and 10,000', async t => {
