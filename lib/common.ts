@@ -7,7 +7,6 @@ export { type FileFront, type RandomAccess, readFileEnvelope } from './object/fi
 export type {
   CompletedUpload,
   CompleteOptions,
-  CreatedUpload,
   HeldAttempt,
   ListedPart,
   ListPartsOptions,
@@ -27,6 +26,7 @@ export type {
   TargetOptions,
   UploadOptions,
 } from './object/sse.ts'
+export type { CreatedUpload } from './object/upload.ts'
 
 export type { BucketKeyOptions } from './kms/bucket-keys.ts'
 export { clientContext, type ContextInput, type EncryptionContext, encryptionContext } from './kms/context.ts'
@@ -52,6 +52,7 @@ export type {
 } from './kms/provider.ts'
 
 export {
+  type CompletionKeys,
   type Envelope,
   parseEnvelope,
   parseReceipt,

@@ -158,10 +158,14 @@ export const deriveStreamSync = (
 ): StreamKeys => cutStream(expandSync(engine, dek, streamInfo(suite, salt, context), 76))
 
 /** K_desc, K_etag and K_aux of a body. The caller wipes all three. */
-export const deriveBody = async (engine: Engine, dek: Uint8Array, bodyId: Uint8Array): Promise<BodyKeys> => {
-  const out = await expand(engine, dek, [labels.body, zero, bodyId], 96)
-  const keys = { descriptor: out.slice(0, 32), etag: out.slice(32, 64), aux: out.slice(64, 96) }
-  wipe(out)
+export const deriveBody = async (engine: Engine, dek: Uint8Array, bodyId: Uint8Array): Promise<BodyKeys> =>
+  cutBodyKeys(await expand(engine, dek, [labels.body, zero, bodyId], 96))
+
+/** K_desc, K_etag and K_aux out of their 96 bytes, which are wiped. The caller wipes all three. */
+export const cutBodyKeys = (bytes: Uint8Array): BodyKeys => {
+  const cut = (at: number) => copy(bytes.subarray(at, at + keySize))
+  const keys = { descriptor: cut(0), etag: cut(keySize), aux: cut(2 * keySize) }
+  wipe(bytes)
   return keys
 }
 

@@ -152,6 +152,8 @@ interface Claims {
   readonly bodyId?: string
   readonly descriptor?: DescriptorClaims
   readonly key?: KeyClaims
+  /** What the keys of Complete lie under, in a session that has them. */
+  readonly completionKey?: KeyClaims
   readonly parts?: readonly PartClaims[]
   /** Bytes of a receipt's sealed values. */
   readonly sealedLength?: number
@@ -232,8 +234,11 @@ const recordClaims = (bytes: Uint8Array): Claims => {
   const begins = (magic: string) => equal(bytes.subarray(0, 4), utf8(magic))
   if (begins('SKE1')) return envelopeClaims(parseEnvelope(bytes))
   if (begins('SKU1')) {
-    const { suite, bodyId, record } = parseSession(bytes)
-    return { kind: 'session', verified: false, suite: suiteClaims(suite), bodyId: hex(bodyId), key: keyClaims(record) }
+    const { suite, bodyId, record, completion } = parseSession(bytes)
+    return {
+      ...{ kind: 'session', verified: false, suite: suiteClaims(suite), bodyId: hex(bodyId), key: keyClaims(record) },
+      ...(completion && { completionKey: keyClaims(completion.record) }),
+    }
   }
   if (!begins('SKR1')) throw new SseError('NotAuthentic')
   const { row, values } = parseReceipt(bytes)
@@ -295,7 +300,17 @@ const partLines = (parts: readonly PartClaims[]): readonly Line[] => [
 ]
 
 /** Claims as text. */
-const describeClaims = ({ kind, suite, bodyId, descriptor, key, parts, sealedLength, file }: Claims): string => {
+const describeClaims = ({
+  kind,
+  suite,
+  bodyId,
+  descriptor,
+  key,
+  completionKey,
+  parts,
+  sealedLength,
+  file,
+}: Claims): string => {
   const lines: readonly Line[] = [
     ...(suite === undefined
       ? []
@@ -304,6 +319,9 @@ const describeClaims = ({ kind, suite, bodyId, descriptor, key, parts, sealedLen
     ...(descriptor === undefined ? [] : descriptorLines(descriptor)),
     ...(file === undefined ? [] : fileLines(file, descriptor?.lengthKnown === true)),
     ...(key === undefined ? [] : keyLines(key)),
+    ...(completionKey === undefined
+      ? []
+      : keyLines(completionKey).map(([name, value]): Line => [`completion keys: ${name}`, value])),
     ...(parts === undefined ? [] : partLines(parts)),
     ...(sealedLength === undefined ? [] : [['sealed values', bytes(sealedLength)] as const]),
   ]

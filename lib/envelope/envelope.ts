@@ -3,17 +3,17 @@
  *
  *     envelope   "SKE1" | wrap record | descriptor[108] | part table (36 n)
  *     file       "SKF1" | u32 envelopeLen | envelope | streams
- *     session    "SKU1" | u16 suite | u16 0 | bodyId[16] | wrap record
+ *     session    "SKU1" | u16 suite | u16 flags | bodyId[16] | wrap record (| completion keys)
  *     receipt    "SKR1" | row[36], part 1..10 000 | u16 len, 0 or 31..4 124 | sealed values
  */
 import { concat, fromBase64url, u16, u32, utf8 } from '../bytes.ts'
-import { bodyIdSize, type Suite, suites } from '../cipher/suite.ts'
+import { bodyIdSize, keySize, nonceSize, type Suite, suites, tagSize } from '../cipher/suite.ts'
 import { maxPlaintext } from '../segment/layout.ts'
 import { malformed, Reader } from './codec.ts'
 import { type Descriptor, descriptorSize, parseDescriptor } from './descriptor.ts'
 import { encodeRow, maxParts, type PartRow, readRow, rowSize } from './part-table.ts'
 import { maxSealed, minSealed } from './sealed-values.ts'
-import { readRecord, type WrapRecord } from './wrap-record.ts'
+import { parseRecord, readRecord, type WrapRecord } from './wrap-record.ts'
 
 const envelopeMagic = utf8('SKE1')
 const fileMagic = utf8('SKF1')
@@ -72,6 +72,16 @@ export const parseFilePrefix = (bytes: Uint8Array): number => {
   return size >= 1 && size <= maxEnvelope ? size : malformed()
 }
 
+/** The keys of Complete under a key of the service, in the session of a customer's upload (format.md, section 7). */
+export interface CompletionKeys {
+  /** Wraps the key that seals them. */
+  readonly record: WrapRecord
+  /** 12 bytes. */
+  readonly nonce: Uint8Array
+  /** K_desc, K_etag and K_aux, sealed: 112 bytes. */
+  readonly sealed: Uint8Array
+}
+
 /** An upload between Initiate and Complete. */
 export interface Session {
   /** Suite of all parts. */
@@ -80,11 +90,22 @@ export interface Session {
   readonly bodyId: Uint8Array
   /** The data key, wrapped. */
   readonly record: WrapRecord
+  /** With them Complete and listings of parts need no customer's key. */
+  readonly completion?: CompletionKeys | undefined
+}
+
+/** What the completion keys under `service` authenticate: all bytes of the session before their nonce. Without `service` the whole session. */
+export const sessionFront = ({ suite, bodyId, record }: Session, service?: WrapRecord): Uint8Array => {
+  const front = concat(sessionMagic, u16(suite.id), u16(service === undefined ? 0 : 1), bodyId, record.bytes)
+  return service === undefined ? front : concat(front, u16(service.bytes.length), service.bytes)
 }
 
 /** The bytes of a session. */
-export const encodeSession = ({ suite, bodyId, record }: Session): Uint8Array =>
-  concat(sessionMagic, u16(suite.id), u16(0), bodyId, record.bytes)
+export const encodeSession = (session: Session): Uint8Array => {
+  const { completion } = session
+  const front = sessionFront(session, completion?.record)
+  return completion === undefined ? front : concat(front, completion.nonce, completion.sealed)
+}
 
 /**
  * Parses a session; `NotAuthentic` where it is malformed.
@@ -95,11 +116,20 @@ export const parseSession = (bytes: Uint8Array): Session => {
   const reader = new Reader(bytes)
   reader.expect(sessionMagic)
   const suite = suites.get(reader.u16()) ?? malformed()
-  if (reader.u16() !== 0) malformed()
+  const flags = reader.u16()
+  if (flags > 1) malformed()
   const bodyId = reader.bytes(bodyIdSize)
   const record = readRecord(reader)
+  const completion = flags === 1 ? readCompletionKeys(reader) : undefined
+  if (completion !== undefined && record.wrapped.provider !== 'sse-c') malformed()
   reader.end()
-  return { suite, bodyId, record }
+  return { suite, bodyId, record, completion }
+}
+
+const readCompletionKeys = (reader: Reader): CompletionKeys => {
+  const record = parseRecord(reader.bytes(reader.u16()))
+  if (record.wrapped.provider === 'sse-c') malformed()
+  return { record, nonce: reader.bytes(nonceSize), sealed: reader.bytes(3 * keySize + tagSize) }
 }
 
 /** An acknowledged part. */
@@ -131,11 +161,16 @@ export const parseReceipt = (bytes: Uint8Array, suite?: Suite): Receipt => {
   return { row, values }
 }
 
-/** The id of the master key that an envelope or a session says it lies under: a claim, to be judged. `NotAuthentic` where it is neither. */
+/**
+ * The id of the master key that an envelope or a session says it lies under; of a session with completion keys, the one that those lie under. A
+ * claim, to be judged. `NotAuthentic` where it is neither.
+ */
 export const claimedKeyId = (bytes: Uint8Array): string => {
+  if (bytes[2] === sessionMagic[2]) {
+    const { record, completion } = parseSession(bytes)
+    return (completion?.record ?? record).wrapped.keyId
+  }
   const reader = new Reader(bytes)
-  const isSession = bytes[2] === sessionMagic[2]
-  reader.expect(isSession ? sessionMagic : envelopeMagic)
-  if (isSession) reader.bytes(4 + bodyIdSize)
+  reader.expect(envelopeMagic)
   return readRecord(reader).wrapped.keyId
 }

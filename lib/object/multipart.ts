@@ -1,102 +1,22 @@
 /**
- * Multipart uploads (format.md, section 8): one data key an upload, parts sealed on their own, in any order, on any machine; every
- * attempt under a salt of its own. State lies in the session and the receipts, which the caller stores; nothing is kept here.
+ * Parts of an upload and its Complete (format.md, section 8): parts are sealed on their own, in any order, on any machine; every attempt under
+ * a salt of its own. State lies in the session and the receipts, which the caller stores; nothing is kept here.
  */
-import { base64url, copy, equal, hex, type MaybePromise, wipe } from '../bytes.ts'
-import { type BodyKeys, deriveBody, deriveStream, streamContext, uploadIdentity } from '../cipher/derive.ts'
-import type { Engine } from '../cipher/engine.ts'
+import { copy, equal, hex, type MaybePromise, wipe } from '../bytes.ts'
+import { deriveStream, streamContext } from '../cipher/derive.ts'
 import { randomId } from '../cipher/random.ts'
-import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
+import { saltSize, type Suite } from '../cipher/suite.ts'
 import { malformed } from '../envelope/codec.ts'
 import { objectEtag, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
-import {
-  encodeEnvelope,
-  encodeReceipt,
-  encodeSession,
-  parseReceipt,
-  parseSession,
-  type Session,
-} from '../envelope/envelope.ts'
+import { encodeEnvelope, encodeReceipt, parseReceipt } from '../envelope/envelope.ts'
 import { maxParts, type PartRow, totals } from '../envelope/part-table.ts'
 import { openValues, partAad, sealValues, valueIds, type Values } from '../envelope/sealed-values.ts'
-import { encodeRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
-import type { EncryptionContext } from '../kms/context.ts'
-import type { DataKey } from '../kms/data-key.ts'
-import type { CallOptions, KeyWrapper } from '../kms/provider.ts'
 import { type Driver, strict } from '../segment/driver.ts'
 import { seal } from '../segment/select.ts'
 import { storedLength } from '../segment/layout.ts'
-import { unlock, type UnlockParts } from './decrypt.ts'
 import { finished } from './encrypt.ts'
-
-/** A new upload. */
-export interface CreatedUpload {
-  /** 32 characters, alone or followed by a dot and the store's own id. */
-  readonly uploadId: string
-  /** To be stored until Complete; it holds the data key wrapped, and nothing secret in clear. */
-  readonly session: Uint8Array
-  /** Full id of the master key that was used. */
-  readonly keyId: string
-}
-
-/** What an upload is created with. */
-export interface CreateUploadParts {
-  readonly engine: Engine
-  readonly suite: Suite
-  readonly provider: KeyWrapper
-  readonly keyId: string
-  readonly context: EncryptionContext
-  /** What the call to the KMS is given. */
-  readonly call?: CallOptions | undefined
-  /** The store's own id, 1 to 512 of `[A-Za-z0-9._~-]`, appended to the uploadId. */
-  readonly own?: string | undefined
-}
-
-const idOf = async (engine: Engine, session: Uint8Array): Promise<string> =>
-  base64url(await uploadIdentity(engine, session))
-
-/** Creates an upload; one call to the KMS, or none under a bucket key in memory. */
-export const createUpload = async (parts: CreateUploadParts): Promise<CreatedUpload> => {
-  const { engine, suite, provider, keyId, context, call, own } = parts
-  if (own !== undefined && !/^[A-Za-z0-9._~-]{1,512}$/.test(own)) {
-    throw new RangeError("a store's own upload id is 1 to 512 of A-Z, a-z, 0-9, dot, underscore, tilde and hyphen")
-  }
-  const { key, wrapped } = await provider.generateDataKey({ keyId, context }, call)
-  key.dispose()
-  const record = encodeRecord(wrapped, context.stored)
-  const session = encodeSession({ suite, bodyId: randomId(bodyIdSize), record })
-  const id = await idOf(engine, session)
-  return { uploadId: own === undefined ? id : `${id}.${own}`, session, keyId: wrapped.keyId }
-}
-
-/** An upload, unlocked: what parts and Complete need. `dispose` wipes its keys. */
-export interface OpenUpload {
-  readonly engine: Engine
-  readonly session: Session
-  readonly key: DataKey
-  readonly keys: BodyKeys
-  /** Wipes its keys; may be called twice. */
-  dispose(): void
-}
-
-/**
- * Unlocks a stored session. The uploadId's first 32 characters must be the session's: `NoSuchUpload` otherwise; that the whole uploadId is
- * the one that Initiate returned, the store looks up. Accepted keys are checked before the KMS is asked.
- */
-export const openUpload = async (uploadId: string, session: Uint8Array, parts: UnlockParts): Promise<OpenUpload> => {
-  const { engine } = parts
-  const id = await idOf(engine, session)
-  if (uploadId !== id && !uploadId.startsWith(`${id}.`)) throw new SseError('NoSuchUpload')
-  const parsed = parseSession(session)
-  const key = await unlock(parsed.record, parts)
-  const keys = await deriveBody(engine, key.bytes, parsed.bodyId)
-  const dispose = () => {
-    key.dispose()
-    wipe(keys.descriptor, keys.etag, keys.aux)
-  }
-  return { engine, session: parsed, key, keys, dispose }
-}
+import type { CompletableUpload, OpenUpload } from './upload.ts'
 
 /** How a part is sealed. */
 export interface PartOptions {
@@ -200,7 +120,7 @@ export interface ListPartsOptions {
 
 /** What listings show of stored receipts, in their order. One that does not parse, or whose values do not open, is left out. */
 export const listParts = async (
-  upload: OpenUpload,
+  upload: CompletableUpload,
   receipts: readonly Uint8Array[],
   options: ListPartsOptions = {},
 ): Promise<readonly ListedPart[]> => {
@@ -216,7 +136,7 @@ export const listParts = async (
 }
 
 const openReceipt = async (
-  { engine, keys, session }: OpenUpload,
+  { engine, keys, session }: CompletableUpload,
   bytes: Uint8Array,
   { md5 = false }: ListPartsOptions,
 ): Promise<ListedPart> => {
@@ -277,7 +197,7 @@ export interface CompletedUpload {
  * `InvalidPartOrder`, `InvalidPart`, `EntityTooSmall`, `InvalidRequest` for no part or more than 10,000.
  */
 export const completeUpload = async (
-  upload: OpenUpload,
+  upload: CompletableUpload,
   named: readonly NamedPart[],
   receipts: readonly Uint8Array[],
   options: CompleteOptions = {},

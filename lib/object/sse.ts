@@ -23,18 +23,22 @@ import {
   completeUpload,
   type CompletedUpload,
   type CompleteOptions,
-  createUpload,
   encryptPart,
   type ListedPart,
   listParts,
   type ListPartsOptions,
   type NamedPart,
-  type CreatedUpload,
-  type OpenUpload,
-  openUpload,
   type PartEncryption,
   type PartOptions,
 } from './multipart.ts'
+import {
+  type CompletableUpload,
+  createUpload,
+  type CreatedUpload,
+  openForComplete,
+  openUpload,
+  type ServiceKey,
+} from './upload.ts'
 
 /** What `createSse` is given. */
 export interface SseOptions {
@@ -87,6 +91,13 @@ export interface DecryptOptions extends KeyOptions, Pick<DecryptParts, 'range' |
 
 /** How an upload is created. */
 export interface UploadOptions extends TargetOptions {
+  /**
+   * With a customer's key: the key of the key manager under which the session holds the keys of Complete, so that `completeUpload` and
+   * `listParts` need no customer's key. No part can be opened with them.
+   *
+   * {@includeCode ../../test/examples/reference.test.ts#completion-keys}
+   */
+  readonly service?: Pick<TargetOptions, 'keyId' | 'accept' | 'bucketKey' | 'bucketContext'> | undefined
   /** The store's own upload id, appended to ours. */
   readonly own?: string | undefined
 }
@@ -287,6 +298,17 @@ export const sseOver = <F>(
     return { keyId: chosen.keyId, wrapper: keys.wrapper(engine, bound) }
   }
 
+  const serviceKey = (
+    target: NonNullable<UploadOptions['service']>,
+    { customerKey, context, signal }: UploadOptions,
+  ): Promise<ServiceKey> => {
+    if (customerKey === undefined) throw new TypeError("a key of the service goes with a customer's key")
+    return within({ ...target, signal }, async unlock => {
+      const { keyId, wrapper: provider } = targetKey(unlock, target)
+      return { provider, keyId, context: encryptionContext(context), call: unlock.call }
+    })
+  }
+
   const begin = (options: EncryptOptions): Promise<Encryption> =>
     within(options, unlock => {
       const { engine, call } = unlock
@@ -296,13 +318,18 @@ export const sseOver = <F>(
       return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file })
     })
 
-  const withUpload = <T>(upload: StoredUpload, call: KeyOptions, run: (open: OpenUpload) => Promise<T>): Promise<T> =>
+  const withUpload = <U extends CompletableUpload, T>(
+    open: (uploadId: string, session: Uint8Array, unlock: UnlockParts) => Promise<U>,
+    { uploadId, session }: StoredUpload,
+    call: KeyOptions,
+    run: (upload: U) => Promise<T>,
+  ): Promise<T> =>
     within(call, async unlock => {
-      const open = await openUpload(upload.uploadId, upload.session, unlock)
+      const upload = await open(uploadId, session, unlock)
       try {
-        return await run(open)
+        return await run(upload)
       } finally {
-        open.dispose()
+        upload.dispose()
       }
     })
 
@@ -333,17 +360,19 @@ export const sseOver = <F>(
       return adapt({ driver: { ...pipe, dispose } })
     },
     createUpload: (options = {}) =>
-      within(options, unlock => {
-        const { keyId, wrapper } = targetKey(unlock, options)
-        const context = encryptionContext(options.context)
+      within(options, async unlock => {
         const { engine, call } = unlock
-        return createUpload({ engine, suite, provider: wrapper, keyId, context, call, own: options.own })
+        const context = encryptionContext(options.context)
+        const { keyId, wrapper: provider } = targetKey(unlock, options)
+        const service = options.service && (await serviceKey(options.service, options))
+        return createUpload({ engine, suite, provider, keyId, context, call, service, own: options.own })
       }),
     encryptPart: async (upload, part, call = {}) =>
-      adapt(await withUpload(upload, call, open => encryptPart(open, part, call))),
-    listParts: (upload, receipts, call = {}) => withUpload(upload, call, open => listParts(open, receipts, call)),
+      adapt(await withUpload(openUpload, upload, call, open => encryptPart(open, part, call))),
+    listParts: (upload, receipts, call = {}) =>
+      withUpload(openForComplete, upload, call, open => listParts(open, receipts, call)),
     completeUpload: (upload, named, receipts, call = {}) =>
-      withUpload(upload, call, open => completeUpload(open, named, receipts, call)),
+      withUpload(openForComplete, upload, call, open => completeUpload(open, named, receipts, call)),
     rewrap: async (envelope, call) => {
       const bytes = bytesOf(envelope)
       return rewrap(bytes, parseEnvelope(bytes).record, call, false)

@@ -666,6 +666,11 @@ t.test('inspect: claims of files, envelopes, sessions and receipts', async t => 
     stdin: (await cli(['encrypt', '--customer-key', at('keys/root.key')])).stdout,
   })
   t.match(customer.stdout.toString(), /master key +none stored: a key of the customer/)
+  const ofCustomer = await sse.createUpload({ customerKey: new Uint8Array(32), service: {} })
+  t.match(
+    await text('--envelope', base64url(ofCustomer.session)),
+    /master key +none stored: a key of the customer\n[^]* completion keys: master key +"arn:/,
+  )
   const bare = encodeReceipt({ row: { part: 1, length: 0, salt: new Uint8Array(24) }, values: none })
   t.match(await text('--envelope', base64url(bare)), /sealed values +0 bytes/)
 

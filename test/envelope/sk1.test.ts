@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { base64url, concat, hex, type MaybePromise } from '../../lib/bytes.ts'
-import { deriveBody, deriveStream, streamContext } from '../../lib/cipher/derive.ts'
+import { deriveBody, deriveStream, streamContext, uploadIdentity } from '../../lib/cipher/derive.ts'
 import type { Engine } from '../../lib/cipher/engine.ts'
 import { type SuiteId, suiteOf } from '../../lib/cipher/suite.ts'
 import { objectEtag, parseDescriptor, partEtag, sealDescriptor } from '../../lib/envelope/descriptor.ts'
@@ -27,7 +27,8 @@ import { wrapLocal, wrapNested } from '../../lib/kms/wrap.ts'
 import { decryptBody, unlock, type UnlockParts } from '../../lib/object/decrypt.ts'
 import { encryptBody } from '../../lib/object/encrypt.ts'
 import { decryptFile, decryptPipe, type RandomAccess } from '../../lib/object/file.ts'
-import { completeUpload, createUpload, encryptPart, listParts, openUpload } from '../../lib/object/multipart.ts'
+import { completeUpload, encryptPart, listParts } from '../../lib/object/multipart.ts'
+import { type CompletableUpload, createUpload, openForComplete, openUpload } from '../../lib/object/upload.ts'
 import { open, seal } from '../../lib/segment/select.ts'
 import {
   plaintextLength,
@@ -134,7 +135,7 @@ interface Invalid {
   readonly descriptor?: string
   readonly user?: Pairs
   readonly system?: Entries
-  readonly bucketContext?: Entries
+  readonly bucketContext?: Entries | null
   readonly record?: string
   readonly envelope?: string
   readonly text?: string
@@ -203,6 +204,26 @@ interface Sk1 {
     readonly uploadId: string
     readonly own: string
     readonly withOwn: string
+  }[]
+  readonly completionKeys: readonly {
+    readonly name: string
+    readonly suite: SuiteId
+    readonly recordName: string
+    readonly service: Omit<WrapVector, 'name'>
+    readonly z: string
+    readonly nonce: string
+    readonly accepted: Accepted
+    readonly sealed: string
+    readonly session: string
+    readonly uploadId: string
+    readonly own: string
+    readonly withOwn: string
+    readonly completes: readonly {
+      readonly case: string
+      readonly envelope: string
+      readonly plaintextLength: number
+      readonly plaintextSha256: string
+    }[]
   }[]
   readonly receipts: readonly {
     readonly name: string
@@ -309,7 +330,7 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
     return name === 'sse-c' ? customerKey(engine, bytes(sk1.keys.customer)) : stubAnswers(name, sk1.keys.answers)
   }
   const unlockParts = (
-    record: WrapVector,
+    record: Pick<WrapVector, 'provider' | 'keyId' | 'system' | 'bucketContext'>,
     accepted: Accepted = [[record.provider, record.keyId]],
   ): UnlockParts & { readonly provider: Partial<CountingKms> } => ({
     engine,
@@ -668,10 +689,7 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
   })
 
   /** The attempts and receipts of `complete`, or a case's own. */
-  const completing = (
-    entry: Pick<Invalid, 'md5' | 'receipts' | 'attempts' | 'named'>,
-    upload: Awaited<ReturnType<typeof openSession>>,
-  ) => {
+  const completing = (entry: Pick<Invalid, 'md5' | 'receipts' | 'attempts' | 'named'>, upload: CompletableUpload) => {
     const { named = [], md5, receipts = sk1.complete.receipts, attempts = sk1.complete.attempts } = entry
     return completeUpload(
       upload,
@@ -741,6 +759,54 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
     upload.dispose()
   })
 
+  t.test('completion keys', async t => {
+    for (const entry of sk1.completionKeys) {
+      const { name, service, accepted, session, uploadId, own, withOwn } = entry
+      const suite = suiteOf(entry.suite)
+      const record = named(sk1.records, entry.recordName)
+      const parsed = parseSession(bytes(session))
+      t.equal(hex(encodeSession(parsed)), session, `${name}: parses`)
+      t.equal(hex(required(parsed.completion).record.bytes), service.record)
+      t.equal(hex(required(parsed.completion).sealed), entry.sealed)
+      for (const id of [uploadId, withOwn]) {
+        const opened = await openForComplete(id, bytes(session), unlockParts(service, accepted))
+        t.strictSame(Object.values(opened.keys).map(hex), [sk1.kDesc, sk1.kEtag, sk1.kAux], `${name}: by the service`)
+        t.notOk('key' in opened, 'the data key is not there')
+        opened.dispose()
+        for (const open of [openUpload, openForComplete]) {
+          const byCustomer = await open(id, bytes(session), unlockParts(record))
+          t.strictSame(Object.values(byCustomer.keys).map(hex), [sk1.kDesc, sk1.kEtag, sk1.kAux], 'by the customer')
+          if ('key' in byCustomer && byCustomer.key instanceof DataKey) t.equal(hex(byCustomer.key.bytes), sk1.dek)
+          byCustomer.dispose()
+        }
+      }
+      await t.rejects(openUpload(uploadId, bytes(session), unlockParts(service, accepted)), { code: 'KeyNotAccepted' })
+      for (const done of entry.completes) {
+        const upload = await openForComplete(uploadId, bytes(session), unlockParts(service, accepted))
+        const { envelope, parts } = await completing(named(sk1.complete.cases, done.case), upload)
+        t.equal(hex(envelope), done.envelope, `${name}: ${done.case}`)
+        const body = concat(
+          ...parts.map(part => bytes(required(sk1.complete.attempts.find(({ salt }) => salt === part.attempt)).stored)),
+        )
+        const got = await decryptBody(unlockParts(record), { envelope, held: body.length })
+        const plaintext = await driven(got.driver, [body])
+        t.strictSame([plaintext.length, sha256(plaintext)], [done.plaintextLength, done.plaintextSha256])
+        upload.dispose()
+      }
+      if (service.wrapAlg !== 2) continue
+      const keys = [dek(), bytes(required(record.wrapSalt)), bodyId]
+      const draws = [...keys, bytes(entry.z), bytes(required(service.wrapSalt)), bytes(entry.nonce)]
+      const context = clientContext(new Map(record.user), record.system)
+      const made = await withDraws(draws, () =>
+        createUpload({
+          ...{ engine, suite, provider: providerOf('sse-c'), keyId: '', context, own },
+          service: { provider: providerOf(service.provider), keyId: service.keyId, context },
+        }),
+      )
+      t.strictSame([hex(made.session), made.uploadId], [session, withOwn], `${name}: bytes`)
+    }
+  })
+
   const refusals: Readonly<Record<string, (t: Test, entry: Invalid, name: string) => Promise<void>>> = {
     stream: async (t, { of, mutation, released = 0, part }, name) => {
       const stream = named(sk1.streams, of)
@@ -796,7 +862,13 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
           const parsed = parseRecord(bytes(required(record)))
           const { provider, keyId } = parsed.wrapped
           const accept = [{ provider, keyId }]
-          return unlock(parsed, { engine, provider: providerOf(provider), accept, context: system, bucketContext })
+          return unlock(parsed, {
+            engine,
+            provider: providerOf(provider),
+            accept,
+            context: system,
+            bucketContext: bucketContext ?? undefined,
+          })
         },
         name,
       ),
@@ -831,6 +903,14 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
       await t.rejects(openUpload(required(uploadId), bytes(required(session)), parts), { code: 'NoSuchUpload' }, name)
     },
     session: (t, { session }, name) => refusedBy(t, () => parseSession(bytes(required(session))), name),
+    completionKeys: async (t, { session = '', accepted = [], system = {}, bucketContext = null, kmsCalls }, name) => {
+      const { provider, keyId } = required(sk1.completionKeys[0]).service
+      const parts = unlockParts({ provider, keyId, system, bucketContext }, accepted)
+      parseSession(bytes(session))
+      const uploadId = base64url(await uploadIdentity(engine, bytes(session)))
+      await refusedBy(t, () => openForComplete(uploadId, bytes(session), parts), name)
+      t.equal(parts.provider.calls?.unwrap, kmsCalls, `${name}: calls to the KMS`)
+    },
     receipt: (t, { receipt }, name) => refusedBy(t, () => parseReceipt(bytes(required(receipt))), name),
     sealed: (t, { aad, sealed }, name) =>
       refusedBy(t, () => openValues(engine, keys.aux, bytes(required(aad)), bytes(required(sealed))), name),

@@ -285,6 +285,22 @@ t.test('sessions, receipts and listings of parts', async t => {
   t.strictSame([suite.id, row.part, row.length, done.plaintextLength], [1, 2, 2, 3])
 })
 
+t.test("Complete without the customer's key", async t => {
+  const customerKey = randomBytes(32)
+  // #region completion-keys
+  const upload = await sse.createUpload({ customerKey, service: { keyId } })
+  const part = await sse.encryptPart(upload, 1, { customerKey })
+  const body = await buffer(Readable.from([Buffer.from('hello')]).compose(part.stream))
+  const { receipt, etag } = part.result()
+  const done = await sse.completeUpload(upload, [{ part: 1, etag }], [receipt]) // under the key of the service
+  const get = await sse.decrypt(done.envelope, { customerKey })
+  // #endregion completion-keys
+  t.equal(String(await through(body, get.stream)), 'hello')
+  await t.rejects(sse.decrypt(done.envelope), { code: 'KeyNotAccepted' })
+  await t.rejects(sse.encryptPart(upload, 1), { code: 'KeyNotAccepted' })
+  await t.rejects(sse.createUpload({ service: { keyId } }), TypeError)
+})
+
 t.test('a copy under a data key of its own', async t => {
   const plain = randomBytes(100_000)
   const put = await sse.encrypt({ context: { owner: 'a' } })

@@ -129,6 +129,48 @@ t.test('parts in any order, one sent twice; the one that Complete names counts',
   )
 })
 
+t.test("SSE-C: listings and Complete need no customer's key, parts and the object do", async t => {
+  const { gateway, s3 } = await photos(t)
+  const other = createHash('sha256').update(customerKey).digest()
+  const another = {
+    ...customer,
+    SSECustomerKey: other.toString('base64'),
+    SSECustomerKeyMD5: md5(other).toString('base64'),
+  }
+  for (const [Key, repeat] of [
+    ['without', {}],
+    ['with', customer],
+  ] as const) {
+    const at = { Bucket: 'photos', Key }
+    const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ ...at, ...customer }))
+    const upload = { ...at, UploadId }
+    const bodies = [randomBytes(5 * MiB), randomBytes(100)]
+    const Parts: { PartNumber: number; ETag: string | undefined }[] = []
+    for (const [i, Body] of bodies.entries()) {
+      const part = { ...upload, PartNumber: i + 1, Body }
+      await t.rejects(s3.send(new UploadPartCommand(part)), { name: 'InvalidRequest' }, 'a part without its key')
+      await t.rejects(s3.send(new UploadPartCommand({ ...part, ...another })), { name: 'InvalidRequest' })
+      const { ETag } = await s3.send(new UploadPartCommand({ ...part, ...customer }))
+      Parts.push({ PartNumber: i + 1, ETag })
+    }
+    const listed = await s3.send(new ListPartsCommand({ ...upload, ...repeat }))
+    t.match(listed.Parts, [
+      { ...Parts[0], Size: 5 * MiB },
+      { ...Parts[1], Size: 100 },
+    ])
+    const complete = new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts }, ...repeat })
+    const wrong = new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts }, ...another })
+    await t.rejects(s3.send(wrong), { name: 'InvalidRequest' }, 'another key')
+    await t.rejects(s3.send(new ListPartsCommand({ ...upload, ...another })), { name: 'InvalidRequest' })
+    const done = await s3.send(complete)
+    t.equal((await s3.send(complete)).ETag, done.ETag, 'sent again')
+    t.equal(Buffer.compare(await bodyOf(s3, Key, customer), Buffer.concat(bodies)), 0)
+    await t.rejects(bodyOf(s3, Key), { name: 'InvalidRequest' })
+    await t.rejects(bodyOf(s3, Key, another), { name: 'AccessDenied' })
+  }
+  t.equal((await gateway.store.claims()).has(`default-key/${region}/sse-s3`), true, 'under the key of SSE-S3')
+})
+
 t.test('Complete and parts refuse what is wrong', async t => {
   const { gateway, s3 } = await photos(t)
   const at = { Bucket: 'photos', Key: 'cat' }

@@ -49,7 +49,7 @@ export const listParts = async (request: GatewayRequest): Promise<void> => {
   const { bucket, upload } = found
   const { owner } = bucket
   refuseOnOther('list', request.header)
-  const { keys, release } = await unlockUpload(request, found)
+  const { keys, release } = await unlockUpload(request, found, 'listing')
   const kept = uploadChecksum(upload.notes)
   const rows = new Map<number, PartRow>()
   try {

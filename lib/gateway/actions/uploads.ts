@@ -33,6 +33,7 @@ import {
   decideWrite,
   encryptionHeaders,
   noteEncryption,
+  serviceKey,
   wipeKey,
   type WriteEncryption,
 } from '../objects/encryption.ts'
@@ -45,12 +46,13 @@ import { type GatewayRequest, keyOf, locationOf, openBucket } from '../request.t
 import type { Services } from '../services.ts'
 
 /** Session and id of an upload; a plain upload has only an id. The ids of a key end alike. */
-const sessionOf = async ({ sse }: Services, encryption: WriteEncryption, key: string) => {
+const sessionOf = async (services: Services, encryption: WriteEncryption, key: string) => {
   const own = uploadIdEnd(key)
   if (encryption.kind === 'plain')
     return { uploadId: `${randomBytes(24).toString('base64url')}.${own}`, session: undefined }
   try {
-    return await sse.createUpload({ ...encryption.options, own })
+    const service = encryption.kind === 'sse-c' ? await serviceKey(services) : undefined
+    return await services.sse.createUpload({ ...encryption.options, own, service })
   } finally {
     wipeKey(encryption)
   }
@@ -179,7 +181,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
   const condition = writeCondition(header)
   const agreed = uploadChecksum(upload.notes)
   assertSameChecksum(header, agreed)
-  const { keys, answer, release } = await unlockUpload(request, { upload, bucket })
+  const { keys, answer, release } = await unlockUpload(request, { upload, bucket }, 'complete')
   try {
     const xml = await readBody({ ...request, headers: ofBody(headers) }, maxBody)
     const named = namedParts(xml, agreed)

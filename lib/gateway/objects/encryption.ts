@@ -86,6 +86,12 @@ const kmsKey = async ({ kms, profile, defaultKey }: Services, owner: Tenant, { k
   return key.keyId
 }
 
+/** The service's own key: that of SSE-S3, and of the completion keys of uploads with a customer's key. */
+export const serviceKey = async ({ defaultKey }: Services) => {
+  const { keyId } = await defaultKey(serviceDomain)
+  return { keyId, accept: [keyId] }
+}
+
 /** Decides how a write to an object encrypts: headers, role and tenant, then the key. */
 export const decideWrite = async (
   services: Services,
@@ -105,10 +111,8 @@ export const decideWrite = async (
       const { key: customerKey, keyMd5 } = decision
       return { kind: 'sse-c', options: { context: system, customerKey }, answer: { kind: 'sse-c', keyMd5 } }
     }
-    case 'sse-s3': {
-      const { keyId } = await services.defaultKey(serviceDomain)
-      return { kind: 'sse-s3', options: { keyId, accept: [keyId], context: system }, answer: decision }
-    }
+    case 'sse-s3':
+      return { kind: 'sse-s3', options: { ...(await serviceKey(services)), context: system }, answer: decision }
     case 'sse-kms': {
       const keyId = await kmsKey(services, owner, decision)
       const { bucketKey } = decision
@@ -144,14 +148,17 @@ export interface Sealed {
 /** Errors for a key id that names no key. */
 const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', 'KeyNotFound'])
 
-/** The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. */
+/**
+ * The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. Completion keys of an
+ * upload with a customer's key lie under one of the service.
+ */
 const acceptedKeys = async (
   { kms, profile }: Services,
   kind: EncryptionKind,
   owner: Tenant,
   sealed: Uint8Array,
 ): Promise<readonly AcceptedKey[]> => {
-  const byService = kind === 'sse-s3'
+  const byService = kind === 'sse-s3' || kind === 'sse-c'
   const domainId = byService ? serviceDomain : owner.domainId
   const origin = byService || profile.customerKeys ? undefined : 'service'
   try {

@@ -1,5 +1,6 @@
 /** Finds the upload that a request is about, and the keys that its parts and Complete are unlocked with. */
 import { wipe } from '../../bytes.ts'
+import { parseSession } from '../../envelope/envelope.ts'
 import { SseError } from '../../errors.ts'
 import { authorizeRead } from '../../sse/authorize.ts'
 import { assertPartKeyFits, parseCustomerKey } from '../../sse/customer-key.ts'
@@ -74,15 +75,23 @@ export interface UnlockedUpload {
   release(): void
 }
 
-/** Role, tenant and customer's key of a request about an upload; the keys that its session may lie under. */
+/** Whether the session of an upload with a customer's key says by itself what listings and Complete need. */
+const hasCompletionKeys = ({ kind, session }: Upload): boolean =>
+  kind === 'sse-c' && session !== undefined && parseSession(session).completion !== undefined
+
+/**
+ * Role, tenant and customer's key of a request about an upload; the keys that its session may lie under. A part needs the customer's key of its
+ * upload; listings and Complete take it, and do without it where the session has completion keys.
+ */
 export const unlockUpload = async (
   { services, header, requester, secure }: GatewayRequest,
   { upload, bucket }: FoundUpload,
+  use: 'part' | 'listing' | 'complete' = 'part',
 ): Promise<UnlockedUpload> => {
   const sent = parseCustomerKey(header, { secure })
   const release = () => wipe(sent?.key)
   try {
-    assertPartKeyFits(upload.kind, sent)
+    if (sent !== undefined || use === 'part' || !hasCompletionKeys(upload)) assertPartKeyFits(upload.kind, sent)
     authorizeRead({ profile: services.profile, requester, owner: bucket.owner }, upload.kind)
     if (upload.kind === 'plain') return { keys: undefined, answer: { kind: 'plain' }, release }
     if (upload.session === undefined) throw new SseError('NotAuthentic')
