@@ -1,5 +1,6 @@
 // Details of answers that clients of S3 see: times, markers, names of sources, and what a listing says of each thing.
 import t, { type Test } from 'tap'
+import * as fc from 'fast-check'
 import {
   AbortMultipartUploadCommand,
   CopyObjectCommand,
@@ -9,10 +10,12 @@ import {
   ListMultipartUploadsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
+import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { fromHeaderText, toHeaderText } from '../../lib/gateway/http/encoded-words.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import { admin, region, type Sent, startGateway } from '../support/gateway.ts'
 
@@ -157,4 +160,77 @@ t.test('DeleteObjects of a bucket that is deleted meanwhile is answered for the 
   const [res] = await once(req, 'response')
   t.equal(res.statusCode, 404)
   t.match(await text(res), '<Code>NoSuchBucket</Code>')
+})
+
+const bytes = (text: string): string => Buffer.from(text).toString('latin1')
+const word = (text: string): string => `=?UTF-8?B?${Buffer.from(text).toString('base64')}?=`
+
+t.test('text of metadata: encoded words both ways', async t => {
+  const { gateway, s3, send } = await open(t)
+  for (const [sent, kept] of [
+    ['plain', 'plain'],
+    [word('Größe'), word('Größe')],
+    ['=?utf-8?q?Gr=C3=B6=c3=9fe_2?=', word('Größe 2')],
+    ['=?ISO-8859-1?Q?Gr=F6=DFe?=', word('Größe')],
+    [`${word('Grö')} \t${word('ße')}`, word('Größe')],
+    [`a ${word('ö')} b`, word('a ö b')],
+    ['=?UTF-8?Q?plain?=', 'plain'],
+    ['=?no-charset?B?AAAA?=', word('=?no-charset?B?AAAA?=')],
+    ['=?UTF-8?B?!?=', word('=?UTF-8?B?!?=')],
+    ['a =? b ?=', 'a =? b ?='],
+  ] as const) {
+    for (const kind of [{}, { 'x-amz-server-side-encryption': 'aws:kms' }]) {
+      const put = await send(
+        'PUT',
+        '/photos/a',
+        { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD', 'x-amz-meta-a': sent, ...kind },
+        'x',
+      )
+      t.equal(put.status, 200, put.text)
+      t.equal((await send('GET', '/photos/a')).headers['x-amz-meta-a'], kept, sent)
+      await send('PUT', '/photos/b', { 'x-amz-copy-source': 'photos/a' })
+      t.equal((await send('HEAD', '/photos/b')).headers['x-amz-meta-a'], kept, 'its copy')
+    }
+  }
+  // Bytes as they are, which the signing client cannot send.
+  await send('PUT', '/photos?acl', { 'x-amz-acl': 'public-read-write' })
+  for (const sent of [bytes('Größe'), Buffer.from('Größe', 'latin1').toString('latin1')]) {
+    const req = request(`${gateway.url}/photos/raw`, { method: 'PUT', headers: { 'x-amz-meta-a': sent } })
+    req.end(Buffer.from('x'))
+    const [res] = await once(req, 'response')
+    t.equal(res.statusCode, 200, await text(res))
+    t.equal((await send('GET', '/photos/raw')).headers['x-amz-meta-a'], word('Größe'), sent)
+  }
+  t.equal((await send('GET', '/photos/a', { 'x-obs-date': 'x' })).headers['x-obs-meta-a'], 'a =? b ?=')
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'c', Body: 'x', Metadata: { name: word('Größe') } }))
+  t.match(await s3.send(new GetObjectCommand({ Bucket, Key: 'c' })), { Metadata: { name: word('Größe') } })
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', maxLength: 300 }), text => {
+      const shown = toHeaderText(bytes(text))
+      const words = shown.split(' ')
+      return (
+        fromHeaderText(shown) === bytes(text) &&
+        /^[\x20-\x7e]*$/.test(shown) &&
+        (shown === text || words.every(({ length }) => length <= 75))
+      )
+    }),
+  )
+})
+
+t.test('control characters in the metadata of a form are kept, and answered in encoded words', async t => {
+  const { gateway, send } = await open(t)
+  const { url, fields } = await createPresignedPost(gateway.client(), {
+    Bucket,
+    Key: 'form',
+    Fields: { 'x-amz-meta-a': 'one\r\ntwo: \u0001', success_action_status: '201' },
+  })
+  const form = new FormData()
+  for (const [name, value] of Object.entries(fields)) form.append(name, value)
+  form.append('file', 'x')
+  t.equal((await fetch(url, { method: 'POST', body: form })).status, 201)
+  for (const method of ['GET', 'HEAD']) {
+    const { headers } = await send(method, '/photos/form')
+    t.equal(headers['x-amz-meta-a'], word('one\r\ntwo: \u0001'))
+    t.notOk('two' in headers)
+  }
 })

@@ -267,14 +267,21 @@ t.test('over HTTP', async t => {
       'content-disposition',
       'content-encoding',
     ]
-    const query = names.map(name => `response-${name}=${encodeURIComponent(`a "${name}" ü`)}`).join('&')
+    const query = names.map(name => `response-${name}=${encodeURIComponent(`a "${name}"`)}`).join('&')
     for (const method of ['GET', 'HEAD']) {
       const { headers } = await send(method, `/bucket/page?${query}`)
       for (const name of names) {
-        t.equal(Buffer.from(String(headers[name]), 'latin1').toString(), `a "${name}" ü`, name)
+        t.equal(headers[name], `a "${name}"`, name)
       }
     }
-    t.match(await send('GET', '/bucket/page?response-expires=a%0D%0Ab'), { status: 400, code: 'InvalidArgument' })
+    for (const text of ['a%0D%0Ab', 'a%09b', '%7F', '%C3%BC', '%E2%82%AC']) {
+      const refused = await send('GET', `/bucket/page?response-content-disposition=${text}`)
+      t.match(
+        refused,
+        { status: 400, code: 'InvalidArgument', text: /<ArgumentName>response-content-disposition</ },
+        text,
+      )
+    }
     const anonymous = await gateway.signedFetch(undefined, 'GET', '/bucket/page?response-content-type=text%2Fplain')
     t.match(anonymous, { status: 400, code: 'InvalidRequest' })
     t.match(await gateway.signedFetch(undefined, 'GET', '/bucket/page'), { headers: { 'content-type': 'text/html' } })

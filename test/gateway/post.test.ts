@@ -625,7 +625,7 @@ t.test('the presigned post of Amazon’s SDK', async t => {
     t.match(body.replaceAll('&quot;', '"'), `<ETag>${etag}</ETag></PostResponse>`)
     const got = await gateway.signedFetch(admin, 'GET', '/bucket/uploads/Gr%C3%B6%C3%9Fe.jpg')
     t.match(got.headers, { ...kmsAnswer, 'content-type': 'image/jpeg', etag })
-    t.equal(Buffer.from(String(got.headers['x-amz-meta-title']), 'latin1').toString(), 'Größe')
+    t.equal(got.headers['x-amz-meta-title'], `=?UTF-8?B?${Buffer.from('Größe').toString('base64')}?=`)
     t.equal(Buffer.compare(got.body, file), 0)
     const record = await gateway.byName.getObject('bucket', 'uploads/Größe.jpg')
     t.match(record, { kind: 'sse-kms', owner: admin.domainId, size: file.length, notes: { tags: [['a', 'b c']] } })
@@ -929,8 +929,8 @@ t.test('POST Object', async t => {
         /XML/,
       ],
       [
-        'metadata that is no header',
-        formOf(signers.v4(admin, [key, ['x-amz-meta-a', 'a\r\nb: c']]), 'f'),
+        'a content type that is no header',
+        formOf(signers.v4(admin, [key, ['content-type', 'a\r\nb: c']]), 'f'),
         400,
         'InvalidArgument',
         /header/,

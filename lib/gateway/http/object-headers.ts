@@ -1,23 +1,24 @@
 /** Headers kept with an object: which ones, how answers give them back, and how a query overrides them. */
-import { validateHeaderValue } from 'node:http'
 import { SseError } from '../../errors.ts'
 import type { Dialect } from '../../sse/names.ts'
 import type { AnswerHeaders } from './answer.ts'
-import { asHeader, type RequestHeaders } from './headers.ts'
+import { fromHeaderText, toHeaderText } from './encoded-words.ts'
+import type { RequestHeaders } from './headers.ts'
 import type { Query } from './route.ts'
 
 const kept = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires']
 const maxMetadata = 2048
 
-/** Headers to keep: the standard ones, and user metadata (`x-amz-meta-…`, `x-obs-meta-…`) of at most 2 KiB. */
+/** Headers to keep: the standard ones, and user metadata (`x-amz-meta-…`, `x-obs-meta-…`), read as text, of at most 2 KiB. */
 export const objectHeaders = (headers: RequestHeaders): Readonly<Record<string, string>> => {
   const out = new Map<string, string>()
   let size = 0
   for (const [name, value] of headers) {
     const own = /^x-(?:amz|obs)-meta-(.+)$/.exec(name)?.[1]
     if (own !== undefined) {
-      out.set(`x-amz-meta-${own}`, value)
-      size += own.length + value.length
+      const text = fromHeaderText(value)
+      out.set(`x-amz-meta-${own}`, text)
+      size += own.length + text.length
     } else if (kept.includes(name)) {
       const stripped = name === 'content-encoding' ? withoutChunked(value) : value
       if (stripped !== '') out.set(name, stripped)
@@ -34,20 +35,22 @@ const withoutChunked = (value: string): string => {
   return others.length === codings.length ? value : others.join(',').trim()
 }
 
-/** Kept headers as an answer has them: user metadata in the client's dialect. */
+/** Kept headers as an answer has them: user metadata in encoded words where it takes them, and in the client's dialect. */
 export const answerMetadata = (
   headers: Readonly<Record<string, string>>,
   dialect: Dialect,
 ): Readonly<Record<string, string>> =>
-  dialect === 's3'
-    ? headers
-    : Object.fromEntries(
-        Object.entries(headers).map(([name, value]) => [name.replace(/^x-amz-meta-/, 'x-obs-meta-'), value]),
-      )
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => {
+      const own = /^x-amz-meta-(.+)$/.exec(name)?.[1]
+      if (own === undefined) return [name, value]
+      return [`x-${dialect === 's3' ? 'amz' : 'obs'}-meta-${own}`, toHeaderText(value)]
+    }),
+  )
 
 /**
  * The headers that the query of a GET or HEAD overrides (`response-content-type` and so on). `InvalidRequest` for an unsigned request: otherwise a
- * link could serve an object as something that its owner did not store. `InvalidArgument` for a value that no header can hold.
+ * link could serve an object as something that its owner did not store. `InvalidArgument` for a value that is not printable ASCII.
  */
 export const overriddenHeaders = (query: Query, signed: boolean): AnswerHeaders => {
   const headers = new Map<string, string>()
@@ -59,14 +62,11 @@ export const overriddenHeaders = (query: Query, signed: boolean): AnswerHeaders 
       const message = 'Request specific response headers cannot be used for anonymous GET requests. Sign the request.'
       throw new SseError('InvalidRequest', { message })
     }
-    const text = asHeader(value)
-    try {
-      validateHeaderValue(name, text)
-    } catch (cause) {
+    if (!/^[\x20-\x7e]*$/.test(value)) {
       const message = `${parameter} has a character that a header cannot have. Leave it out.`
-      throw new SseError('InvalidArgument', { message, details: { ArgumentName: parameter }, cause })
+      throw new SseError('InvalidArgument', { message, details: { ArgumentName: parameter } })
     }
-    headers.set(name, text)
+    headers.set(name, value)
   }
   return Object.fromEntries(headers)
 }

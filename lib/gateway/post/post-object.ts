@@ -31,7 +31,7 @@ const headersOf = (fields: FormFields): RequestHeaders => {
   for (const [name, value] of Object.entries(objectHeaders(headers))) {
     try {
       validateHeaderName(name)
-      validateHeaderValue(name, value)
+      if (!name.startsWith('x-amz-meta-')) validateHeaderValue(name, value) // metadata is answered in encoded words
     } catch (cause) {
       const message = 'The field is kept as a header of the object, and has a character that a header cannot have.'
       throw new SseError('InvalidArgument', { message, details: { ArgumentName: name }, cause })
