@@ -89,3 +89,45 @@ t.test('a write with a sub-resource that nobody knows', async t => {
   const put = await signedFetch(admin, 'PUT', '/bucket/key?x-id=PutObject&x-amz-novelty', { body: 'new' })
   t.equal(put.status, 200, 'as SDKs send it')
 })
+
+t.test('a write whose headers ask for what is not built is refused, and nothing is written', async t => {
+  const { signedFetch } = await startGateway(t, { profile: createProfile('s3', { region }) })
+  await signedFetch(admin, 'PUT', '/bucket', { headers: { 'x-amz-acl': 'public-read-write' } })
+  await signedFetch(admin, 'PUT', '/bucket/key', { body: 'old' })
+  for (const [name, value] of [
+    ['x-amz-object-lock-mode', 'COMPLIANCE'],
+    ['x-amz-object-lock-retain-until-date', '2030-01-01T00:00:00Z'],
+    ['x-amz-object-lock-legal-hold', 'ON'],
+    ['x-obs-object-lock-mode', 'COMPLIANCE'],
+    ['x-amz-website-redirect-location', '/elsewhere'],
+    ['x-obs-website-redirect-location', '/elsewhere'],
+    ['x-amz-write-offset-bytes', '3'],
+    ['x-obs-expires', '3'],
+  ] as const) {
+    const form =
+      `--b\r\ncontent-disposition: form-data; name="key"\r\n\r\nkey\r\n` +
+      `--b\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n` +
+      `--b\r\ncontent-disposition: form-data; name="file"\r\n\r\nnew\r\n--b--\r\n`
+    const headers = { [name]: value }
+    for (const [what, reply] of [
+      ['PUT', await signedFetch(admin, 'PUT', '/bucket/key', { headers, body: 'new' })],
+      [
+        'copy',
+        await signedFetch(admin, 'PUT', '/bucket/copy', { headers: { ...headers, 'x-amz-copy-source': 'bucket/key' } }),
+      ],
+      ['Initiate', await signedFetch(admin, 'POST', '/bucket/key?uploads', { headers })],
+      [
+        'form',
+        await signedFetch(undefined, 'POST', '/bucket', {
+          headers: { 'content-type': 'multipart/form-data; boundary=b' },
+          body: form,
+        }),
+      ],
+    ] as const) {
+      t.equal(`${reply.status} ${reply.code}`, '501 NotImplemented', `${what}: ${name}`)
+      t.match(reply.text, `<Header>${name}</Header>`)
+    }
+  }
+  t.equal((await signedFetch(admin, 'GET', '/bucket/key')).text, 'old')
+  t.equal((await signedFetch(admin, 'GET', '/bucket/copy')).code, 'NoSuchKey')
+})

@@ -1,8 +1,9 @@
 /**
- * What S3 and OBS have and the gateway does not: the operations of each sub-resource, by S3's names, and by OBS's where S3 has none. They are refused
- * by name, so that none is taken for another operation.
+ * What S3 and OBS have and the gateway does not: the operations of each sub-resource, by S3's names, and by OBS's where S3 has none; and headers of a
+ * write. They are refused by name, so that none is taken for another operation or left undone in silence.
  */
 import { SseError } from '../../errors.ts'
+import type { HeaderGetter } from '../../sse/names.ts'
 
 /** Operations by method. Where a parameter tells two apart, it stands behind the method, and that row comes first. */
 type Operations = Readonly<Record<string, string>>
@@ -139,3 +140,23 @@ export const refusedSubResource = (
 /** `NotImplemented` for an operation that a request names itself. */
 export const refusedOperation = (operation: string): SseError =>
   new SseError('NotImplemented', { message: `${operation} is not implemented here. Do without it.` })
+
+/** What would keep an object, delete it, lead elsewhere, or write into the one that is there. */
+const headers = [
+  ...[
+    'object-lock-mode',
+    'object-lock-retain-until-date',
+    'object-lock-legal-hold',
+    'website-redirect-location',
+  ].flatMap(name => [`x-amz-${name}`, `x-obs-${name}`]),
+  'x-amz-write-offset-bytes',
+  'x-obs-expires',
+]
+
+/** Throws `NotImplemented` for a header of a write that asks for what is not built. */
+export const assertHeadersBuilt = (header: HeaderGetter): void => {
+  const name = headers.find(each => header(each) !== undefined)
+  if (name === undefined) return
+  const message = `The header ${name} is not implemented here. Leave it out.`
+  throw new SseError('NotImplemented', { message, details: { Header: name } })
+}

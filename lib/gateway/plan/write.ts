@@ -4,6 +4,7 @@ import type { HeaderGetter } from '../../sse/names.ts'
 import type { ObjectCondition, ObjectNotes } from '../../store/records.ts'
 import { requestedAcl } from '../access/acl.ts'
 import { closedToOthers, type JudgedBucket } from '../access/access.ts'
+import { assertHeadersBuilt } from '../http/not-built.ts'
 import { requestedTags } from '../http/tags.ts'
 import { objectHeaders } from '../http/object-headers.ts'
 import { decideWrite } from '../objects/encryption.ts'
@@ -32,6 +33,7 @@ export const requestedNotes = (
   bucket: JudgedBucket,
   key: string,
 ): Pick<ObjectNotes, 'acl' | 'tags'> => {
+  assertHeadersBuilt(header)
   checkStorageClass(header)
   const acl = requestedAcl(header)
   const tags = requestedTags(header)
