@@ -83,6 +83,12 @@ const table = {
     s3Code: 'InternalError',
     message: 'The key store is damaged or was changed by someone without its root key. Restore it from a backup.',
   },
+  KeyringTooNew: {
+    status: 500,
+    s3Code: 'InternalError',
+    message:
+      'The key store was made by a newer version of this program. Upgrade the program; leave the files as they are.',
+  },
   KmsThrottled: { status: 503, s3Code: 'SlowDown', message: 'The KMS is throttling requests. Try again later.' },
   KmsUnavailable: { status: 503, s3Code: 'ServiceUnavailable', message: 'The KMS cannot be reached. Try again later.' },
   WrongCustomerKey: {

@@ -6,7 +6,8 @@
  */
 export * from './common.ts'
 export { createSse, type NodeAdapters, type NodeSseOptions, type Sse } from './object/node.ts'
-export { type KeyFilter, LocalKms, type LocalKmsOptions, type NewKey } from './kms/local/local.ts'
+export { LocalKms } from './kms/local/local.ts'
+export type { KeyFilter, LocalKmsOptions, NewKey } from './kms/local/options.ts'
 export type {
   RootKeyBytes,
   RootKeyEnvironment,

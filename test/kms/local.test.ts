@@ -2,9 +2,9 @@ import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { randomFillSync } from 'node:crypto'
 import { once } from 'node:events'
 import {
+  chmod,
   copyFile,
   mkdir,
-  open as openFile,
   readdir,
   readFile,
   rename,
@@ -31,7 +31,8 @@ import { SseError } from '../../lib/errors.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
 import { onDisk, sweepTemps } from '../../lib/kms/local/files.ts'
-import { LocalKms, type LocalKmsOptions } from '../../lib/kms/local/local.ts'
+import { LocalKms } from '../../lib/kms/local/local.ts'
+import type { LocalKmsOptions } from '../../lib/kms/local/options.ts'
 import type { KeyDescription } from '../../lib/kms/provider.ts'
 import { newScrypt } from '../../lib/kms/local/root-key.ts'
 import { bodyOf, fieldsOf, isSealed, sealJson } from '../../lib/kms/local/sealed-json.ts'
@@ -154,7 +155,8 @@ t.test('engines read what the others wrote', async t => {
 
 t.test('states: errors and messages of the service', async t => {
   let now = Date.UTC(2026, 0, 1)
-  const { open, directory } = await place(t, { clock: () => now })
+  const warnings: string[] = []
+  const { open, directory } = await place(t, { clock: () => now, onWarning: text => warnings.push(text) })
   const kms = await open()
   const target = await kms.createKey(scope)
   const { keyId } = await kms.createKey({ ...scope, alias: 'alias/mine' })
@@ -196,6 +198,9 @@ t.test('states: errors and messages of the service', async t => {
   t.equal((await readdir(lies)).length, 6)
   const secrets = await Promise.all((await readdir(lies)).map(file => readFile(join(lies, file))))
   now += 1
+  t.equal((await kms.describeKey({ keyId })).state, 'pending-deletion', 'its time has come, which is noted')
+  t.strictSame(warnings.length, 1)
+  now += day
   const gone = code('KeyNotFound', `Key '${keyId}' does not exist`)
   await refuses(gone, 'destroyed')
   await t.rejects(kms.describeKey({ keyId }), gone)
@@ -208,13 +213,13 @@ t.test('states: errors and messages of the service', async t => {
     (await kms.listKeys()).map(key => key.keyId),
     [target.keyId],
   )
-  now -= 30 * day
+  now -= 31 * day
   await t.rejects(kms.describeKey({ keyId }), gone, 'also where the clock goes back')
 
   // The key material has left the disk, and no revision can be taken again.
   const sizes = await Promise.all((await readdir(lies)).sort().map(async file => (await stat(join(lies, file))).size))
-  t.strictSame(sizes.slice(0, 6), [0, 0, 0, 0, 0, 0])
-  t.equal(sizes.length, 7)
+  t.strictSame(sizes.slice(0, 7), [0, 0, 0, 0, 0, 0, 0])
+  t.equal(sizes.length, 8)
   const wrappedKeys = secrets.flatMap(text => text.toString().match(/[0-9a-f]{80}/g) ?? [])
   const left = (await Promise.all((await filesIn(directory)).map(path => readFile(path, 'utf8')))).join()
   t.ok(wrappedKeys.length >= 6 && wrappedKeys.every(wrapped => !left.includes(wrapped)))
@@ -550,17 +555,196 @@ t.test('a revision that is erased while it is read: the next one counts', async 
   const kms = await open()
   const key = await kms.createKey(scope)
   await kms.rotateKey({ keyId: key.keyId })
-  const [second, third] = ['000002.json', '000003.json'].map(file => join(pathOf(directory, key), file))
-  if (second === undefined || third === undefined) return t.fail('no path')
   await kms.rotateKey({ keyId: key.keyId })
+  const [second = '', third = ''] = ['000002.json', '000003.json'].map(file => join(pathOf(directory, key), file))
+  let meanwhile = async (): Promise<void> => undefined
+  const hmacSha256: typeof webCryptoEngine.hmacSha256 = async (...input) => {
+    await meanwhile()
+    return webCryptoEngine.hmacSha256(...input)
+  }
+  const reader = await open({ engine: { ...webCryptoEngine, hmacSha256 } })
   await rename(third, `${third}.later`)
-  await rm(second)
-  execFileSync('mkfifo', [second])
-  const described = (await open()).describeKey({ keyId: key.keyId })
-  const writer = await openFile(second, 'w') // the reader has opened it too, then
-  await rename(`${third}.later`, third)
-  await writer.close()
-  t.equal((await described).version, 3)
+  await truncate(second)
+  meanwhile = () => rename(`${third}.later`, third).catch(() => undefined)
+  t.equal((await reader.describeKey({ keyId: key.keyId })).version, 3)
+})
+
+t.test('a clock that is wrong for a while destroys no key', async t => {
+  const start = Date.UTC(2026, 0, 1)
+  let now = start
+  const warnings: string[] = []
+  const { open } = await place(t, { clock: () => now, onWarning: text => warnings.push(text) })
+  /** A start of a server, and what it says. */
+  const started = async (time: number): Promise<readonly string[]> => {
+    now = time
+    warnings.length = 0
+    const kms = await open()
+    await kms.destroyExpired()
+    kms.close()
+    return [...warnings]
+  }
+  const kms = await open()
+  const { keyId } = await kms.createKey({ ...scope, alias: 'a' })
+  const { wrapped } = await kms.generateDataKey({ keyId, context })
+  await kms.scheduleDeletion({ keyId }, { days: 7 })
+
+  for (const round of ['once', 'and once more']) {
+    t.match(
+      await started(start + 8 * day),
+      [/waiting time of arn.* has ended.*destroyed in a day.*keys undelete/],
+      round,
+    )
+    t.strictSame(await started(start + 8 * day + day / 2), [], 'said once')
+    t.match(await started(start + day), [/^The clock was ahead when the waiting time of arn/])
+    t.match(await kms.describeKey({ keyId }), { state: 'pending-deletion', deletion: start + 7 * day })
+  }
+  t.match(await started(start + 400 * day), [/has ended/])
+  t.match(await started(start + 8 * day), [/has ended/], 'noted in a future that is none')
+  await kms.cancelDeletion({ keyId })
+  await kms.enableKey({ keyId })
+  await kms.unwrapDataKey({ wrapped, context })
+
+  await kms.scheduleDeletion({ keyId }, { days: 7 })
+  t.strictSame(await started(now + 7 * day - 1), [], 'nothing of before is left')
+  t.match(await started(now + 1), [/has ended/])
+  t.strictSame(await started(now + day - 1), [])
+  t.equal((await kms.describeKey({ keyId: 'alias/a', scope })).state, 'pending-deletion')
+  t.strictSame(await started(now + 1), [])
+  await t.rejects(kms.describeKey({ keyId }), code('KeyNotFound'), 'destroyed, a day later')
+})
+
+t.test('symbolic links in the key store are not followed: nothing is read, made or emptied through them', async t => {
+  let now = Date.now()
+  const { open, directory } = await place(t, { clock: () => now, onWarning: () => undefined })
+  const kms = await open()
+  const [key, other] = [await kms.createKey({ ...scope, alias: 'mine' }), await kms.createKey(scope)]
+  const outside = join(directory, '..', 'outside')
+  await mkdir(outside)
+  const linked = async (path: string, work: () => Promise<unknown>): Promise<void> => {
+    const target = join(outside, 'target')
+    await rename(path, target)
+    await symlink(target, path)
+    await t.rejects(work(), corrupt, relative(directory, path))
+    await rm(path)
+    await rename(target, path)
+  }
+  const lies = pathOf(directory, key)
+  const inKeys = (...names: readonly string[]) => join(directory, 'keys', ...names)
+  const { region, domainId } = scope
+  const [alias = ''] = await readdir(inKeys(region, domainId, 'aliases'))
+  const byName = async () => (await open()).describeKey({ keyId: 'alias/mine', scope })
+  await linked(join(lies, '000001.json'), byName)
+  await linked(lies, byName)
+  await linked(inKeys(region, domainId, 'aliases', alias), byName)
+  for (const folder of [inKeys(region, domainId, 'aliases'), inKeys(region, domainId), inKeys(region), inKeys()]) {
+    await linked(folder, byName)
+    if (!folder.endsWith('aliases')) {
+      await linked(folder, async () => (await open()).listKeys())
+      await linked(folder, () => kms.createKey(scope))
+    }
+  }
+  for (const name of ['keyring.json', 'temp']) await linked(join(directory, name), open)
+  await linked(join(directory, 'temp'), () => kms.createKey(scope))
+  await linked(inKeys(region, domainId, 'aliases'), () => kms.deleteAlias(scope, 'mine'))
+  execFileSync('mkfifo', [join(lies, '000002.json')])
+  await t.rejects((await open()).describeKey({ keyId: key.keyId }), corrupt, 'nor waits it for a pipe')
+  await rm(join(lies, '000002.json'))
+
+  // A revision that is a link when its key is destroyed: what it leads to stays, all others are emptied, other keys too.
+  await kms.rotateKey({ keyId: key.keyId })
+  for (const { keyId } of [key, other]) await kms.scheduleDeletion({ keyId }, { days: 7 })
+  const victim = join(outside, 'victim')
+  await writeFile(victim, 'precious')
+  await rm(join(lies, '000001.json'))
+  await symlink(victim, join(lies, '000001.json'))
+  for (now += 7 * day; now <= Date.now() + 9 * day; now += day) await kms.destroyExpired().catch(() => undefined)
+  await t.rejects(kms.destroyExpired(), corrupt)
+  t.equal(await readFile(victim, 'utf8'), 'precious')
+  t.equal((await stat(join(lies, '000002.json'))).size, 0)
+  t.equal((await stat(join(pathOf(directory, other), '000001.json'))).size, 0)
+})
+
+t.test('a key whose files were lost is missed, and not made anew', async t => {
+  const { open, directory } = await place(t)
+  const kms = await open()
+  const [key, byDefault] = [await kms.createKey(scope), await kms.defaultKey(scope)]
+  const [keys, aside] = [join(directory, 'keys'), join(directory, '..', 'aside')]
+  await rename(keys, aside)
+  const missing = code('KeyringCorrupt', 'are missing from the key store')
+  await t.rejects(open(), code('KeyringCorrupt', 'The files of 2 keys are missing from the key store, such as arn:aws'))
+  await t.rejects(kms.defaultKey(scope), missing, 'nor by one that was open before')
+  await t.rejects(readdir(keys), { code: 'ENOENT' }, 'none was made')
+  await rename(aside, keys)
+  t.match(await (await open()).defaultKey(scope), { keyId: byDefault.keyId })
+
+  await rm(pathOf(directory, key), { recursive: true })
+  await t.rejects(open(), code('KeyringCorrupt', key.keyId))
+  const made = join(directory, 'made')
+  const noted = (id: string) => join(made, `${scope.region}.${scope.domainId}.${id.slice(-36)}.json`)
+  await rm(noted(key.keyId))
+  await writeFile(join(made, 'notes.txt'), '')
+  t.equal((await (await open()).listKeys()).length, 1, 'forgotten on purpose')
+
+  // One that was made and not noted, by a build that knew no such thing or a process that was killed: before it is used, it is.
+  await rm(noted(byDefault.keyId))
+  const reader = await open()
+  await reader.defaultKey(scope)
+  await reader.generateDataKey({ keyId: byDefault.keyId, context })
+  t.ok((await stat(noted(byDefault.keyId))).isFile())
+  await kms.createKey({ ...scope, alias: 'x' })
+  await t.rejects(kms.createKey({ ...scope, alias: 'x' }), code('InvalidArgument'))
+  t.equal((await (await open()).listKeys()).length, 2, 'a key that was not made is not missed')
+})
+
+t.test('a key store of a newer version says so', async t => {
+  const { open, directory, root } = await place(t)
+  const kms = await open()
+  const key = await kms.createKey(scope)
+  const newer = code('KeyringTooNew', 'made by a newer version of this program. Upgrade the program')
+  const header = join(directory, 'keyring.json')
+  const text = await readFile(header, 'utf8')
+  for (const version of ['2', '10']) {
+    await changed(header, text.replace('keyring/1', `keyring/${version}`), () => t.rejects(open(), newer))
+  }
+  for (const format of ['keyring/0', 'keyring/x', 'other/2', 'keyring/1/2']) {
+    await changed(header, text.replace('keyring/1', format), () => t.rejects(open(), corrupt, format))
+  }
+  const mac = await deriveKeyring(nodeEngine, root.key, `mac ${kms.storeId}`)
+  const path = join(pathOf(directory, key), '000001.json')
+  const body = bodyOf(Uint8Array.from(await readFile(path)))
+  const later = await sealJson(nodeEngine, mac, relative(directory, path), body.replace('key/1', 'key/2'))
+  await changed(path, later, async () => t.rejects((await open()).describeKey({ keyId: key.keyId }), newer))
+})
+
+t.test('what is answered names no file; the cause does', async t => {
+  const { open, directory } = await place(t)
+  const key = await (await open()).createKey(scope)
+  const path = join(pathOf(directory, key), '000001.json')
+  await writeFile(path, 'damaged')
+  const error: unknown = await (await open()).describeKey({ keyId: key.keyId }).catch((reason: unknown) => reason)
+  if (!(error instanceof SseError) || !(error.cause instanceof Error)) return t.fail('no cause')
+  t.notMatch(error.message, '000001')
+  t.match(error.cause.message, /^keys\/sichuan\/tenant-1\/.*\/000001\.json is damaged/)
+})
+
+t.test('root keys: a file that others may use is a warning', async t => {
+  const file = join(t.testdir({}), 'root.key')
+  const warnings: string[] = []
+  const open = async (): Promise<void> => {
+    const options = { root: { file, create: true }, onWarning: (text: string) => void warnings.push(text) }
+    const kms = await LocalKms.open(join(dirname(file), 'keys'), options)
+    kms.close()
+  }
+  await open()
+  await open()
+  t.strictSame(warnings, [], 'not as it is made')
+  for (const mode of [0o640, 0o604, 0o660]) {
+    await chmod(file, mode)
+    await open()
+    const found = mode.toString(8)
+    const text = `The root key file ${file} has mode ${found}: others than its owner may use it. Run: chmod 600 ${file}`
+    t.strictSame(warnings.splice(0), [text], 'once')
+  }
 })
 
 t.test('root keys: files, environment, bytes', async t => {
@@ -670,7 +854,6 @@ t.test('root keys: a passphrase', async t => {
   await changed(path, header.replace('"r":2', '"r":-2'), () => t.rejects(opens(), corrupt))
   await changed(path, saltReplaced('xyz'), () => t.rejects(opens(), corrupt))
   await changed(path, saltReplaced('00'.repeat(16)), () => t.rejects(opens(), code('KeyringLocked')))
-  await changed(path, '{"format":"sse-kms-keyring/2"}', () => t.rejects(opens(), corrupt))
   await changed(path, '', () => t.rejects(opens(), corrupt))
   await rm(path)
   await t.rejects(opens(), corrupt, 'keys without keyring.json: no new one is made')
@@ -824,7 +1007,7 @@ t.test('sealed JSON: only what was written is read', async t => {
   t.equal(bodyOf(sealed), '{"format":"f/1","n":1}')
   t.equal(bodyOf(new Uint8Array(75)), '')
   t.equal(bodyOf(new Uint8Array(90).fill(0xff)), '')
-  for (const body of ['', '{', 'null', '1', '"x"', '[]', '{"format":"f/2"}'])
+  for (const body of ['', '{', 'null', '1', '"x"', '[]', '{"format":"f/0"}'])
     t.throws(() => fieldsOf(body, 'f/1'), corrupt)
   const fields = fieldsOf('{"format":"f/1","n":1,"s":"x","b":["00ff"],"w":["0"],"big":1e300,"minus":-1,"m":[1]}', 'f/1')
   t.strictSame([fields.number('n'), fields.optionalNumber('n'), fields.optionalNumber('none')], [1, 1, undefined])

@@ -2,13 +2,14 @@
  * Files of the embedded key store: written once and never half, seen by every process at once, mode 0600. There is no lock: whoever
  * creates a name first has won. What stands in the files is not this file's business.
  */
-import { statSync } from 'node:fs'
-import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { constants, lstatSync } from 'node:fs'
+import { link, lstat, open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hex } from '../../bytes.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { SseError } from '../../errors.ts'
-import { hasCode, syncDirectory } from '../../files.ts'
+import { hasCode, makeDirectory as makeFolder, openRegular, syncDirectory } from '../../files.ts'
+import { corrupt } from './sealed-json.ts'
 
 const staleAfter = 3_600_000
 
@@ -32,27 +33,45 @@ const unless = async <T>(code: string, work: Promise<T>, otherwise: T): Promise<
   }
 }
 
-/** The bytes of a file that must be there. */
-export const readExisting = (path: string): Promise<Uint8Array> => onDisk(() => readFile(path))
+/** Throws `KeyringCorrupt` where a path, or a folder between it and `top`, is a symbolic link: what it leads to is not the key store's. */
+const assertNoLink = (path: string, top: string): void => {
+  for (let each = path; each.length > top.length; each = dirname(each)) {
+    if (lstatSync(each, { throwIfNoEntry: false })?.isSymbolicLink() === true) refuseLink(each)
+  }
+}
 
-/** The bytes of a file; none where there is no such file. */
-export const readIfThere = (path: string): Promise<Uint8Array | undefined> =>
-  onDisk(() => unless<Uint8Array | undefined>('ENOENT', readFile(path), undefined))
+const refuseLink = (path: string): never => corrupt(path, 'a symbolic link, or no regular file')
 
-/** The names in a directory, in no order; none where there is no such directory. */
-export const namesIn = (directory: string): Promise<readonly string[]> =>
+/** The bytes of a file of the key store in `top`; none where there is no such file. `KeyringCorrupt` unless it is a regular one. */
+export const readIfThere = (path: string, top: string): Promise<Uint8Array | undefined> =>
+  onDisk(async () => {
+    assertNoLink(path, top)
+    const opened = await unless('ENOENT', openRegular(path), undefined).catch((error: unknown) => {
+      // Of these, only the first comes from the system.
+      if (hasCode(error, 'ELOOP') || (error instanceof Error && !('code' in error))) return refuseLink(path)
+      throw error
+    })
+    if (opened === undefined) return undefined
+    try {
+      return await opened.file.readFile()
+    } finally {
+      await opened.file.close()
+    }
+  })
+
+/** The names in a directory of the key store in `top`, in no order; none where there is no such directory. */
+export const namesIn = (directory: string, top: string): Promise<readonly string[]> =>
   // Most are asked for again and again and are not there (aliases): so much can be told without a trip to another thread.
-  onDisk(async () => (isThere(directory) ? unless('ENOENT', readdir(directory), []) : []))
+  onDisk(async () => {
+    assertNoLink(directory, top)
+    return isThere(directory) ? unless('ENOENT', readdir(directory), []) : []
+  })
 
 /** Whether there is such a file or directory, told at once: for names whose lookup the system answers from memory. */
-export const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined
+export const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined
 
 /** Makes a directory and what is missing above it, mode 0700, durably. */
-export const makeDirectory = (directory: string): Promise<void> =>
-  onDisk(async () => {
-    const first = await mkdir(directory, { recursive: true, mode: 0o700 })
-    if (first !== undefined) await syncUp(directory, dirname(first))
-  })
+export const makeDirectory = (directory: string): Promise<void> => onDisk(() => makeFolder(directory))
 
 /** Makes the entries of a directory durable, and those of the directories above it up to `top`. */
 export const syncUp = (directory: string, top: string): Promise<void> =>
@@ -67,6 +86,7 @@ export const syncUp = (directory: string, top: string): Promise<void> =>
  */
 export const createFile = (path: string, content: Uint8Array, temps: string, top: string): Promise<boolean> =>
   onDisk(async () => {
+    for (const folder of [dirname(path), temps]) assertNoLink(folder, top)
     const temp = join(temps, `.${hex(randomBytes(16))}.tmp`)
     const handle = await open(temp, 'wx', 0o600)
     try {
@@ -88,9 +108,10 @@ export const createFile = (path: string, content: Uint8Array, temps: string, top
     }
   })
 
-/** Deletes a file, durably; `false` where there is none. */
-export const removeFile = (path: string): Promise<boolean> =>
+/** Deletes a file of the key store in `top`, durably; `false` where there is none. */
+export const removeFile = (path: string, top: string): Promise<boolean> =>
   onDisk(async () => {
+    assertNoLink(dirname(path), top)
     const removed = await unless(
       'ENOENT',
       rm(path).then(() => true),
@@ -100,14 +121,23 @@ export const removeFile = (path: string): Promise<boolean> =>
     return removed
   })
 
-/** Overwrites a file with zeros and empties it; the name stays taken. */
-export const eraseFile = (path: string): Promise<void> =>
+/** Deletes a directory of the key store in `top`, with all that is in it. */
+export const removeDirectory = (directory: string, top: string): Promise<void> =>
   onDisk(async () => {
-    const handle = await open(path, 'r+')
+    assertNoLink(directory, top)
+    await rm(directory, { recursive: true })
+  })
+
+/** Overwrites a file of the key store in `top` with zeros and empties it; the name stays taken. */
+export const eraseFile = (path: string, top: string): Promise<void> =>
+  onDisk(async () => {
+    assertNoLink(path, top)
+    const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
-      const { size } = await handle.stat()
-      if (size === 0) return
-      await handle.write(new Uint8Array(size), 0, size, 0)
+      const found = await handle.stat()
+      if (!found.isFile()) return refuseLink(path)
+      if (found.size === 0) return
+      await handle.write(new Uint8Array(found.size), 0, found.size, 0)
       await handle.sync()
       await handle.truncate(0)
       await handle.sync()
@@ -116,13 +146,16 @@ export const eraseFile = (path: string): Promise<void> =>
     }
   })
 
-/** Deletes what {@link createFile} left in `temps` when its process was killed: temporary files older than an hour at `now` (ms). */
-export const sweepTemps = (temps: string, now: number): Promise<void> =>
+/**
+ * Deletes what {@link createFile} left in `temps` when its process was killed: temporary files older than an hour at `now` (ms). `temps` is
+ * `top` or lies in it.
+ */
+export const sweepTemps = (temps: string, now: number, top: string = temps): Promise<void> =>
   onDisk(async () => {
-    for (const name of await namesIn(temps)) {
+    for (const name of await namesIn(temps, top)) {
       if (!/^\.[0-9a-f]{32}\.tmp$/.test(name)) continue
       const path = join(temps, name)
-      const found = await unless('ENOENT', stat(path), undefined)
+      const found = await unless('ENOENT', lstat(path), undefined)
       if (found !== undefined && now - found.mtimeMs > staleAfter) await rm(path, { force: true })
     }
   })

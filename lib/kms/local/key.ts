@@ -34,6 +34,9 @@ export const isScopePart = (text: string): boolean => scopePattern.test(text)
 /** Whether text is the UUID of a key. */
 export const isUuid = (text: string): boolean => uuidPattern.test(text)
 
+/** Whether text is the name of an alias, without `alias/`. */
+export const isAlias = (text: string): boolean => aliasPattern.test(text)
+
 /** Throws `RangeError` unless region and domain are 1 to 64 of `[A-Za-z0-9_-]`. */
 export const checkScope = ({ region, domainId }: KeyScope): void => {
   if (!isScopePart(region)) throw new RangeError('a region has 1 to 64 of A-Z, a-z, 0-9, _ and -')
@@ -46,10 +49,17 @@ export const checkScope = ({ region, domainId }: KeyScope): void => {
  */
 export const checkAlias = (alias: string): string => {
   const name = alias.startsWith('alias/') ? alias.slice(6) : alias
-  if (!aliasPattern.test(name)) throw new RangeError('an alias has 1 to 250 of A-Z, a-z, 0-9, /, _ and -')
+  if (!isAlias(name)) throw new RangeError('an alias has 1 to 250 of A-Z, a-z, 0-9, /, _ and -')
   if (/^(obs|aws)\//.test(name)) throw new RangeError('an alias that begins with obs/ or aws/ belongs to the service')
   return name
 }
+
+/** The folder of a key in a key store. */
+export const keyFolder = ({ region, domainId, uuid }: KeyName): string => `keys/${region}/${domainId}/${uuid}`
+
+/** The file of a revision of a key, counted from 1. */
+export const keyFile = (name: KeyName, revision: number): string =>
+  `${keyFolder(name)}/${String(revision).padStart(6, '0')}.json`
 
 /** The full ARN. */
 export const localArn = ({ region, domainId, uuid }: KeyName): string => formatArn(region, domainId, uuid)
@@ -112,6 +122,8 @@ export interface KeyRecord {
   readonly created: number
   /** When the key is to be destroyed, in ms since 1970: where it is pending deletion, and only there. */
   readonly deletion: number | undefined
+  /** When a process first saw that this time has come, in ms since 1970. */
+  readonly due?: number | undefined
   /** The keys, wrapped, 40 bytes each (RFC 3394). The first is version 1; the last one wraps, all of them unwrap; none once destroyed. */
   readonly versions: readonly Uint8Array[]
 }
@@ -132,6 +144,7 @@ export const parseRecord = (text: string): KeyRecord => {
     origin: fields.oneOf('origin', ['service', 'customer']),
     created: fields.number('created'),
     deletion: fields.optionalNumber('deletion'),
+    due: fields.optionalNumber('due'),
     versions: fields.bytes('versions', wrappedSize),
   }
 }
@@ -175,11 +188,22 @@ export const scheduled = (record: KeyRecord, arn: string, now: number, days: num
 export const cancelled = (record: KeyRecord, arn: string): KeyRecord => {
   if (!isPending(record))
     throw new SseError('InvalidRequest', { message: `${arn} is not pending deletion. Leave it as it is.` })
-  return { ...record, state: 'disabled', deletion: undefined }
+  return { ...record, state: 'disabled', deletion: undefined, due: undefined }
 }
 
-/** Whether the time of a key has come: it is to be destroyed. */
-export const isExpired = ({ deletion }: KeyRecord, now: number): boolean => deletion !== undefined && now >= deletion
+/**
+ * What is to be done with a key at `now`: `note` that its time has come, `withdraw` that where the clock says otherwise, `destroy` it where
+ * it was noted a day before, or `wait`.
+ */
+export const deletionStep = ({ deletion, due }: KeyRecord, now: number): 'wait' | 'note' | 'withdraw' | 'destroy' => {
+  if (deletion === undefined) return 'wait'
+  if (now < deletion) return due === undefined ? 'wait' : 'withdraw'
+  if (due === undefined || due > now) return 'note'
+  return now - due >= dayMs ? 'destroy' : 'wait'
+}
+
+/** The record with the time at which it was seen that the key's time has come. */
+export const withDue = (record: KeyRecord, due: number | undefined): KeyRecord => ({ ...record, due })
 
 /** A destroyed key keeps only its name, which stays taken. */
 export const destroyed = (record: KeyRecord): KeyRecord => ({ ...record, versions: [] })

@@ -5,6 +5,7 @@
  *     keyring.json                            id, and how a passphrase becomes the root key
  *     keys/REGION/DOMAIN/UUID/000001.json     revisions of a master key; the highest one counts
  *     keys/REGION/DOMAIN/aliases/HASH.json    an alias
+ *     made/REGION.DOMAIN.UUID.json            that there is such a key
  *     temp/                                   files that are being written
  *
  *     K_mac = Expand(root key, "mac ID")      authenticates every file, with its path
@@ -20,7 +21,7 @@ import type { Engine } from '../../cipher/engine.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { SseError } from '../../errors.ts'
 import { DataKey } from '../data-key.ts'
-import { createFile, makeDirectory, namesIn, readExisting, readIfThere, sweepTemps } from './files.ts'
+import { createFile, makeDirectory, namesIn, readIfThere, sweepTemps } from './files.ts'
 import {
   isCost,
   newScrypt,
@@ -42,6 +43,8 @@ export interface KeyringOptions {
   readonly create: boolean
   /** In ms since 1970: older leftovers of killed processes are deleted. */
   readonly now: number
+  /** Told what the operator should know. */
+  readonly warn: (message: string) => void
 }
 
 interface Header {
@@ -59,6 +62,7 @@ const encodeHeader = ({ id, scrypt }: Header): string =>
 const parseHeader = (body: string): Header => {
   const fields = fieldsOf(body, format)
   const id = fields.text('id')
+  if (fromHex(id)?.length !== idBytes) return corrupt(headerFile)
   const N = fields.optionalNumber('N')
   if (N === undefined) return { id, scrypt: undefined }
   const cost = { N, r: fields.number('r'), p: fields.number('p') }
@@ -92,16 +96,21 @@ export class Keyring {
     const top = resolve(directory)
     const source = await settleSource(options.root)
     const path = join(top, headerFile)
-    const isNew = (await readIfThere(path)) === undefined
+    const isNew = (await readIfThere(path, top)) === undefined
     const made = isNew ? await Keyring.#make(top, source, options) : undefined
-    await makeDirectory(tempsOf(top))
-    await sweepTemps(tempsOf(top), options.now)
-    return made ?? Keyring.#unlock(top, await readExisting(path), source, options.engine)
+    await makeDirectories(top)
+    await sweepTemps(tempsOf(top), options.now, top)
+    return made ?? Keyring.#unlock(top, (await readIfThere(path, top)) ?? corrupt(headerFile), source, options)
   }
 
-  static async #unlock(top: string, bytes: Uint8Array, source: SettledSource, engine: Engine): Promise<Keyring> {
+  static async #unlock(
+    top: string,
+    bytes: Uint8Array,
+    source: SettledSource,
+    { engine, warn }: KeyringOptions,
+  ): Promise<Keyring> {
     const { id, scrypt } = parseHeader(bodyOf(bytes))
-    const keyring = await Keyring.#derive(top, engine, id, await rootKey(source, scrypt, false))
+    const keyring = await Keyring.#derive(top, engine, id, await rootKey(source, { scrypt, isNew: false, warn }))
     if (await isSealed(engine, keyring.#mac.bytes, headerFile, bytes)) return keyring
     keyring.close()
     throw new SseError('KeyringLocked')
@@ -114,12 +123,13 @@ export class Keyring {
       throw new SseError('FileFailed', { message })
     }
     // Where another process is making it right now, keyring.json is there before the first key is.
-    const hasKeys = (await namesIn(join(top, 'keys'))).length > 0
-    if (hasKeys && (await readIfThere(join(top, headerFile))) === undefined) return corrupt(headerFile)
+    const hasKeys = (await namesIn(join(top, 'keys'), top)).length > 0
+    if (hasKeys && (await readIfThere(join(top, headerFile), top)) === undefined) return corrupt(headerFile)
     const scrypt = newScrypt(source)
     const id = hex(randomBytes(idBytes))
-    const keyring = await Keyring.#derive(top, options.engine, id, await rootKey(source, scrypt, true))
-    await makeDirectory(tempsOf(top))
+    const root = await rootKey(source, { scrypt, isNew: true, warn: options.warn })
+    const keyring = await Keyring.#derive(top, options.engine, id, root)
+    await makeDirectories(top)
     if (await keyring.create(headerFile, encodeHeader({ id, scrypt }))) return keyring
     keyring.close()
     return undefined
@@ -137,7 +147,7 @@ export class Keyring {
 
   /** The body of a file; none where there is no such file. `KeyringCorrupt` unless it is what was written there with this root key. */
   async read(path: string): Promise<string | undefined> {
-    const bytes = await readIfThere(join(this.directory, path))
+    const bytes = await readIfThere(join(this.directory, path), this.directory)
     if (bytes === undefined) return undefined
     const authentic = await this.#lend(this.#mac, key => isSealed(this.#engine, key, path, bytes))
     return authentic ? bodyOf(bytes) : corrupt(path)
@@ -203,3 +213,9 @@ export class Keyring {
 }
 
 const tempsOf = (top: string): string => join(top, 'temp')
+
+/** The key store's own folder first: it may be there, made by a process that was killed before it was durable. */
+const makeDirectories = async (top: string): Promise<void> => {
+  await makeDirectory(top)
+  await makeDirectory(tempsOf(top))
+}

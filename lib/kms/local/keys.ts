@@ -3,17 +3,26 @@
  * a compare-and-swap without locks. Older ones stay. The keys used last stay in memory. At every use they are
  * compared with the directory, so that what another process changed counts at once.
  */
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { copy, hex } from '../../bytes.ts'
+import { copy } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { Lru } from '../../lru.ts'
 import { DataKey } from '../data-key.ts'
-import type { KeyScope } from '../provider.ts'
-import { eraseFile, isThere, namesIn, onDisk, removeFile, syncUp } from './files.ts'
-import { localArn, encodeRecord, isScopePart, isUuid, type KeyName, type KeyRecord, parseRecord } from './key.ts'
+import { eraseFile, isThere, namesIn, onDisk, removeDirectory, syncUp } from './files.ts'
+import {
+  encodeRecord,
+  isScopePart,
+  isUuid,
+  keyFile,
+  keyFolder,
+  type KeyName,
+  type KeyRecord,
+  localArn,
+  parseRecord,
+} from './key.ts'
 import type { Keyring } from './keyring.ts'
-import { corrupt, fieldsOf } from './sealed-json.ts'
+import { note } from './register.ts'
+import { corrupt } from './sealed-json.ts'
 
 /** A master key as it was read. */
 export interface StoredKey {
@@ -33,9 +42,6 @@ interface Loaded {
   readonly keys: Map<number, DataKey>
 }
 
-const directoryOf = ({ region, domainId, uuid }: KeyName): string => `keys/${region}/${domainId}/${uuid}`
-const fileOf = (name: KeyName, revision: number): string =>
-  `${directoryOf(name)}/${String(revision).padStart(6, '0')}.json`
 const revisionOf = (file: string): number => Number(/^(\d{6,})\.json$/.exec(file)?.[1] ?? 0)
 
 /** The master keys of a key store. */
@@ -61,7 +67,7 @@ export class KeyFiles {
       const seen = this.#loaded.get(arn)?.stored.revision ?? 0
       const revision = await this.#newest(name)
       if (revision === 0) return undefined
-      const path = fileOf(name, revision)
+      const path = keyFile(name, revision)
       if (revision < seen) return corrupt(path)
       const loaded = this.#loaded.get(arn)
       if (loaded?.stored.revision === revision) return this.#keep(loaded)
@@ -77,7 +83,7 @@ export class KeyFiles {
 
   /** Makes a record the first revision of a key, or the one after `before`; `false` where another process was faster. */
   replace(name: KeyName, before: StoredKey | undefined, record: KeyRecord): Promise<boolean> {
-    return this.#keyring.create(fileOf(name, (before?.revision ?? 0) + 1), encodeRecord(record))
+    return this.#keyring.create(keyFile(name, (before?.revision ?? 0) + 1), encodeRecord(record))
   }
 
   /** A version of a key, 32 bytes; the caller wipes it. `NotAuthentic` where there is no such version. */
@@ -93,27 +99,28 @@ export class KeyFiles {
   }
 
   /**
-   * Makes sure that a revision outlives a power cut. Whoever created it does so too, but others see it a moment earlier: so before the
-   * first wrap under it.
+   * Makes sure that a revision outlives a power cut, and that the key is noted. Whoever created it does so too, but others see it a moment
+   * earlier: so before the first wrap under it.
    */
   async settle(stored: StoredKey): Promise<void> {
     if (this.#durable.has(stored)) return
-    await syncUp(join(this.#keyring.directory, directoryOf(stored.name)), this.#keyring.directory)
+    await syncUp(this.#pathOf(keyFolder(stored.name)), this.#keyring.directory)
+    await note(this.#keyring, stored.name)
     this.#durable.add(stored)
   }
 
   /** Erases the revisions before this one. Their names stay, so that a slow process cannot take them. */
   async eraseBefore({ name, revision }: StoredKey): Promise<void> {
-    const directory = join(this.#keyring.directory, directoryOf(name))
-    for (const file of await namesIn(directory)) {
+    const directory = this.#pathOf(keyFolder(name))
+    await each(await namesIn(directory, this.#keyring.directory), async file => {
       const older = revisionOf(file)
-      if (older > 0 && older < revision) await eraseFile(join(directory, file))
-    }
+      if (older > 0 && older < revision) await eraseFile(join(directory, file), this.#keyring.directory)
+    })
   }
 
   /** Removes a key whose id was never returned. */
   async discard(name: KeyName): Promise<void> {
-    await onDisk(() => rm(join(this.#keyring.directory, directoryOf(name)), { recursive: true }))
+    await removeDirectory(this.#pathOf(keyFolder(name)), this.#keyring.directory)
   }
 
   /** The names of all keys of a region and domain, of all regions or domains where left out; in no order. */
@@ -134,17 +141,22 @@ export class KeyFiles {
     this.#loaded.clear()
   }
 
+  #pathOf(...path: readonly string[]): string {
+    return join(this.#keyring.directory, ...path)
+  }
+
   async #children(wanted: (name: string) => boolean, ...path: readonly string[]): Promise<readonly string[]> {
-    return (await namesIn(join(this.#keyring.directory, 'keys', ...path))).filter(wanted)
+    return (await namesIn(this.#pathOf('keys', ...path), this.#keyring.directory)).filter(wanted)
   }
 
   async #newest(name: KeyName): Promise<number> {
-    return Math.max(0, ...(await namesIn(join(this.#keyring.directory, directoryOf(name)))).map(revisionOf))
+    const names = await namesIn(this.#pathOf(keyFolder(name)), this.#keyring.directory)
+    return Math.max(0, ...names.map(revisionOf))
   }
 
   /** Revisions follow one upon the other, and their files stay: so the newest is the one that has no next. */
   #isNewest({ name, revision }: StoredKey): Promise<boolean> {
-    const there = (number: number): boolean => isThere(join(this.#keyring.directory, fileOf(name, number)))
+    const there = (number: number): boolean => isThere(this.#pathOf(keyFile(name, number)))
     return onDisk(async () => there(revision) && !there(revision + 1))
   }
 
@@ -159,49 +171,13 @@ export class KeyFiles {
   }
 }
 
+/** Does the same with each, one after the other, also where one fails: the first error is thrown at the end. */
+export const each = async <T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> => {
+  const errors: unknown[] = []
+  for (const item of items) await work(item).catch((error: unknown) => errors.push(error))
+  if (errors.length > 0) throw errors[0]
+}
+
 const wipeKeys = ({ keys }: Loaded): void => {
   for (const key of keys.values()) key.dispose()
-}
-
-interface Alias {
-  readonly alias: string
-  readonly uuid: string
-}
-
-const format = 'sse-kms-alias/1'
-
-const aliasesIn = ({ region, domainId }: KeyScope): string => `keys/${region}/${domainId}/aliases`
-
-const aliasFile = async (keyring: Keyring, scope: KeyScope, alias: string): Promise<string> =>
-  `${aliasesIn(scope)}/${hex(await keyring.fingerprint(`alias ${alias}`)).slice(0, 32)}.json`
-
-const read = async (keyring: Keyring, path: string): Promise<Alias | undefined> => {
-  const body = await keyring.read(path)
-  if (body === undefined) return undefined
-  const fields = fieldsOf(body, format)
-  return { alias: fields.text('alias'), uuid: fields.text('uuid') }
-}
-
-/** The key of an alias; none where there is no such alias. */
-export const findAlias = async (keyring: Keyring, scope: KeyScope, alias: string): Promise<KeyName | undefined> => {
-  const found = await read(keyring, await aliasFile(keyring, scope, alias))
-  return found === undefined ? undefined : { region: scope.region, domainId: scope.domainId, uuid: found.uuid }
-}
-
-/** Names a key, durably; `false` where the alias is taken in the key's scope. */
-export const addAlias = async (keyring: Keyring, name: KeyName, alias: string): Promise<boolean> =>
-  keyring.create(await aliasFile(keyring, name, alias), JSON.stringify({ format, alias, uuid: name.uuid }))
-
-/** Takes an alias away, durably; `false` where there is none. */
-export const removeAlias = async (keyring: Keyring, scope: KeyScope, alias: string): Promise<boolean> =>
-  removeFile(join(keyring.directory, await aliasFile(keyring, scope, alias)))
-
-/** The aliases of a key, sorted. */
-export const aliasesOf = async (keyring: Keyring, name: KeyName): Promise<readonly string[]> => {
-  const aliases: string[] = []
-  for (const file of await namesIn(join(keyring.directory, aliasesIn(name)))) {
-    const found = await read(keyring, `${aliasesIn(name)}/${file}`)
-    if (found?.uuid === name.uuid) aliases.push(found.alias)
-  }
-  return aliases.sort()
 }

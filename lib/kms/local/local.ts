@@ -9,17 +9,15 @@ import { randomBytes } from '../../cipher/random.ts'
 import { keySize } from '../../cipher/suite.ts'
 import { SseError } from '../../errors.ts'
 import type { DataKey } from '../data-key.ts'
-import { addAlias, aliasesOf, findAlias, KeyFiles, removeAlias, type StoredKey } from './keys.ts'
+import { addAlias, aliasesOf, findAlias, removeAlias } from './aliases.ts'
+import { each, KeyFiles, type StoredKey } from './keys.ts'
 import {
   assertEnabled,
   cancelled,
   checkAlias,
   checkScope,
   defaultAlias,
-  destroyed,
   findArn,
-  isDestroyed,
-  isExpired,
   type KeyName,
   type KeyRecord,
   localArn,
@@ -33,6 +31,8 @@ import {
   uuidOf,
 } from './key.ts'
 import { Keyring } from './keyring.ts'
+import { LivingKeys } from './lifecycle.ts'
+import { assertComplete, isNoted, lost, note } from './register.ts'
 import type {
   AcceptedKey,
   AcceptScope,
@@ -46,38 +46,10 @@ import type {
   WrappedKey,
   WrapTarget,
 } from '../provider.ts'
-import type { RootKeySource } from './root-key.ts'
+import { checkedClock, emitWarning, type KeyFilter, type LocalKmsOptions, type NewKey } from './options.ts'
 import { generateKey, localVersion, unwrapLocal, wrapLocal } from '../wrap.ts'
 
 const inspect = Symbol.for('nodejs.util.inspect.custom')
-
-/** How {@link LocalKms.open} opens a key store. */
-export interface LocalKmsOptions {
-  /** Where the root key comes from. */
-  readonly root: RootKeySource
-  /** What computes; `node:crypto` where left out. */
-  readonly engine?: Engine | undefined
-  /** The time in ms since 1970; the system's where left out. */
-  readonly clock?: (() => number) | undefined
-  /** Whether to make a key store where there is none; yes where left out. */
-  readonly create?: boolean | undefined
-  /** How many master keys are held in memory between uses; 1,000 where left out. */
-  readonly heldKeys?: number | undefined
-}
-
-/** What a new key is. */
-export interface NewKey extends KeyScope {
-  /** A first alias, with or without `alias/`. */
-  readonly alias?: string | undefined
-}
-
-/** Which keys to list; all regions or domains where left out. */
-export interface KeyFilter {
-  /** The keys of this region. */
-  readonly region?: string | undefined
-  /** The keys of this tenant. */
-  readonly domainId?: string | undefined
-}
 
 /**
  * The provider `local`. Calls reject as {@link KmsProvider} says, and besides with `KeyringCorrupt` where a file of the key store was
@@ -96,28 +68,42 @@ export class LocalKms implements KmsProvider {
   readonly #engine: Engine
   readonly #clock: () => number
   readonly #directory: string
-  #opened: { readonly keyring: Keyring; readonly files: KeyFiles } | undefined
+  #opened: { readonly keyring: Keyring; readonly files: KeyFiles; readonly living: LivingKeys } | undefined
 
-  private constructor(keyring: Keyring, engine: Engine, clock: () => number, heldKeys: number) {
+  private constructor(keyring: Keyring, engine: Engine, clock: () => number, files: KeyFiles, living: LivingKeys) {
     this.#directory = keyring.directory
     this.storeId = keyring.id
     this.#engine = engine
     this.#clock = clock
-    this.#opened = { keyring, files: new KeyFiles(keyring, heldKeys) }
+    this.#opened = { keyring, files, living }
   }
 
   /**
    * Opens the key store in a directory, or makes one. `KeyringLocked` where the root key is another one or cannot be had,
-   * `KeyringCorrupt` where the directory is damaged, `FileFailed` where there is no key store and `create` is false.
+   * `KeyringCorrupt` where the directory is damaged or has lost a key, `FileFailed` where there is no key store and `create` is false.
    *
    * {@includeCode ../../../test/examples/pipeline.test.ts#create}
    */
   static async open(directory: string, options: LocalKmsOptions): Promise<LocalKms> {
-    const { root, engine = nodeEngine, clock = Date.now, create = true, heldKeys = 1000 } = options
+    const {
+      root,
+      engine = nodeEngine,
+      clock = Date.now,
+      create = true,
+      heldKeys = 1000,
+      onWarning: warn = emitWarning,
+    } = options
     if (!Number.isSafeInteger(heldKeys) || heldKeys < 0) throw new RangeError('heldKeys is a number of keys, 0 or more')
     const now = checkedClock(clock)
-    const keyring = await Keyring.open(directory, { root, engine, create, now: now() })
-    return new LocalKms(keyring, engine, now, heldKeys)
+    const keyring = await Keyring.open(directory, { root, engine, create, now: now(), warn })
+    try {
+      await assertComplete(keyring)
+    } catch (error) {
+      keyring.close()
+      throw error
+    }
+    const files = new KeyFiles(keyring, heldKeys)
+    return new LocalKms(keyring, engine, now, files, new LivingKeys(keyring, files, now, warn))
   }
 
   /** A new data key under an enabled key. The caller disposes it. */
@@ -171,9 +157,12 @@ export class LocalKms implements KmsProvider {
   async defaultKey(scope: KeyScope): Promise<KeyDescription> {
     checkScope(scope)
     const name = await this.#defaultName(scope)
-    const found = await this.#load(name)
+    const isKnown = isNoted(this.#keyring, name)
+    const found = await this.#living.load(name)
     if (found !== undefined) return this.#describe(found)
+    if (isKnown) return lost([name])
     await this.#make(name, 'service')
+    await note(this.#keyring, name)
     return this.describeKey({ keyId: localArn(name) })
   }
 
@@ -206,6 +195,7 @@ export class LocalKms implements KmsProvider {
       await this.#files.discard(name)
       return taken(wanted)
     }
+    await note(this.#keyring, name)
     return this.describeKey({ keyId: localArn(name) })
   }
 
@@ -214,7 +204,7 @@ export class LocalKms implements KmsProvider {
     checkScope({ region: region ?? 'any', domainId: domainId ?? 'any' })
     const keys: KeyDescription[] = []
     for (const name of await this.#files.names(region, domainId)) {
-      const stored = await this.#load(name)
+      const stored = await this.#living.load(name)
       if (stored !== undefined) keys.push(await this.#describe(stored))
     }
     return keys.sort((a, b) => compare(utf8(a.keyId), utf8(b.keyId)))
@@ -242,8 +232,9 @@ export class LocalKms implements KmsProvider {
    * Stops all use of a key, and destroys it after 7 to 30 days (30 where left out; `RangeError` otherwise). What lies under it is lost
    * then. `KeyAccessDenied` for a default key, which can only be disabled.
    *
-   * The key answers `KeyNotFound` from that moment on. It leaves the disk when it is next asked for or listed, at the latest with
-   * {@link LocalKms.destroyExpired}.
+   * Because a clock may be wrong, the key outlives that time by a day: it is destroyed when a day has passed since it was first asked for,
+   * listed or seen by {@link LocalKms.destroyExpired} after its time, unless an earlier time was seen meanwhile. `onWarning` is told of both.
+   * Until then {@link LocalKms.cancelDeletion} keeps it, and afterwards it answers `KeyNotFound`.
    */
   async scheduleDeletion(
     query: KeyQuery,
@@ -258,9 +249,12 @@ export class LocalKms implements KmsProvider {
     return this.#change(query, (record, { arn }) => cancelled(record, arn))
   }
 
-  /** Takes the keys from the disk whose time has come. A server does this when it starts, and once a day. */
+  /**
+   * Takes the keys from the disk whose time has come, as {@link LocalKms.scheduleDeletion} says. A server does this when it starts, and
+   * every hour. Rejects with the first error, once all keys were looked at.
+   */
   async destroyExpired(): Promise<void> {
-    for (const name of await this.#files.names(undefined, undefined)) await this.#load(name)
+    await each(await this.#files.names(undefined, undefined), name => this.#living.load(name))
   }
 
   /** Gives a key one more alias, with or without `alias/`. `InvalidArgument` where it is taken; `RangeError` where it is malformed. */
@@ -301,6 +295,10 @@ export class LocalKms implements KmsProvider {
     return (this.#opened ?? closed()).files
   }
 
+  get #living(): LivingKeys {
+    return (this.#opened ?? closed()).living
+  }
+
   async #defaultName({ region, domainId }: KeyScope): Promise<KeyName> {
     const fingerprint = await this.#keyring.fingerprint(`default ${region} ${domainId}`)
     return { region, domainId, uuid: uuidOf(fingerprint.subarray(0, 16), 8) }
@@ -322,45 +320,24 @@ export class LocalKms implements KmsProvider {
     }
   }
 
-  /** A key that exists and was not destroyed; destroys it where its time has come. */
-  async #load(name: KeyName): Promise<StoredKey | undefined> {
-    for (;;) {
-      const stored = await this.#files.load(name)
-      if (stored === undefined) return undefined
-      if (isDestroyed(stored.record)) {
-        await this.#bury(stored)
-        return undefined
-      }
-      if (!isExpired(stored.record, this.#clock())) return stored
-      await this.#files.replace(name, stored, destroyed(stored.record))
-    }
-  }
-
   async #exists(name: KeyName, origin: AcceptScope['origin']): Promise<boolean> {
-    const stored = await this.#load(name)
+    const stored = await this.#living.load(name)
     return stored !== undefined && (origin === undefined || stored.record.origin === origin)
-  }
-
-  /** Again and again, because a process may have been killed half way. */
-  async #bury(stored: StoredKey): Promise<void> {
-    await this.#files.eraseBefore(stored)
-    for (const alias of await aliasesOf(this.#keyring, stored.name))
-      await removeAlias(this.#keyring, stored.name, alias)
   }
 
   async #find(query: KeyQuery): Promise<StoredKey> {
     const reference = parseQuery(query)
-    if ('uuid' in reference) return (await this.#load(reference)) ?? notFound(localArn(reference))
+    if ('uuid' in reference) return (await this.#living.load(reference)) ?? notFound(localArn(reference))
     const { alias } = reference
     const name = await (alias === defaultAlias
       ? this.#defaultName(reference)
       : findAlias(this.#keyring, reference, alias))
-    return (name && (await this.#load(name))) ?? notFound(query.keyId)
+    return (name && (await this.#living.load(name))) ?? notFound(query.keyId)
   }
 
   async #usable(keyId: string): Promise<StoredKey> {
     const name = parseArn(keyId)
-    const stored = (await this.#load(name)) ?? notFound(keyId)
+    const stored = (await this.#living.load(name)) ?? notFound(keyId)
     assertEnabled(stored.record, stored.arn)
     return stored
   }
@@ -386,13 +363,6 @@ export class LocalKms implements KmsProvider {
     const aliases = [...own, ...(await aliasesOf(this.#keyring, name))]
     return { keyId: arn, state, origin, region, domainId, version: versions.length, created, deletion, aliases }
   }
-}
-
-/** What is stored of a time must be readable again. */
-const checkedClock = (clock: () => number) => (): number => {
-  const now = Math.floor(clock())
-  if (!Number.isSafeInteger(now) || now < 0) throw new RangeError('the clock must give ms since 1970')
-  return now
 }
 
 const closed = (): never => {

@@ -92,22 +92,32 @@ export const newScrypt = (source: SettledSource): ScryptParameters | undefined =
   return { ...cost, salt: randomBytes(saltBytes) }
 }
 
+/** What {@link rootKey} has to know of the key store. */
+export interface RootKeyUse {
+  /** What the key store keeps, if it was made with a passphrase. */
+  readonly scrypt: ScryptParameters | undefined
+  /** Whether there is no key store yet. */
+  readonly isNew: boolean
+  /** Told where others than its owner may read or write the file. */
+  readonly warn: (message: string) => void
+}
+
 /**
- * The root key, 32 bytes; the caller wipes it. `scrypt` is what the key store keeps, `isNew` whether there is none yet. `KeyringLocked`
- * where the source has no key, or is of another kind than the key store was made with; `RangeError` where `key` has not 32 bytes.
+ * The root key, 32 bytes; the caller wipes it. `KeyringLocked` where the source has no key, or is of another kind than the key store was
+ * made with; `RangeError` where `key` has not 32 bytes.
  */
-export const rootKey = async (
-  source: SettledSource,
-  scrypt: ScryptParameters | undefined,
-  isNew: boolean,
-): Promise<Uint8Array> => {
+export const rootKey = async (source: SettledSource, { scrypt, isNew, warn }: RootKeyUse): Promise<Uint8Array> => {
   if ('passphrase' in source) {
     if (scrypt === undefined)
       return locked('The key store was made without a passphrase. Give the root key that it was made with.')
     return fromPassphrase(source.passphrase, scrypt)
   }
   if (scrypt !== undefined) return locked('The key store was made with a passphrase. Give that.')
-  if ('file' in source) return fromFile(resolve(source.file), source.create === true, isNew)
+  if ('file' in source) {
+    const path = resolve(source.file)
+    if (source.create === true) await makeFile(path, isNew)
+    return fromFile(path, warn)
+  }
   if ('environment' in source) return fromEnvironment(source.environment)
   if (source.key.length !== keySize) throw new RangeError(`a root key has ${keySize} bytes`)
   return copy(source.key)
@@ -133,9 +143,8 @@ const fromText = (text: string): Uint8Array | undefined => {
   return key?.length === keySize ? key : undefined
 }
 
-const fromFile = async (path: string, create: boolean, isNew: boolean): Promise<Uint8Array> => {
-  if (create) await makeFile(path, isNew)
-  const content = await readStart(path)
+const fromFile = async (path: string, warn: RootKeyUse['warn']): Promise<Uint8Array> => {
+  const content = await readStart(path, warn)
   try {
     if (content.length === keySize) return copy(content)
     const key = fromText(String.fromCharCode(...content))
@@ -158,11 +167,17 @@ const makeFile = async (path: string, isNew: boolean): Promise<void> => {
   }
 }
 
-const readStart = async (path: string): Promise<Uint8Array> => {
+const readStart = async (path: string, warn: RootKeyUse['warn']): Promise<Uint8Array> => {
   const content = new Uint8Array(longestFile)
   try {
     const handle = await open(path)
     try {
+      const { mode } = await handle.stat()
+      // Windows has no such modes.
+      if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
+        const found = (mode & 0o777).toString(8)
+        warn(`The root key file ${path} has mode ${found}: others than its owner may use it. Run: chmod 600 ${path}`)
+      }
       let length = 0
       let more: number
       do {

@@ -13,10 +13,20 @@ const opening = ',"mac":"'
 const closing = '"}\n'
 const tailSize = opening.length + 64 + closing.length
 
-/** Throws `KeyringCorrupt`; `file` is named where it is known. */
-export const corrupt = (file?: string, cause?: unknown): never => {
-  const message = `${file} is damaged or was changed by someone without the root key. Restore it from a backup.`
-  throw new SseError('KeyringCorrupt', { message: file === undefined ? undefined : message, cause })
+/**
+ * Throws `KeyringCorrupt`. Which file it is, and `what` is wrong with it, stands in the cause alone: the message may be answered to a
+ * client.
+ */
+export const corrupt = (file?: string, what: string = 'damaged, or another one than was written there'): never => {
+  throw new SseError('KeyringCorrupt', { cause: file === undefined ? undefined : new Error(`${file} is ${what}`) })
+}
+
+/** Throws `KeyringTooNew` where `found` is a later version of a format NAME/VERSION. */
+const assertNotNewer = (found: unknown, format: string): void => {
+  const [name, version] = format.split('/')
+  const [, other] = (typeof found === 'string' && /^([^/]*)\/(\d{1,9})$/.exec(found)) || []
+  if (typeof found !== 'string' || other !== name) return
+  if (Number(found.slice(format.indexOf('/') + 1)) > Number(version)) throw new SseError('KeyringTooNew')
 }
 
 /** The bytes of a file: `body` is the text of a JSON object that is not empty; `identity` has no line break. */
@@ -62,9 +72,10 @@ export interface Fields {
   bytes(name: string, size: number): readonly Uint8Array[]
 }
 
-/** The members of a body that begins with this format; `KeyringCorrupt` for any other text. */
+/** The members of a body of this format, NAME/VERSION. `KeyringTooNew` for a later version of it, `KeyringCorrupt` for any other text. */
 export const fieldsOf = (body: string, format: string): Fields => {
   const members = membersOf(body)
+  assertNotNewer(members.get('format'), format)
   if (members.get('format') !== format) return corrupt()
   const number = (name: string): number => {
     const value = members.get(name)
@@ -93,7 +104,7 @@ const membersOf = (body: string): ReadonlyMap<string, unknown> => {
   try {
     const parsed: unknown = JSON.parse(body)
     return new Map<string, unknown>(Object.entries(parsed ?? {}))
-  } catch (cause) {
-    return corrupt(undefined, cause)
+  } catch {
+    return corrupt()
   }
 }
