@@ -112,9 +112,12 @@ export const failureOf = (error: unknown, interrupted: boolean): Failure => {
     return failure('FileFailed', systemMessage(error))
   }
   if (error instanceof SseError) {
-    const cause = isSystemError(error.cause) ? ` Cause: ${error.cause.message}.` : ''
+    // A message of the key store names no file: the cause does.
+    const { cause } = error
+    const isCause = isSystemError(cause) || (error.code === 'KeyringCorrupt' && cause instanceof Error)
+    const detail = isCause && !(cause instanceof SseError) ? ` Cause: ${cause.message}.` : ''
     const isDefault = error.message === errorTable[error.code].message
-    return failure(error.code, ((isDefault ? messages.get(error.code) : undefined) ?? error.message) + cause)
+    return failure(error.code, ((isDefault ? messages.get(error.code) : undefined) ?? error.message) + detail)
   }
   const message = error instanceof Error ? error.message : String(error)
   const missing = /^Cannot find package '([^']+)'/.exec(message)?.[1]

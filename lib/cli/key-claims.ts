@@ -19,10 +19,15 @@ const corrupt = (message: string, cause?: unknown): SseError => new SseError('Ke
  * Opens the key store of a data folder, or makes it where the objects have none yet. `KeyringCorrupt` where the objects belong to another
  * one; else as {@link LocalKms.open} says.
  */
-export const openKeyStore = async (data: string, root: RootKeySource, store: ObjectStore): Promise<LocalKms> => {
+export const openKeyStore = async (
+  data: string,
+  root: RootKeySource,
+  store: ObjectStore,
+  onWarning: (message: string) => void,
+): Promise<LocalKms> => {
   const [keys, objects] = [join(data, 'keys'), join(data, 'objects')]
   const known = (await store.claims()).get(keyStoreClaim)
-  const kms = await LocalKms.open(keys, { root, create: known === undefined }).catch((cause: unknown) => {
+  const kms = await LocalKms.open(keys, { root, create: known === undefined, onWarning }).catch((cause: unknown) => {
     if (known === undefined || !(cause instanceof SseError && cause.code === 'FileFailed')) throw cause
     throw corrupt(
       `The objects in ${objects} belong to key store ${known}, but there is none in ${keys}. ${next}`,

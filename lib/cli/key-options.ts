@@ -10,7 +10,8 @@ import { keySize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
 import { customerKey } from '../kms/customer.ts'
 import { checkScope } from '../kms/local/key.ts'
-import { type KeyFilter, LocalKms } from '../kms/local/local.ts'
+import { LocalKms } from '../kms/local/local.ts'
+import type { KeyFilter } from '../kms/local/options.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
 import type { AcceptedKey, KeyScope, KmsProvider } from '../kms/provider.ts'
 import type { Arguments, Option } from './command.ts'
@@ -106,7 +107,9 @@ export const openKeyStore = (
   create: boolean,
 ): Promise<LocalKms> => {
   const root = rootKeySource(args.text('root-key-file'), io.env, place)
-  return notingNewRootKey(io, root, () => LocalKms.open(place.directory, { root, create }))
+  return notingNewRootKey(io, root, () =>
+    LocalKms.open(place.directory, { root, create, onWarning: warning => void note(io, warning) }),
+  )
 }
 
 /** Runs a check of arguments. What it throws becomes `InvalidUsage`. */

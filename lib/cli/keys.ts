@@ -153,7 +153,7 @@ export const keys: Command = command({
       'applies a change at once. KEY is an ARN, or an id or alias/NAME in the region and domain given.',
     'create prints the ARN of the new key and nothing else. It makes the key store and its root key, if there is none.',
     'rotate gives a key a new version, which wraps data keys from then on. Data keys that older versions wrapped can ' +
-      'still be unwrapped. delete destroys a key after a waiting time: everything encrypted under it is lost then. ' +
+      'still be unwrapped. delete destroys a key a day after a waiting time: everything encrypted under it is lost then. ' +
       'undelete cancels that, and leaves the key disabled.',
   ],
   options,

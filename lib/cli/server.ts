@@ -81,6 +81,20 @@ export const logLine = (entry: AccessLogEntry, form: 'text' | 'json'): string =>
   return [time, remote, user, action, method, path, status, `${milliseconds}ms`, problem].filter(Boolean).join(' ')
 }
 
+/** Tells the operator something: a line of the log, or a warning of the process where there is no log. It never contains a secret. */
+const warn = (log: Config['log'], message: string): void => {
+  const time = new Date().toISOString()
+  if (log === 'none') process.emitWarning(message)
+  else
+    process.stderr.write(
+      `${log === 'json' ? JSON.stringify({ time, warning: message }) : `${time} warning: ${message}`}\n`,
+    )
+}
+
+/** An error with its cause, which may name files. */
+const detailed = (error: unknown): string =>
+  error instanceof Error && error.cause instanceof Error ? `${String(error)}: ${error.cause.message}` : String(error)
+
 const started = async (
   config: Config,
   handler: GatewayHandler,
@@ -105,11 +119,11 @@ const started = async (
 
 /** Opens what the rows of the index are trusted by: the key store that they belong to, and their index key. */
 const openKeys = async (
-  { data, rootKey, region, bucketKeySeconds, limits }: Config,
+  { data, rootKey, region, bucketKeySeconds, limits, log }: Config,
   rows: ObjectStore,
   engine: Engine,
 ) => {
-  const kms = await openKeyStore(data, rootKey, rows)
+  const kms = await openKeyStore(data, rootKey, rows, message => warn(log, message))
   const sse = createSse({
     kms,
     accept: [],
@@ -159,10 +173,8 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
   })
   const { kms, sse, store } = opened
   const destroyExpired = () =>
-    kms
-      .destroyExpired()
-      .catch((error: unknown) => process.emitWarning(`expired keys could not be destroyed: ${String(error)}`))
-  const daily = setInterval(destroyExpired, 86_400_000).unref()
+    kms.destroyExpired().catch((error: unknown) => warn(log, `expired keys could not be destroyed: ${detailed(error)}`))
+  const hourly = setInterval(destroyExpired, 3_600_000).unref()
   await destroyExpired()
   const handler = createGateway({
     store,
@@ -182,7 +194,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
   })
   const release = async (): Promise<void> => {
-    clearInterval(daily)
+    clearInterval(hourly)
     await store.close()
     sse.dispose()
     kms.close()

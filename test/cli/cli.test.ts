@@ -248,6 +248,27 @@ t.test("keys of a key store of one's own", async t => {
   oneLine(t, await cli(['keys', 'list', ...keys]), exitCodes.notAuthentic, /cannot be opened with this root key/)
 })
 
+t.test('a key store that lost its keys: no other key is made, and what is missing is named', async t => {
+  const { at, keyring, keys, arn } = await setUp(t)
+  rmSync(join(keyring, 'keys'), { recursive: true })
+  for (const argv of [['encrypt'], ['keys', 'list'], ['keys', 'create']]) {
+    const refused = await cli([...argv, ...keys], { stdin: 'x' })
+    oneLine(t, refused, exitCodes.notAuthentic, new RegExp(`missing .*${arn}\\. Restore its folder keys from a backup`))
+    t.equal(refused.stdout.length, 0)
+  }
+  t.notOk(existsSync(at('keys/keys')))
+})
+
+t.test('a damaged key file is named, and a root key that others may read', async t => {
+  const { keyring, keys, arn } = await setUp(t)
+  const file = join('keys', 'local', 'local', arn.slice(-36), '000001.json')
+  writeFileSync(join(keyring, file), 'x')
+  oneLine(t, await cli(['keys', 'list', ...keys]), exitCodes.notAuthentic, new RegExp(`Cause: ${file} is damaged`))
+  chmodSync(join(keyring, 'root.key'), 0o644)
+  const warned = await cli(['keys', 'create', ...keys])
+  oneLine(t, warned, exitCodes.ok, /root\.key has mode 644: others than its owner may use it\. Run: chmod 600/)
+})
+
 t.test('root keys from elsewhere, and the key store of a server', async t => {
   const at = (name: string) => join(folder, name)
   const folder = t.testdir()

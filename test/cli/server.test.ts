@@ -192,8 +192,8 @@ t.test('a key store with a damaged key: it starts, and says so', async t => {
   const kms = await LocalKms.open(join(data, 'keys'), { root: rootKey })
   await kms.createKey({ region: 'sichuan', domainId: 'domain1' })
   kms.close()
-  const [path = ''] = readdirSync(join(data, 'keys'), { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile() && entry.parentPath !== join(data, 'keys'))
+  const [path = ''] = readdirSync(join(data, 'keys/keys'), { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name))
   writeFileSync(path, 'damaged')
   const warned = once(process, 'warning')
@@ -203,6 +203,28 @@ t.test('a key store with a damaged key: it starts, and says so', async t => {
   await gateway.close()
 })
 
+t.test('a root key file that others may read: said once, in the form of the log', async t => {
+  const file = join(t.testdir(), 'root.key')
+  writeFileSync(file, rootKey.key, { mode: 0o644 })
+  const said = async (log: Config['log']): Promise<string> => {
+    const lines: string[] = []
+    const { write } = process.stderr
+    process.stderr.write = text => lines.push(String(text)) > 0
+    try {
+      const gateway = await startGateway(configOf(join(file, '..', log), { rootKey: { file }, log }))
+      await gateway.close()
+    } finally {
+      process.stderr.write = write
+    }
+    return lines.join('')
+  }
+  const text = `The root key file ${file} has mode 644: others than its owner may use it. Run: chmod 600 ${file}`
+  t.match(await said('text'), new RegExp(`^\\d{4}-\\S+Z warning: ${text}\\n$`))
+  const json = await said('json')
+  t.match(JSON.parse(json), { time: /^\d{4}-/, warning: text })
+  t.match(json, /^[^\n]+\n$/)
+})
+
 t.test('an index that is not mounted: it does not start, and with --sweep-all it begins anew', async t => {
   const { data, close } = await running(t)
   await close()
@@ -210,7 +232,7 @@ t.test('an index that is not mounted: it does not start, and with --sweep-all it
   rmSync(index, { recursive: true })
   await t.rejects(startGateway(configOf(data)), { code: 'StoreFailed', message: /^The index is new.*--sweep-all/ })
   const file = join(data, 'root')
-  writeFileSync(file, rootKey.key)
+  writeFileSync(file, rootKey.key, { mode: 0o600 })
   const argv = ['serve', '--log', 'none', '--listen', '127.0.0.1:0', '--data', data, '--root-key-file', file]
   const options = { signal: AbortSignal.abort() }
   t.match(await cli(argv, options), { code: exitCodes.failed, stderr: /The index is new.*--sweep-all/ })
@@ -255,7 +277,7 @@ t.test('a key store that is missing or another one: it does not start, and makes
   renameSync(aside, keys)
 
   renameSync(join(keys, 'keys'), aside)
-  await refused(/^The key store has lost the default key of the service.*Put the old key store back/)
+  await refused(/^The files of \d+ keys are missing from the key store, such as arn:aws:kms:.*Restore its folder keys/)
   renameSync(aside, join(keys, 'keys'))
   const kms = await LocalKms.open(keys, { root: rootKey })
   const { keyId } = await kms.defaultKey({ region: 'sichuan', domainId: 'domain1' })

@@ -189,7 +189,7 @@ t.test('master keys', async t => {
   await kms.deleteAlias(scope, 'photos')
   await kms.scheduleDeletion({ keyId }, { days: 7 }) // stops all use; what lies under the key is lost after 7 days
   await kms.cancelDeletion({ keyId }) // disabled then
-  await kms.destroyExpired() // a server does this when it starts, and once a day
+  await kms.destroyExpired() // a server does this when it starts, and every hour
   await kms.acceptedKeys({ ...scope, keyId }) // the keys that this tenant's objects may lie under: here that one, or none
   const keys = await kms.listKeys({ region: 'sichuan' })
   // #endregion keys
