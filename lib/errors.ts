@@ -226,6 +226,20 @@ const table = {
     status: 500,
     message: 'An internal error happened. Try again; if it persists, tell the operator the request id.',
   },
+  BadRequest: { status: 400, message: 'An error occurred when parsing the HTTP request. Send a request of HTTP/1.1.' },
+  RequestHeaderSectionTooLarge: {
+    status: 400,
+    message: 'Your request header section exceeds the maximum allowed size. Send fewer or shorter headers.',
+  },
+  RequestTimeout: {
+    status: 400,
+    message:
+      'Your socket connection to the server was not read from or written to within the timeout period. Send and read faster, or in smaller parts.',
+  },
+  ClientClosedRequest: {
+    status: 499,
+    message: 'The client closed the connection before it had its answer.',
+  },
   SlowDown: { status: 503, message: 'Too many requests. Slow down and try again.' },
   // Programs that use the command line or a configuration
   InvalidUsage: { status: 400, s3Code: 'InvalidRequest', message: 'The command line is not valid. See sse-kms help.' },

@@ -71,6 +71,18 @@ const limits = z.strictObject({
     'Seconds in which the headers of a request must have come whole. The same holds for a TLS handshake.',
   ),
   idleSeconds: whole(30).describe('Seconds that a connection is kept between two requests.'),
+  bytesPerSecond: whole(defaultLimits.bytesPerSecond).describe(
+    'Bytes a second, on average, at which a body must come and an answer be taken.',
+  ),
+  stallSeconds: whole(defaultLimits.stallSeconds).describe(
+    'Seconds without a byte of a body after which the request is refused, and without a byte taken of an answer after which the connection is closed (at the latest after twice as many).',
+  ),
+  documentSeconds: whole(defaultLimits.documentSeconds).describe(
+    'Seconds in which XML, JSON or the fields of a form must have come whole.',
+  ),
+  memoryBytes: whole(defaultLimits.memoryBytes).describe(
+    'Bytes that all requests together may hold: XML, JSON and fields of forms that come, and answers that wait for slow clients. Beyond them a document is refused with 503 SlowDown.',
+  ),
   kmsSeconds: whole(defaultLimits.kmsSeconds).describe(
     'Seconds that the key store has for each call. After them the answer is 503 ServiceUnavailable.',
   ),

@@ -103,7 +103,7 @@ const started = async (
 ): Promise<RunningGateway> => {
   try {
     const server = await serverOf(handler, config)
-    server.on('checkContinue', handler)
+    server.on('checkContinue', handler).on('clientError', handler.clientError)
     const connections = holdConnections(server, config.limits)
     await listen(server, config)
     const close = async (): Promise<void> => {
@@ -190,7 +190,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     tenants,
     users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
     hosts,
-    limits: { kmsSeconds: limits.kmsSeconds },
+    limits,
     log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
   })
   const release = async (): Promise<void> => {

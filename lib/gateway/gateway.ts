@@ -1,19 +1,27 @@
 /** The request handler of a gateway: from `(req, res)` to an action and its answer. */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { SseError } from '../errors.ts'
+import type { Duplex } from 'node:stream'
+import { SseError } from '../errors.ts'
 import { createAccess } from './access/access.ts'
 import { answerBrowser, type Preflight } from './actions/cors.ts'
 import { actions } from './actions/index.ts'
-import { answerError, asSseError, type ErrorFacts } from './http/answer.ts'
+import { answerError, asSseError, type ErrorFacts, untilTaken } from './http/answer.ts'
+import { Connection, type Exchange } from './http/exchange.ts'
+import { memoryOf } from './http/memory.ts'
+import { refusalOf, refuse } from './http/refuse.ts'
 import { splitUrl } from './http/target.ts'
 import { limitsOf } from './limits.ts'
-import type { GatewayOptions } from './options.ts'
+import type { AccessLogEntry, GatewayOptions } from './options.ts'
 import { type GatewayRequest, openRequest, type RequestParts } from './request.ts'
 import { createServices } from './services.ts'
 
 /** A handler for the requests of a `node:http` server; use it for `checkContinue` too, so that it decides before a body is asked for. */
-export type GatewayHandler = (req: IncomingMessage, res: ServerResponse) => void
+export interface GatewayHandler {
+  (req: IncomingMessage, res: ServerResponse): void
+  /** Answers what is no request, as S3 does: for the server's `clientError`. */
+  readonly clientError: (error: Error, socket: Duplex) => void
+}
 
 const hostId = 'sse-kms-streams'
 
@@ -35,23 +43,49 @@ const identify = (res: ServerResponse, requestId: string, families: readonly Fam
   }
 }
 
+/** A request, as far as it can be told without understanding it. */
+interface Arrival {
+  readonly started: number
+  readonly requestId: string
+  readonly remote: string
+}
+
 /**
  * Makes the handler of an S3-compatible gateway.
  *
  * {@includeCode ../../test/examples/gateway.test.ts#gateway}
  */
 export const createGateway = (options: GatewayOptions): GatewayHandler => {
-  const services = createServices(options, limitsOf(options.limits))
+  const limits = limitsOf(options.limits)
+  const services = createServices(options, limits)
   const parts: RequestParts = {
     options,
     services,
     access: createAccess(options.store, options.tenants),
     users: new Map(options.users.map(user => [user.accessKeyId, user])),
   }
-  const serve = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const started = services.now()
-    const remote = req.socket.remoteAddress ?? '' // a socket that is gone has none
-    const requestId = randomUUID().replaceAll('-', '').slice(16).toUpperCase()
+  const memoryFor = memoryOf(limits.memoryBytes)
+  const arrived = (remote: string | undefined): Arrival => ({
+    started: services.now(),
+    requestId: randomUUID().replaceAll('-', '').slice(16).toUpperCase(),
+    remote: remote ?? '', // a socket that is gone has none
+  })
+  const log = (
+    { started, requestId, remote }: Arrival,
+    entry: Pick<AccessLogEntry, 'method' | 'path' | 'status' | 'error'> & Partial<AccessLogEntry>,
+  ): void => {
+    const time = new Date(started).toISOString()
+    options.log?.({
+      ...{ time, requestId, remote, user: undefined, action: undefined },
+      ...entry,
+      milliseconds: services.now() - started,
+    })
+  }
+
+  const serve = async (exchange: Exchange): Promise<void> => {
+    const { req, res, signal } = exchange
+    const arrival = arrived(req.socket.remoteAddress)
+    const { requestId } = arrival
     const { url = '/', method = '' } = req
     const { path } = splitUrl(url)
     const facts: ErrorFacts = { requestId, hostId, resource: path }
@@ -62,34 +96,60 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     }
     let error: SseError | undefined
     let preflight: Preflight | undefined
-    res.on('error', () => undefined)
-    req.on('error', () => undefined)
     try {
       identify(res, requestId, ['amz', 'obs']) // until it is known who asks
+      signal.throwIfAborted()
       preflight = await answerBrowser(options, req, res)
       if (preflight === undefined) {
-        const request = openRequest(parts, req, res, onRequest)
+        const request = openRequest(parts, exchange, onRequest)
         await actions[request.operation](request)
       }
+      if (!res.writableFinished) signal.throwIfAborted()
     } catch (thrown) {
-      error = asSseError(thrown)
+      // What a client breaks off fails in many ways, all of them its own.
+      error = asSseError(signal.aborted && !(thrown instanceof SseError) ? signal.reason : thrown)
       answerError(req, res, error, facts)
     }
     const { request } = last
-    options.log?.({
-      time: new Date(started).toISOString(),
-      requestId,
-      remote,
+    log(arrival, {
       user: request?.requester.kind === 'signed' ? request.requester.caller.name : undefined,
       method,
       path,
       action: request?.operation ?? preflight,
-      status: res.statusCode,
-      milliseconds: services.now() - started,
+      status: error?.code === 'ClientClosedRequest' ? error.status : res.statusCode,
       error,
     })
   }
-  return (req, res) => {
-    void serve(req, res)
+
+  const connections = new WeakMap<Duplex, Connection>()
+  const handler = (req: IncomingMessage, res: ServerResponse): void => {
+    const { socket } = req
+    const connection = connections.get(socket) ?? new Connection(socket)
+    connections.set(socket, connection)
+    res.on('error', () => undefined)
+    req.on('error', () => undefined)
+    connection.exchange(req, async signal => {
+      const memory = memoryFor()
+      const exchange = { req, res, signal, limits, memory }
+      await serve(exchange).finally(() => memory.release())
+      await untilTaken(exchange)
+    })
   }
+
+  const refused = new WeakSet<Duplex>()
+  const clientError = async (cause: Error, socket: Duplex): Promise<void> => {
+    if (refused.has(socket)) return
+    refused.add(socket)
+    const code = refusalOf(cause, socket)
+    const alone = code === undefined || ((await connections.get(socket)?.fail(code)) ?? true)
+    if (!alone) return // the request that it belongs to is answered
+    if (code === undefined || !socket.writable) return void socket.destroy()
+    const arrival = arrived('remoteAddress' in socket ? String(socket.remoteAddress) : undefined)
+    const error = new SseError(code, { cause })
+    refuse(socket, error, { requestId: arrival.requestId, hostId })
+    log(arrival, { method: '-', path: '-', status: error.status, error })
+  }
+  return Object.assign(handler, {
+    clientError: (error: Error, socket: Duplex) => void clientError(error, socket),
+  })
 }

@@ -1,5 +1,5 @@
 /** A request, understood: who sent it, what it is about, which action it asks for. What it needs of the gateway comes along. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { SseError } from '../errors.ts'
 import type { HeaderGetter } from '../sse/names.ts'
 import type { Caller, Requester } from '../sse/profile.ts'
@@ -7,11 +7,12 @@ import type { ObjectName } from './http/target.ts'
 import { type Access, type AccessFacts, type JudgedBucket, signatureNeeded } from './access/access.ts'
 import { authenticate } from './auth/authenticate.ts'
 import type { Authentication, VerifyOptions } from './auth/credential.ts'
+import type { Exchange } from './http/exchange.ts'
 import type { RequestHeaders } from './http/headers.ts'
 import { assertBuilt, type Operation, parseQuery, type Query, route } from './http/route.ts'
 import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
 import type { GatewayOptions, GatewayUser } from './options.ts'
-import type { Services } from './services.ts'
+import { type Services, withSignal } from './services.ts'
 
 /** What the form of a browser upload says: who signed it, with its fields for headers, and which key it names. */
 export interface FormClaim {
@@ -20,10 +21,8 @@ export interface FormClaim {
 }
 
 /** What an action gets. */
-export interface GatewayRequest {
+export interface GatewayRequest extends Exchange {
   readonly services: Services
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
   readonly operation: Operation
   readonly requester: Requester
   readonly authentication: Authentication<GatewayUser>
@@ -85,12 +84,13 @@ export type OnRequest = (request: GatewayRequest) => void
 /** Understands a request and verifies its signature; throws what is wrong with either. `form` counts instead of its own headers and key. */
 export const openRequest = (
   parts: RequestParts,
-  req: IncomingMessage,
-  res: ServerResponse,
+  exchange: Exchange,
   onRequest: OnRequest,
   form?: FormClaim,
 ): GatewayRequest => {
-  const { options, services, access, users } = parts
+  const { options, access, users } = parts
+  const { req, signal } = exchange
+  const services = withSignal(parts.services, signal)
   const { url = '/', method = '' } = req
   const { path, query: rawQuery } = splitUrl(url)
   const query = parseQuery(rawQuery)
@@ -109,9 +109,8 @@ export const openRequest = (
   const copySource = headers.has('x-amz-copy-source') || headers.has('x-obs-copy-source')
   const tls = isEncrypted(req) || options.trustTransport === true
   const request: GatewayRequest = {
+    ...exchange,
     services,
-    req,
-    res,
     operation: route({ method, bucket: target.bucket, key: target.key, query, copySource }),
     requester: requesterOf(authentication),
     authentication,
@@ -124,7 +123,7 @@ export const openRequest = (
     secure: tls || isLoopback(req.socket.remoteAddress),
     tls,
     access,
-    withForm: claim => openRequest(parts, req, res, onRequest, claim),
+    withForm: claim => openRequest(parts, exchange, onRequest, claim),
   }
   onRequest(request)
   return request

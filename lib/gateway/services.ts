@@ -1,7 +1,7 @@
-/** What the work of a gateway needs: the store, the KMS and the rules, without any request. Made once. */
+/** What the work of a gateway needs: the store, the KMS and the rules, without any request. Made once, and given to each request with its signal. */
 import { SseError } from '../errors.ts'
 import { checkedKms } from '../kms/checked.ts'
-import type { KeyDescription, KmsProvider } from '../kms/provider.ts'
+import type { CallOptions, KeyAdministration, KeyDescription } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import type { Profile } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
@@ -11,13 +11,13 @@ import type { GatewayOptions } from './options.ts'
 /** What receives bodies, opens objects and changes records is called with these and a plan. */
 export interface Services {
   readonly store: ObjectStore
-  readonly kms: KmsProvider
+  readonly kms: KeyAdministration
   readonly sse: Sse
   readonly profile: Profile
   /** Milliseconds since 1970. */
   now(): number
   /** The default master key of a tenant in this region, made if there never was one. */
-  defaultKey(domainId: string): Promise<KeyDescription>
+  defaultKey(domainId: string, call?: CallOptions): Promise<KeyDescription>
 }
 
 /** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
@@ -36,21 +36,21 @@ const lostKey = (keyId: string, cause: unknown): SseError =>
  * Default keys, recorded in the store when they are made: a key store that has lost one is an error, and no reason to make another. Rows never
  * change, so each is read once.
  */
-const defaultKeys = ({ store, kms }: Pick<GatewayOptions, 'store' | 'kms'>, region: string) => {
+const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: string): Services['defaultKey'] => {
   const known = new Map<string, string>()
-  return async (domainId: string): Promise<KeyDescription> => {
+  return async (domainId, call) => {
     const scope = { region, domainId }
     const name = `${defaultKeyClaim}${region}/${domainId}`
     const keyId = known.get(name) ?? (await store.claims()).get(name)
     if (keyId === undefined) {
-      const made = await kms.defaultKey(scope)
+      const made = await kms.defaultKey(scope, call)
       const stands = await store.claim(name, made.keyId)
       known.set(name, stands)
-      return stands === made.keyId ? made : kms.describeKey({ keyId: stands })
+      return stands === made.keyId ? made : kms.describeKey({ keyId: stands }, call)
     }
     known.set(name, keyId)
     try {
-      return await kms.describeKey({ keyId })
+      return await kms.describeKey({ keyId }, call)
     } catch (error) {
       throw error instanceof SseError && error.code === 'KeyNotFound' ? lostKey(keyId, error) : error
     }
@@ -64,4 +64,34 @@ export const createServices = (
 ): Services => {
   const kms = checkedKms(provider, Math.ceil(kmsSeconds * 1000))
   return { store, kms, sse, profile, now: clock, defaultKey: defaultKeys({ store, kms }, profile.region) }
+}
+
+/** The same services for one request: whatever they ask the KMS ends when its signal aborts. */
+export const withSignal = (services: Services, signal: AbortSignal): Services => {
+  const { kms, sse } = services
+  const call = { signal }
+  return {
+    ...services,
+    kms: {
+      describeKey: query => kms.describeKey(query, call),
+      defaultKey: scope => kms.defaultKey(scope, call),
+      acceptedKeys: scope => kms.acceptedKeys(scope, call),
+    },
+    sse: {
+      encrypt: options => sse.encrypt({ ...options, signal }),
+      decrypt: (envelope, options) => sse.decrypt(envelope, { ...options, signal }),
+      decryptFile: (file, options) => sse.decryptFile(file, { ...options, signal }),
+      decryptPipe: options => sse.decryptPipe({ ...options, signal }),
+      createUpload: options => sse.createUpload({ ...options, signal }),
+      encryptPart: (upload, part, options) => sse.encryptPart(upload, part, { ...options, signal }),
+      listParts: (upload, receipts, options) => sse.listParts(upload, receipts, { ...options, signal }),
+      completeUpload: (upload, named, receipts, options) =>
+        sse.completeUpload(upload, named, receipts, { ...options, signal }),
+      rewrap: (envelope, options) => sse.rewrap(envelope, { ...options, signal }),
+      rewrapFile: (file, options) => sse.rewrapFile(file, { ...options, signal }),
+      reencrypt: (envelope, options) => sse.reencrypt(envelope, { ...options, signal }),
+      dispose: () => sse.dispose(),
+    },
+    defaultKey: domainId => services.defaultKey(domainId, call),
+  }
 }

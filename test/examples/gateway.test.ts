@@ -30,7 +30,7 @@ const handler = createGateway({
   tenants: [tenant],
   users: [alice],
 })
-const server = createServer(handler).on('checkContinue', handler)
+const server = createServer(handler).on('checkContinue', handler).on('clientError', handler.clientError)
 server.listen(Number(process.env['PORT'] ?? 0), '127.0.0.1')
 
 const stop = async () => {

@@ -89,7 +89,7 @@ export const getObject = async (request: GatewayRequest): Promise<void> => {
       const details = range === undefined && wantsChecksums(header) // of a range no checksum is known
       const opened = await openStored(services, record, read, { body, range, details })
       // Nothing is sent before the first bytes are verified, so an error can still be answered until then.
-      await answerBody(res, opened.read(), () => {
+      await answerBody(request, opened.read(), () => {
         setHeaders(res, {
           ...recordHeaders(request, record),
           ...headers,

@@ -1,6 +1,6 @@
 /**
- * Decodes `aws-chunked` bodies, signed or not, with their trailers. A signed chunk is released only after its signature was verified; an unsigned
- * one passes at once. Source: "Signature calculations for the Authorization header: transferring payload in multiple chunks", and
+ * Decodes `aws-chunked` bodies, signed or not, with their trailers. Nothing is held: a chunk passes before its signature was verified, and one
+ * that does not hold fails the body before its end. So whoever takes the body acts on it only after its end. Source: "Signature calculations for the Authorization header: transferring payload in multiple chunks", and
  * the same "… with trailing headers", of the Amazon S3 API reference.
  *
  *     SIZE;chunk-signature=HEX CRLF data CRLF  …  0;chunk-signature=HEX CRLF  name:value CRLF x-amz-trailer-signature:HEX CRLF  CRLF
@@ -17,9 +17,6 @@ import { signV4 } from '../auth/v4.ts'
 /** A body that arrives in chunks. */
 export type ChunkedAuthentication = Extract<BodyAuthentication, { kind: 'chunked-signed' | 'chunked-unsigned-trailer' }>
 
-/** Largest signed chunk in bytes. It is held in memory until its signature was verified; SDKs send 64 KiB to 1 MiB. */
-export const maxSignedChunk: number = 16 * 1024 * 1024
-
 const maxLine = 1024
 const emptyHash = createHash('sha256').digest('hex')
 const sha256 = (text: string): string => createHash('sha256').update(text, 'latin1').digest('hex')
@@ -34,7 +31,7 @@ export interface ChunkedOptions {
 
 /** Decodes a chunked body. */
 export interface ChunkedDecoder {
-  /** Coded bytes in, the body out; fails with `IncompleteBody`, `InvalidRequest`, `MalformedTrailerError` or `SignatureDoesNotMatch`. */
+  /** Coded bytes in, the body out; fails with `IncompleteBody`, `MalformedTrailerError` or `SignatureDoesNotMatch`. */
   readonly stage: BodyStage
   /** The value of the announced trailer, once the body has ended; empty before, and where none was announced. */
   trailer(): string
@@ -42,16 +39,16 @@ export interface ChunkedDecoder {
 
 const incomplete = (message: string): SseError => new SseError('IncompleteBody', { message })
 
-/** A signed chunk that is held until its signature was verified. */
-interface HeldChunk {
-  add(piece: Uint8Array): void
-  /** All of it has come: its pieces, once the signature held. */
-  release(): readonly Uint8Array[]
+/** A signed chunk while it passes. */
+interface SignedChunk {
+  update(piece: Uint8Array): void
+  /** All of it has come: `SignatureDoesNotMatch` unless its signature holds. */
+  verify(): void
 }
 
 /** The chain of signatures: each covers the one before it. */
 interface SignatureChain {
-  chunk(signature: string): HeldChunk
+  chunk(signature: string): SignedChunk
   trailer(text: string, signature: string): void
 }
 
@@ -68,16 +65,9 @@ const signatureChain = ({ seed, signingKey, scope, timestamp }: ChunkChain): Sig
   return {
     chunk: signature => {
       const hash = createHash('sha256')
-      const pieces: Uint8Array[] = []
       return {
-        add: piece => {
-          hash.update(piece)
-          pieces.push(piece)
-        },
-        release: () => {
-          verify('AWS4-HMAC-SHA256-PAYLOAD', `${emptyHash}\n${hash.digest('hex')}`, signature)
-          return pieces
-        },
+        update: piece => void hash.update(piece),
+        verify: () => verify('AWS4-HMAC-SHA256-PAYLOAD', `${emptyHash}\n${hash.digest('hex')}`, signature),
       }
     },
     trailer: (text, signature) => verify('AWS4-HMAC-SHA256-TRAILER', sha256(text), signature),
@@ -94,7 +84,7 @@ export const decodeChunked = (
   let line = ''
   let left = 0
   let decoded = 0
-  let held: HeldChunk | undefined
+  let chunk: SignedChunk | undefined
   let trailer = ''
   /** What the signature of the trailer covers. */
   let trailerText = ''
@@ -114,14 +104,10 @@ export const decodeChunked = (
     if (left > length - decoded) {
       throw incomplete('The chunks are longer than x-amz-decoded-content-length says. Send exactly that many bytes.')
     }
-    if (signature !== undefined && left > maxSignedChunk) {
-      const message = `A signed chunk may have ${maxSignedChunk} bytes. Send smaller ones.`
-      throw new SseError('InvalidRequest', { message })
-    }
-    held = signature === undefined ? undefined : chain?.chunk(signature.toLowerCase())
+    chunk = signature === undefined ? undefined : chain?.chunk(signature.toLowerCase())
     state = 'data'
     if (left > 0) return
-    held?.release()
+    chunk?.verify()
     state = 'trailer'
     if (decoded < length) {
       throw incomplete('The chunks are shorter than x-amz-decoded-content-length says. Send exactly that many bytes.')
@@ -131,10 +117,10 @@ export const decodeChunked = (
   const onData = (piece: Uint8Array): void => {
     left -= piece.length
     decoded += piece.length
-    if (held === undefined) out.push(piece)
-    else held.add(piece)
+    chunk?.update(piece)
+    out.push(piece)
     if (left > 0) return
-    for (const each of held?.release() ?? []) out.push(each)
+    chunk?.verify()
     state = 'data end'
   }
 

@@ -1,9 +1,8 @@
 /** Reads request bodies. Nothing is read before it is asked for, so `Expect: 100-continue` is answered after the decision. */
-import type { Readable } from 'node:stream'
 import { fromUtf8 } from '../../bytes.ts'
 import { type ErrorCode, SseError } from '../../errors.ts'
 import type { BodyAuthentication } from '../auth/credential.ts'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Exchange } from '../http/exchange.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import type { BodyStage } from '../http/pour.ts'
 import { type ChunkedDecoder, decodeChunked } from './aws-chunked.ts'
@@ -14,6 +13,7 @@ import {
   type DigestAlgorithm,
   verifyChecksums,
 } from './checksums.ts'
+import { BodyReader } from './receive.ts'
 
 /** A body that is about to be received. */
 export interface IncomingBody extends RequestBody {
@@ -22,18 +22,17 @@ export interface IncomingBody extends RequestBody {
 }
 
 /** A request as far as its body goes. */
-export interface BodySource {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
+export interface BodySource extends Exchange {
   /** The headers that speak of the body. */
   readonly headers: RequestHeaders
   readonly authentication: { readonly body: BodyAuthentication }
 }
 
-/** Answers `100 Continue` if the client waits for it. The stream is neither decoded nor checked. */
-export const askForBody = ({ req, res }: Pick<BodySource, 'req' | 'res'>): Readable => {
+/** Answers `100 Continue` if the client waits for it, and begins to read. What comes is neither decoded nor checked. */
+export const receive = (exchange: Exchange): BodyReader => {
+  const { req, res } = exchange
   if (/^100-continue$/i.test(req.headers.expect ?? '')) res.writeContinue()
-  return req
+  return new BodyReader(req, exchange)
 }
 
 /**
@@ -44,12 +43,17 @@ export const incomingBody = (source: BodySource, unknownLength: boolean, digests
   const body = openBody(source.authentication.body, source.headers, digests)
   const chunks = /^chunked$/i.test(source.req.headers['transfer-encoding'] ?? '')
   if (body.length === undefined && !(chunks && unknownLength)) throw new SseError('MissingContentLength')
-  return { ...body, start: () => bytesOf(source) }
+  return { ...body, start: () => bytesOf(receive(source).stream()) }
 }
 
-/** The bytes of a request. A reader that stops leaves the connection open for an answer. */
-const bytesOf = (source: BodySource): AsyncIterable<Uint8Array> =>
-  askForBody(source).iterator({ destroyOnReturn: false })
+/** Everything that is left. A consumer that stops leaves the connection open for an answer. */
+async function* bytesOf(reader: BodyReader): AsyncIterable<Uint8Array> {
+  try {
+    for (let bytes = await reader.next(); bytes !== undefined; bytes = await reader.next()) yield bytes
+  } finally {
+    reader.release()
+  }
+}
 
 /** Sends bytes through stages in order. */
 export const through = (bytes: AsyncIterable<Uint8Array>, stages: readonly BodyStage[]): AsyncIterable<Uint8Array> => {
@@ -58,7 +62,10 @@ export const through = (bytes: AsyncIterable<Uint8Array>, stages: readonly BodyS
   return last
 }
 
-/** A small body as text, checked like any other. `EntityTooLarge` above `limit` bytes; `malformed` where it is not UTF-8. */
+/**
+ * A small body as text, checked like any other. `EntityTooLarge` above `limit` bytes; `malformed` where it is not UTF-8; `SlowDown`,
+ * `RequestTimeout`.
+ */
 export const readBody = async (
   source: BodySource,
   limit: number,
@@ -68,9 +75,10 @@ export const readBody = async (
   if ((body.length ?? 0) > limit) throw new SseError('EntityTooLarge')
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of through(bytesOf(source), body.stages)) {
+  for await (const chunk of through(bytesOf(receive(source)), body.stages)) {
     size += chunk.length
     if (size > limit) throw new SseError('EntityTooLarge')
+    source.memory.hold(chunk.length)
     chunks.push(chunk)
   }
   try {

@@ -1,6 +1,8 @@
 /** Writes answers: empty, XML, a body, or an error. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SseError } from '../../errors.ts'
+import type { Exchange } from './exchange.ts'
+import { Pace, tooSlow } from './pace.ts'
 import { until } from './pour.ts'
 import { toXml, type XmlContent } from './xml.ts'
 
@@ -31,39 +33,97 @@ export const answerXml = (
   res.writeHead(200).end(body)
 }
 
-/** Bytes that may be buffered for a slow client before reading pauses. */
-const most = 524_288
+/** Bytes that may be buffered for a client before reading pauses: while there is memory, and otherwise. */
+const [most, few] = [524_288, 65_536]
+
+/** Waits for a client. */
+interface Taken {
+  taken(event: 'drain' | 'finish'): Promise<void>
+  stop(): void
+}
+
+/**
+ * Waits until a client has taken what was written. `RequestTimeout`, and the connection destroyed, where it takes nothing for a while, or too
+ * little.
+ */
+const takenBy = ({ res, limits }: Exchange): Taken => {
+  const { stallSeconds, bytesPerSecond } = limits
+  let isLate = false
+  const late = (): void => {
+    isLate = true
+    res.destroy()
+  }
+  const pace = new Pace({ seconds: stallSeconds, bytesPerSecond, late })
+  // The socket sees bytes leave that its callers do not. Half a millisecond tells this time from those that others set.
+  const time = Math.ceil(stallSeconds * 1000) + 0.5
+  const onTimeout = (): void => {
+    if (res.writableLength > 0) late()
+  }
+  const taken = async (event: 'drain' | 'finish'): Promise<void> => {
+    const { socket } = res
+    const before = socket?.timeout ?? 0
+    res.on('timeout', onTimeout)
+    socket?.setTimeout(time)
+    pace.wait(res.writableLength)
+    try {
+      await until(res, event)
+    } catch (error) {
+      throw isLate ? tooSlow() : error
+    } finally {
+      pace.moved()
+      res.off('timeout', onTimeout)
+      if (socket?.timeout === time) socket.setTimeout(before)
+    }
+  }
+  return { taken, stop: () => pace.stop() }
+}
+
+/** Waits until an answer has left, or never will. */
+export const untilTaken = async (exchange: Exchange): Promise<void> => {
+  const { req, res } = exchange
+  if (res.writableFinished || res.destroyed || req.socket.destroyed) return
+  const { taken, stop } = takenBy(exchange)
+  await taken('finish').catch(() => undefined) // the connection is destroyed then
+  stop()
+}
 
 /**
  * Answers with a body. Calls `start`, which sets status and headers, when the first piece or the end has arrived: until then an error can
- * still be answered. Pieces of one turn are sent together by `node:http`.
+ * still be answered. Pieces of one turn are sent together by `node:http`. `RequestTimeout` for a client that reads too slowly.
  */
 export const answerBody = async (
-  res: ServerResponse,
+  exchange: Exchange,
   body: AsyncIterable<Uint8Array>,
   start: () => void,
 ): Promise<void> => {
+  const { res, memory } = exchange
+  const { taken, stop } = takenBy(exchange)
+  let allowed = few
   let begin = (): void => {
     start()
     begin = () => undefined
   }
-  for await (const piece of body) {
+  try {
+    for await (const piece of body) {
+      begin()
+      res.write(piece)
+      if (allowed < most && res.writableLength >= allowed && memory.tryHold(most - few)) allowed = most
+      if (res.destroyed || res.writableLength >= allowed) await taken('drain')
+    }
     begin()
-    res.write(piece)
-    if (res.destroyed || res.writableLength >= most) await until(res, 'drain')
+    res.end()
+    await taken('finish')
+  } finally {
+    stop()
   }
-  begin()
-  const finished = until(res, 'finish')
-  res.end()
-  await finished
 }
 
 /** Facts of the request that an error's answer repeats. */
 export interface ErrorFacts {
   readonly requestId: string
   readonly hostId: string
-  /** The path as it was sent. */
-  readonly resource: string
+  /** The path as it was sent; `undefined` where no request was understood. */
+  readonly resource?: string | undefined
 }
 
 /** Turns anything thrown into an `SseError`: `InternalError` with the cause kept for the operator, unless it is one already. */
@@ -81,6 +141,19 @@ const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
 
 /** What an error keeps of the headers that were set before: its names, and what lets a browser read it. */
 const kept = /^x-(?:amz|obs)-(?:request-id|id-2)$|^access-control-|^vary$/
+
+/** The document of an error. */
+export const errorXml = (error: SseError, { resource, requestId, hostId }: ErrorFacts): Buffer => {
+  const content = {
+    Code: error.s3Code,
+    Message: error.message,
+    ...error.details,
+    Resource: resource,
+    RequestId: requestId,
+    HostId: hostId,
+  }
+  return Buffer.from(toXml('Error', content, false))
+}
 
 /**
  * Answers an error. If headers were sent already, destroys the connection instead, so that no client takes a partial body for the whole. An
@@ -100,15 +173,7 @@ export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: u
     answerEmpty(res, error.status, error.status === 304 ? headers : { ...headers, ...errorHeaders(error) })
     return
   }
-  const content = {
-    Code: error.s3Code,
-    Message: error.message,
-    ...error.details,
-    Resource: facts.resource,
-    RequestId: facts.requestId,
-    HostId: facts.hostId,
-  }
-  const body = Buffer.from(toXml('Error', content, false))
+  const body = errorXml(error, facts)
   setHeaders(res, { ...headers, 'content-type': 'application/xml', 'content-length': body.length })
   res.writeHead(error.status)
   res.write(body)

@@ -4,6 +4,8 @@
  */
 import { Readable } from 'node:stream'
 import { SseError } from '../../errors.ts'
+import type { BodyReader } from '../body/receive.ts'
+import type { HeldMemory } from '../http/memory.ts'
 import { assertKeyLength } from '../http/target.ts'
 import { boundaryOf, formText, MultipartReader } from './multipart.ts'
 
@@ -20,8 +22,8 @@ export interface UploadForm {
   readonly file: Readable
 }
 
-/** Bytes that the names and values of the fields in front of the file may have together. */
-export const maxFields: number = 1024 * 1024
+/** Bytes that the names and values of the fields in front of the file may have together; in S3 these are 20 KB. */
+export const maxFields: number = 64 * 1024
 /** How many fields there may be. */
 export const maxFieldCount = 1000
 
@@ -37,7 +39,7 @@ const notOneFile = (found: number): SseError =>
     details: { ArgumentName: 'file', ArgumentValue: String(found) },
   })
 
-const openReader = (source: Readable, contentType: string): MultipartReader => {
+const openReader = (source: BodyReader, contentType: string): MultipartReader => {
   const boundary = boundaryOf(contentType)
   if (boundary !== undefined) return new MultipartReader(source, boundary)
   throw new SseError('PreconditionFailed', {
@@ -46,14 +48,13 @@ const openReader = (source: Readable, contentType: string): MultipartReader => {
   })
 }
 
-/** The file, then the rest of the form. */
-async function* fileOf(reader: MultipartReader, source: Readable): AsyncGenerator<Uint8Array, void, undefined> {
+/** The file, then the rest of the form and what follows it. */
+async function* fileOf(reader: MultipartReader, source: BodyReader): AsyncGenerator<Uint8Array, void, undefined> {
   yield* reader.body()
   for (let part = await reader.next(); part !== undefined; part = await reader.next()) {
     if (isFile(part.name)) throw notOneFile(2)
   }
-  reader.release()
-  source.resume() // what follows the form
+  while ((await source.next()) !== undefined) continue
 }
 
 const toReadable = (chunks: AsyncGenerator<Uint8Array, void, undefined>, release: () => void): Readable => {
@@ -74,18 +75,23 @@ const toReadable = (chunks: AsyncGenerator<Uint8Array, void, undefined>, release
 
 /**
  * Reads a form up to its file. Rejects with `PreconditionFailed` (another kind of body), `MalformedPOSTRequest`, `IncompleteBody`,
- * `MaxPostPreDataLengthExceeded`, `InvalidArgument` (no file, or two). The source is never destroyed, so that an error can still be answered.
+ * `MaxPostPreDataLengthExceeded`, `InvalidArgument` (no file, or two), `SlowDown`, and with what the source fails. Lets go of the source with
+ * the file, and where it rejects.
  */
-export const readForm = async (source: Readable, contentType: string): Promise<UploadForm> => {
-  const reader = openReader(source, contentType)
+export const readForm = async (
+  source: BodyReader,
+  contentType: string,
+  memory: Pick<HeldMemory, 'hold'>,
+): Promise<UploadForm> => {
   try {
+    const reader = openReader(source, contentType)
     const fields = new Map<string, string>()
     let size = 0
     for (let count = 0; ; count++) {
       const part = await reader.next()
       if (part === undefined) throw notOneFile(0)
       if (isFile(part.name)) {
-        const file = toReadable(fileOf(reader, source), () => reader.release())
+        const file = toReadable(fileOf(reader, source.stream()), () => source.release())
         return { fields, filename: part.filename, file }
       }
       const name = part.name.toLowerCase()
@@ -94,6 +100,7 @@ export const readForm = async (source: Readable, contentType: string): Promise<U
       for await (const piece of reader.body()) {
         size += piece.length
         if (size > maxFields) break
+        memory.hold(piece.length)
         pieces.push(piece)
         if (pieces.length === mostPieces) pieces.splice(0, mostPieces, Buffer.concat(pieces))
       }
@@ -103,7 +110,7 @@ export const readForm = async (source: Readable, contentType: string): Promise<U
       fields.set(name, before === undefined ? value : `${before},${value}`)
     }
   } catch (error) {
-    reader.release()
+    source.release()
     throw error
   }
 }

@@ -4,9 +4,9 @@
  *
  *     [preamble CRLF] --BOUNDARY CRLF  headers CRLF CRLF  body  CRLF --BOUNDARY CRLF  …  CRLF --BOUNDARY--  [CRLF epilogue]
  */
-import { finished, type Readable } from 'node:stream'
 import { fromUtf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
+import type { BodyReader } from '../body/receive.ts'
 import { cut } from '../http/canonical.ts'
 
 /** What the headers of a part say. */
@@ -73,35 +73,22 @@ const parseHeaders = (block: string): FormPart => {
   return { name, filename: parameters?.get('filename') }
 }
 
-/** Reads the parts of a form from a stream. Never destroys it, and reads no further than asked. */
+/** Reads the parts of a form, no further than asked. */
 export class MultipartReader {
-  readonly #source: Readable
+  readonly #source: Pick<BodyReader, 'next'>
   readonly #delimiter: Buffer
   /** Bytes that came and were not used; begins as the line that the first delimiter follows. */
   #held: Buffer = Buffer.from('\r\n')
   /** Whether the end of a body, or of the preamble, is yet to come. */
   #inside = true
-  #over = false
-  #wake = (): void => undefined
-  readonly #cleanUp: () => void
 
-  /** Begins to listen to the source; `release` ends it. */
-  constructor(source: Readable, boundary: string) {
+  /** Reads a source from where it is. */
+  constructor(source: Pick<BodyReader, 'next'>, boundary: string) {
     this.#source = source
     this.#delimiter = Buffer.from(`\r\n--${boundary}`)
-    const onReadable = () => this.#wake()
-    const stopWatching = finished(source, { writable: false }, () => {
-      this.#over = true
-      this.#wake()
-    })
-    source.on('readable', onReadable)
-    this.#cleanUp = () => {
-      stopWatching()
-      source.off('readable', onReadable)
-    }
   }
 
-  /** The next part, once the rest of the one before was skipped; `undefined` behind the last. `MalformedPOSTRequest`, `IncompleteBody`. */
+  /** The next part, once the rest of the one before was skipped; `undefined` behind the last. `MalformedPOSTRequest`, and what the source fails with. */
   async next(): Promise<FormPart | undefined> {
     for await (const _skipped of this.body()) continue
     while (this.#held.length < 2) await this.#more()
@@ -127,13 +114,6 @@ export class MultipartReader {
     }
   }
 
-  /** Lets go of the source; what waits for it fails. May be called twice. */
-  release(): void {
-    this.#over = true
-    this.#cleanUp()
-    this.#wake()
-  }
-
   /** What comes before a mark, which stays. */
   async #until(mark: string, limit: number): Promise<Buffer> {
     for (;;) {
@@ -150,19 +130,8 @@ export class MultipartReader {
 
   /** Waits until more has come. */
   async #more(): Promise<void> {
-    for (;;) {
-      const chunk: unknown = this.#over ? null : this.#source.read()
-      if (chunk instanceof Uint8Array) {
-        this.#held = Buffer.concat([this.#held, chunk])
-        return
-      }
-      if (this.#over) {
-        const cause = this.#source.errored
-        throw cause === null ? malformedForm() : new SseError('IncompleteBody', { cause })
-      }
-      await new Promise<void>(resolve => {
-        this.#wake = resolve
-      })
-    }
+    const chunk = await this.#source.next()
+    if (chunk === undefined) throw malformedForm()
+    this.#held = Buffer.concat([this.#held, chunk])
   }
 }

@@ -5,7 +5,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../http/answer.ts'
-import { askForBody, openBody } from '../body/body.ts'
+import { openBody, receive } from '../body/body.ts'
 import { asHeader, type RequestHeaders } from '../http/headers.ts'
 import { objectHeaders } from '../http/object-headers.ts'
 import type { BodyStage } from '../http/pour.ts'
@@ -118,7 +118,7 @@ export const postObject = async (request: GatewayRequest): Promise<void> => {
     const message = 'A form is signed by its own fields. Leave the signature of the request out.'
     throw new SseError('InvalidRequest', { message })
   }
-  const form = await readForm(askForBody(request), request.header('content-type') ?? '')
+  const form = await readForm(receive(request), request.header('content-type') ?? '', request.memory)
   try {
     await store(request, form)
   } finally {
