@@ -211,7 +211,6 @@ const table = {
     status: 403,
     message: 'CORSResponse: this CORS request is not allowed. Change the CORS configuration.',
   },
-  BadRequest: { status: 400, message: 'The preflight is not complete. Send Origin and Access-Control-Request-Method.' },
   NoSuchTagSet: { status: 404, message: 'The TagSet does not exist. Put tags first.' },
   InvalidTag: { status: 400, message: 'The tags are not valid. Correct the tag that is named.' },
   MalformedXML: { status: 400, message: 'The XML is not well-formed or does not fit its schema. Correct it.' },
