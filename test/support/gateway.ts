@@ -118,7 +118,9 @@ export const startGateway = async (
     log: entry => log.push(entry),
     ...options,
   })
-  const server = createServer({ keepAliveTimeout: 60_000 }, handler).on('checkContinue', handler).on('clientError', handler.clientError)
+  const server = createServer({ keepAliveTimeout: 60_000 }, handler)
+    .on('checkContinue', handler)
+    .on('clientError', handler.clientError)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
