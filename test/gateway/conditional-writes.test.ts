@@ -34,8 +34,8 @@ const bodyOf = async (s3: S3Client, Key: string): Promise<string | undefined> =>
 const upload = async (s3: S3Client, Key: string, Body: string, kind: (typeof kinds)[number]) => {
   const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key, ...kind }))
   const at = { Bucket, Key, UploadId }
-  const { ETag, ChecksumCRC32 } = await s3.send(new UploadPartCommand({ ...at, PartNumber: 1, Body }))
-  return { ...at, MultipartUpload: { Parts: [{ PartNumber: 1, ETag, ChecksumCRC32 }] } }
+  const { ETag } = await s3.send(new UploadPartCommand({ ...at, PartNumber: 1, Body }))
+  return { ...at, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] } }
 }
 
 const failed = (Condition: string) => ({ name: 'PreconditionFailed', $metadata: { httpStatusCode: 412 }, Condition })
