@@ -161,7 +161,7 @@ export interface KmsProvider extends DataKeyWrapper, KeyAdministration {}
 export type KeyWrapper = Pick<DataKeyWrapper, 'generateDataKey' | 'wrapDataKey'>
 
 /**
- * The codes that a provider rejects with. `InvalidKeyId`, `KeyringCorrupt` and `WrongCustomerKey` are those of the providers that are
+ * The codes that a provider rejects with. `InvalidKeyId`, `KeyringCorrupt`, `KeyringTooNew` and `WrongCustomerKey` are those of the providers that are
  * built in; `NotImplemented` is what administration answers that a KMS does not have.
  */
 export const providerCodes: ReadonlySet<ErrorCode> = new Set([
@@ -174,6 +174,7 @@ export const providerCodes: ReadonlySet<ErrorCode> = new Set([
   'NotAuthentic',
   'InvalidKeyId',
   'KeyringCorrupt',
+  'KeyringTooNew',
   'WrongCustomerKey',
   'NotImplemented',
 ])

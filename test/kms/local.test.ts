@@ -34,6 +34,7 @@ import { onDisk, sweepTemps } from '../../lib/kms/local/files.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
 import type { LocalKmsOptions } from '../../lib/kms/local/options.ts'
 import type { KeyDescription } from '../../lib/kms/provider.ts'
+import { createSse } from '../../lib/object/node.ts'
 import { newScrypt } from '../../lib/kms/local/root-key.ts'
 import { bodyOf, fieldsOf, isSealed, sealJson } from '../../lib/kms/local/sealed-json.ts'
 
@@ -713,7 +714,11 @@ t.test('a key store of a newer version says so', async t => {
   const path = join(pathOf(directory, key), '000001.json')
   const body = bodyOf(Uint8Array.from(await readFile(path)))
   const later = await sealJson(nodeEngine, mac, relative(directory, path), body.replace('key/1', 'key/2'))
-  await changed(path, later, async () => t.rejects((await open()).describeKey({ keyId: key.keyId }), newer))
+  await changed(path, later, async () => {
+    const reader = await open()
+    await t.rejects(reader.describeKey({ keyId: key.keyId }), newer)
+    await t.rejects(createSse({ kms: reader, accept: [key.keyId] }).encrypt(), newer, 'also where it is called')
+  })
 })
 
 t.test('what is answered names no file; the cause does', async t => {
