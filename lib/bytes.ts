@@ -98,7 +98,7 @@ export const fromBase64 = (text: string): Uint8Array | undefined => {
 
 /** base64url without padding (format.md, section 7). */
 export const base64url = (bytes: Uint8Array): string =>
-  base64(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+  base64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
 /** Bytes of unpadded base64url; `undefined` unless it is the one spelling of them (format.md, section 7). */
 export const fromBase64url = (text: string): Uint8Array | undefined => {

@@ -64,7 +64,7 @@ const whole = (standard: number) => {
 
 const limits = z.strictObject({
   connections: whole(1024).describe('Open connections. Further ones are closed at once.'),
-  connectionsPerAddress: whole(256).describe(
+  connectionsPerAddress: whole(512).describe(
     'Open connections of one address (of IPv6: of one /64). Behind a proxy all are of its address: set it as high as connections.',
   ),
   headerSeconds: whole(20).describe(

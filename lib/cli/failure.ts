@@ -1,5 +1,6 @@
 /** How an error is reported: one line with the next step, a stable code and an exit status. */
 import { type ErrorCode, errorTable, SseError } from '../errors.ts'
+import { printable } from './printable.ts'
 
 /** The exit statuses. `sse-kms help` lists them too. */
 export const exitCodes = {
@@ -94,7 +95,7 @@ const systemMessage = (error: SystemError): string =>
 
 const failure = (code: ErrorCode, message: string): Failure => ({
   code,
-  message: message.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim(),
+  message: printable(message.replaceAll(/\s+/g, ' ').trim()),
   exitCode: statuses.get(code) ?? exitCodes.failed,
 })
 

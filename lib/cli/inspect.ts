@@ -24,6 +24,7 @@ import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { type Source, withInput } from './files.ts'
 import { print } from './io.ts'
+import { printableJson } from './printable.ts'
 
 const options = {
   envelope: { value: 'TEXT', help: 'an envelope, session or receipt in base64url, instead of a file' },
@@ -97,7 +98,7 @@ export const inspect: Command = command({
         ? withInput(path, io, ({ file, pipe }) => (file === undefined ? claimsOfPipe(pipe) : claimsOf(file, true)))
         : claimsOf(inMemory(bytes), true),
     )
-    await print(io.stdout, args.flag('json') ? `${JSON.stringify(claims, undefined, 2)}\n` : describeClaims(claims))
+    await print(io.stdout, args.flag('json') ? `${printableJson(claims, 2)}\n` : describeClaims(claims))
   },
 })
 
@@ -253,20 +254,16 @@ type Line = readonly [name: string, value: string]
 const number = (n: number): string => n.toLocaleString('en-US')
 const bytes = (n: number | null): string => (n === null ? 'not stated' : `${number(n)} bytes`)
 
-/**
- * Quotes a string out of a file. Every invisible character is escaped, so that it can neither control a terminal nor look like another
- * line.
- */
-export const quote = (text: string): string =>
-  JSON.stringify(text).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, c => `\\u{${Number(c.codePointAt(0)).toString(16)}}`)
-
 const keyLines = ({ provider, keyId, wrapAlg, wrap, keyVersion, context, blobLength }: KeyClaims): readonly Line[] => [
   ['provider', provider],
-  ['master key', keyId === '' ? 'none stored: a key of the customer' : quote(keyId)],
+  ['master key', keyId === '' ? 'none stored: a key of the customer' : printableJson(keyId)],
   ...(keyVersion === null ? [] : [['key version', String(keyVersion)] as const]),
   ['wrap', `${wrapAlg} (${wrap}), ${number(blobLength)} bytes`],
   ...(Object.keys(context).length === 0 ? [['context', 'no entries stored'] as const] : []),
-  ...Object.entries(context).map(([name, value]): Line => ['context', `${quote(name)} = ${quote(value)}`]),
+  ...Object.entries(context).map(([name, value]): Line => [
+    'context',
+    `${printableJson(name)} = ${printableJson(value)}`,
+  ]),
 ]
 
 const descriptorLines = (descriptor: DescriptorClaims): readonly Line[] => [

@@ -1,5 +1,6 @@
 /** What a command uses of the process: streams, environment and the signal to stop. Tests pass their own. */
 import type { Readable, Writable } from 'node:stream'
+import { printable } from './printable.ts'
 
 /** An output that may be a terminal. */
 export interface TextOutput extends Writable {
@@ -27,7 +28,7 @@ export const print = (stream: Writable, text: string): Promise<void> =>
   })
 
 /** Writes one line for the user to stderr. */
-export const note = (io: Io, text: string): Promise<void> => print(io.stderr, `sse-kms: ${text}\n`)
+export const note = (io: Io, text: string): Promise<void> => print(io.stderr, `sse-kms: ${printable(text)}\n`)
 
 const signalNames = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 

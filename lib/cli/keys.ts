@@ -15,6 +15,7 @@ import {
   namedScope,
   openKeyStore,
 } from './key-options.ts'
+import { printable, printableJson } from './printable.ts'
 
 const options = {
   ...keyStoreOptions,
@@ -28,7 +29,7 @@ type KeysArguments = Arguments<keyof typeof options>
 
 const next = 'See sse-kms help keys.'
 
-const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`
+const json = (value: unknown): string => `${printableJson(value, 2)}\n`
 
 const date = (time: number | undefined): string => new Date(Number(time)).toISOString().replace(/\.\d+Z$/, 'Z')
 
@@ -43,8 +44,8 @@ const columns: readonly (readonly [title: string, cell: (key: KeyDescription) =>
 
 const table = (keys: readonly KeyDescription[]): string => {
   const padded = columns.map(([title, cell]) => {
-    const width = Math.max(title.length, ...keys.map(key => cell(key).length))
-    return { title: title.padEnd(width), cell: (key: KeyDescription) => cell(key).padEnd(width) }
+    const width = Math.max(title.length, ...keys.map(key => printable(cell(key)).length))
+    return { title: title.padEnd(width), cell: (key: KeyDescription) => printable(cell(key)).padEnd(width) }
   })
   const head = padded.map(({ title }) => title)
   return [head, ...keys.map(key => padded.map(({ cell }) => cell(key)))]
@@ -90,8 +91,8 @@ const list = async ({ kms, args }: Call): Promise<string> => {
 
 const stateText = ({ keyId, state, version, deletion }: KeyDescription): string =>
   deletion === undefined
-    ? `${keyId} is ${state}, version ${version}.\n`
-    : `${keyId} will be destroyed on ${date(deletion)}. Everything encrypted under it is lost then.\n`
+    ? `${printable(keyId)} is ${state}, version ${version}.\n`
+    : `${printable(keyId)} will be destroyed on ${date(deletion)}. Everything encrypted under it is lost then.\n`
 
 const change = (make: (call: Call) => Promise<KeyDescription>): Action => ({
   takesKey: true,

@@ -5,6 +5,7 @@ import type { Config, LoadedConfig } from './config.ts'
 import { needPackages } from './failure.ts'
 import { type Io, print } from './io.ts'
 import { notingNewRootKey, rootKeyFileOption } from './key-options.ts'
+import { printable, printableJson } from './printable.ts'
 import type { RunningGateway } from './server.ts'
 
 const options = {
@@ -29,7 +30,7 @@ export const gatewayPackages: readonly string[] = ['zod', 'lmdb', 'fast-xml-pars
 export type StartGateway = (config: Config) => Promise<RunningGateway>
 
 const startInfo = (address: string, { region, profile, data, tenants }: Config, demo: LoadedConfig['demo']): string =>
-  `${JSON.stringify({ address, region, profile, data, pid: process.pid, ...(demo === undefined ? {} : { demo: tenants }) })}\n`
+  `${printableJson({ address, region, profile, data, pid: process.pid, ...(demo === undefined ? {} : { demo: tenants }) })}\n`
 
 /** Command lines to copy, with the demo tenant's credentials. */
 const demoText = (
@@ -106,7 +107,7 @@ export const serveWith = (start: StartGateway): Command =>
       const gateway = await notingNewRootKey(io, config.rootKey, () => start(config))
       try {
         const { address } = gateway
-        const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${config.data})\n`
+        const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${printable(config.data)})\n`
         const text = demo === undefined ? line : line + demoText(address, config, demo)
         await print(io.stdout, args.flag('json') ? startInfo(address, config, demo) : text)
         if (!io.signal.aborted) await once(io.signal, 'abort')

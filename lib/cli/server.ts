@@ -17,6 +17,7 @@ import type { ObjectStore } from '../store/store.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
 import { assertDefaultKeys, openKeyStore } from './key-claims.ts'
+import { printable, printableJson } from './printable.ts'
 
 /** A gateway that is listening. */
 export interface RunningGateway {
@@ -71,14 +72,16 @@ export const addressOf = (server: Server, { tls, listen }: Config): string => {
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
 }
 
-/** A line of the request log. It never contains a secret or a body. */
+/** A line of the request log: one line, whatever a client sent. It never contains a secret or a body. */
 export const logLine = (entry: AccessLogEntry, form: 'text' | 'json'): string => {
   const { error, ...rest } = entry
   const cause = error?.cause instanceof Error ? `: ${error.cause.message}` : ''
   const problem = error === undefined ? undefined : `${error.code}: ${error.message}${error.status >= 500 ? cause : ''}`
-  if (form === 'json') return JSON.stringify({ ...rest, error: problem })
+  if (form === 'json') return printableJson({ ...rest, error: problem })
   const { time, remote, user = '-', action = '-', method, path, status, milliseconds } = rest
-  return [time, remote, user, action, method, path, status, `${milliseconds}ms`, problem].filter(Boolean).join(' ')
+  return printable(
+    [time, remote, user, action, method, path, status, `${milliseconds}ms`, problem].filter(Boolean).join(' '),
+  )
 }
 
 /** Tells the operator something: a line of the log, or a warning of the process where there is no log. It never contains a secret. */
@@ -87,7 +90,7 @@ const warn = (log: Config['log'], message: string): void => {
   if (log === 'none') process.emitWarning(message)
   else
     process.stderr.write(
-      `${log === 'json' ? JSON.stringify({ time, warning: message }) : `${time} warning: ${message}`}\n`,
+      `${log === 'json' ? printableJson({ time, warning: message }) : printable(`${time} warning: ${message}`)}\n`,
     )
 }
 

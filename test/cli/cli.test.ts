@@ -27,7 +27,7 @@ import { base64url } from '../../lib/bytes.ts'
 import { parseArguments, suggestion } from '../../lib/cli/command.ts'
 import { exitCodes, failureOf } from '../../lib/cli/failure.ts'
 import { describe, formatBytes, formatTime, progress, withInput } from '../../lib/cli/files.ts'
-import { quote } from '../../lib/cli/inspect.ts'
+import { printable, printableJson } from '../../lib/cli/printable.ts'
 import { interruptSignal, type Io } from '../../lib/cli/io.ts'
 import { commands } from '../../lib/cli/program.ts'
 import { gatewayPackages } from '../../lib/cli/serve.ts'
@@ -680,9 +680,13 @@ t.test('inspect: claims of files, envelopes, sessions and receipts', async t => 
   })
   const shown = await text('--envelope', base64url(session2))
   t.notMatch(shown, /[^\n\u0020-\u007e]/, 'nothing that commands a terminal')
-  t.match(shown, /master key +"arn\\u001b\[2J\\u\{85\}\\u\{202e\}"/)
+  t.match(shown, /master key +"arn\\u001b\[2J\\u0085\\u202e"/)
   t.notMatch(shown, /key version/)
-  t.equal(quote('ä"€😀'), '"ä\\"€😀"')
+  const asJson = await cli(['inspect', '--json', '--envelope', base64url(session2)])
+  t.notMatch(asJson.stdout.toString(), /[^\n\u0020-\u007e]/, 'nor in JSON')
+  t.match(parsed(asJson), { key: { keyId: hostile.keyId, context: { 'line\nbreak': '\u0007\ufeff' } } })
+  t.equal(printableJson('ä"€😀'), '"ä\\"€😀"')
+  t.equal(printable('a\u2028\u{e0001}'), String.raw`a\u2028\udb40\udc01`)
   const customer = await cli(['inspect'], {
     stdin: (await cli(['encrypt', '--customer-key', at('keys/root.key')])).stdout,
   })

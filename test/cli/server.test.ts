@@ -14,6 +14,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
+import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import aws4 from 'aws4'
 import t, { type Test } from 'tap'
 import type { Config } from '../../lib/cli/config.ts'
@@ -338,6 +339,35 @@ t.test('the log: a line a request, never a secret', async t => {
   )
   const bare = new SseError('InternalError', { message: 'We failed.', cause: 'text' })
   t.match(logLine({ ...entry, error: bare }, 'text'), /We failed\.$/)
+})
+
+t.test('the log: one line, whatever a client sends', async t => {
+  const lines: string[] = []
+  const { write } = process.stderr
+  t.teardown(() => (process.stderr.write = write))
+  const evil = 'a\nb\u001b[2J\u009b\u202e\u2066\u2028'
+  const token = `--b\r\nContent-Disposition: form-data; name="${evil.replace('\n', '\t')}"\r\n\r\nx\r\n`
+  const file = '--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--b--\r\n'
+  for (const log of ['text', 'json'] as const) {
+    const { address, close } = await running(t, { log })
+    const s3 = clientOf(t, address)
+    await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
+    const { url, fields } = await createPresignedPost(s3, { Bucket: 'photos', Key: 'a' })
+    const signed = Object.entries(fields).map(
+      ([name, value]) => `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,
+    )
+    process.stderr.write = (chunk: string | Uint8Array): boolean => lines.push(String(chunk)) > 0
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    await fetch(url, { method: 'POST', headers, body: [...signed, token, file].join('') })
+    await fetch(`${address}/photos/a%0Ab%1B`)
+    await close()
+    process.stderr.write = write
+    t.equal(lines.length, 2)
+    for (const line of lines) t.notMatch(line, /[^ -~][^]|[^ -~\n]/, line)
+    if (log === 'json') t.match(JSON.parse(lines[0] ?? '').error, '\u001b[2j\u009b\u202e\u2066\u2028')
+    else t.match(lines[0], /Extra input fields: a.*\\u001b\[2j\\u009b\\u202e\\u2066\\u2028\n$/)
+    lines.splice(0)
+  }
 })
 
 /** Connects to a server, and stays silent. */
