@@ -871,7 +871,7 @@ t.test('failures in words', async t => {
   t.notMatch(of(new SseError('NotAuthentic', { cause: new Error('detail') })).message, /detail/)
   t.equal(
     of(new SseError('NotAuthentic', { message: 'Own\nwords.\u001b[2J' })).message,
-    'Own words. [2J',
+    String.raw`Own words.\u001b[2J`,
     'one line, no commands',
   )
   t.match(of(new Error("Cannot find package 'zod' imported from /x")), {
