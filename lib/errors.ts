@@ -164,6 +164,11 @@ const table = {
     message: 'The server side encryption configuration was not found. Put one first.',
   },
   InvalidBucketName: { status: 400, message: 'The bucket name is not valid. Use 3 to 63 of a-z, 0-9, dot and hyphen.' },
+  InvalidBucketOwnerAWSAccountID: {
+    status: 400,
+    message:
+      'The expected bucket owner must be the id of a tenant: letters, digits, "_" and "-". Send that, or leave it out.',
+  },
   InvalidLocationConstraint: {
     status: 400,
     message: 'The location constraint is not valid. Name the region that is served here, or leave it out.',

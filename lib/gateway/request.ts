@@ -8,7 +8,7 @@ import { type Access, type AccessFacts, type JudgedBucket, signatureNeeded } fro
 import { authenticate } from './auth/authenticate.ts'
 import type { Authentication, VerifyOptions } from './auth/credential.ts'
 import type { Exchange } from './http/exchange.ts'
-import type { RequestHeaders } from './http/headers.ts'
+import { assertOneMeaning, type RequestHeaders } from './http/headers.ts'
 import { assertBuilt, type Operation, parseQuery, type Query, route } from './http/route.ts'
 import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
 import type { GatewayOptions, GatewayUser } from './options.ts'
@@ -106,6 +106,7 @@ export const openRequest = (
   const authentication =
     form?.authentication ?? authenticate({ method, path, query: rawQuery, rawHeaders: req.rawHeaders }, verification)
   const { headers } = authentication
+  assertOneMeaning(headers)
   const copySource = headers.has('x-amz-copy-source') || headers.has('x-obs-copy-source')
   const tls = isEncrypted(req) || options.trustTransport === true
   const request: GatewayRequest = {
@@ -163,12 +164,19 @@ const factsOf = (request: GatewayRequest, header: HeaderGetter): AccessFacts => 
   }
 }
 
+/** The tenant that a client expects to own a bucket, by its domain id. `InvalidBucketOwnerAWSAccountID` for what can be none. */
+const expectedOwner = (header: HeaderGetter, name: string): string | undefined => {
+  const id = header(`x-amz-${name}`) ?? header(`x-obs-${name}`)
+  if (id === undefined || /^[A-Za-z0-9_-]{1,64}$/.test(id)) return id
+  throw new SseError('InvalidBucketOwnerAWSAccountID')
+}
+
 /**
  * The bucket that a request names, before anything was decided: call `assertMay` for each thing that is done. `header` is what a policy sees, by
  * default the request's own headers. `NoSuchBucket`, `AccessDenied`.
  */
 export const findBucket = (request: GatewayRequest, header = request.header): Promise<JudgedBucket> =>
-  request.access.find(bucketNameOf(request), factsOf(request, header), header('x-amz-expected-bucket-owner'))
+  request.access.find(bucketNameOf(request), factsOf(request, header), expectedOwner(header, 'expected-bucket-owner'))
 
 /** The bucket that a request names, once the requester may do this to it, or to the object that is named. `NoSuchBucket`, `AccessDenied`. */
 export const openBucket = async (
@@ -186,7 +194,11 @@ export const openForReading = async (request: GatewayRequest, source?: ObjectNam
   const bucket =
     source === undefined
       ? await findBucket(request)
-      : await request.access.find(source.bucket, factsOf(request, request.header))
+      : await request.access.find(
+          source.bucket,
+          factsOf(request, request.header),
+          expectedOwner(request.header, 'source-expected-bucket-owner'),
+        )
   await bucket.assertMayRead(source?.key ?? keyOf(request))
   return bucket
 }

@@ -105,8 +105,8 @@ const objectActions = words(`
 
 /** One pattern of actions. */
 export interface ActionPattern extends Placed {
-  /** Whether it is about this action, as {@link bareAction} gives it. */
-  readonly matches: (action: string) => boolean
+  /** With wildcards, to be held against what {@link bareAction} gives. */
+  readonly pattern: string
   /** Whether it is about an action on the bucket itself. */
   readonly onBucket: boolean
   /** Whether it is about an action on objects. */
@@ -118,12 +118,13 @@ export const bareAction = (action: string): string => action.toLowerCase().repla
 
 /** Reads one action, with `*` and `?`; throws `SseError` MalformedPolicy for anything else. */
 export const parseAction = ({ place, text }: Placed): ActionPattern => {
-  const matches = glob([bareAction(text)])
+  const pattern = bareAction(text)
+  const matches = glob([pattern])
   const onBucket = bucketActions.some(matches)
   const onObjects = objectActions.some(matches)
   if (!onBucket && !onObjects)
     throw malformed(place, `${quote(text)} is not an action. Write a name such as "s3:PutObject" or "s3:Get*".`)
-  return { place, text, matches, onBucket, onObjects }
+  return { place, text, pattern, onBucket, onObjects }
 }
 
 /** One pattern of resources. */

@@ -4,6 +4,8 @@
  * the other way round. Values are taken as they were sent, valid or not.
  */
 
+import { SseError } from '../errors.ts'
+
 /** What conditions can ask of a request. */
 export interface RequestFacts {
   /**
@@ -130,8 +132,12 @@ export const conditionKey = (name: string): string | undefined => {
   return readers.has(key) ? key : undefined
 }
 
+/** Characters that a value may have: no header has more, so only a form can send more. */
+const maxValue = 16 * 1024
+
 /**
- * The values of a request, to decide with. Pure: headers are asked for when a condition needs them.
+ * The values of a request, to decide with. Pure: headers are asked for when a condition needs them. `InvalidArgument` for a value of more than
+ * 16,384 characters, so that a decision stays short.
  *
  * {@includeCode ../../test/examples/rules.test.ts#policy}
  */
@@ -139,5 +145,8 @@ export const requestValues =
   (facts: RequestFacts): ConditionValues =>
   key => {
     const value = readers.get(key)?.(facts)
-    return typeof value === 'string' ? [value] : value
+    const values = typeof value === 'string' ? [value] : value
+    if (values?.some(({ length }) => length > maxValue))
+      throw new SseError('InvalidArgument', { message: `The value of ${key} is too long. Send a shorter one.` })
+    return values
   }

@@ -4,78 +4,83 @@
  * together, as one set of states in the bits of 32-bit words. Every input takes (length of the text) x (length of all patterns / 32) steps.
  */
 
-/** A set of small integers. */
-class Bits {
-  readonly #view: DataView
+const at = (words: Int32Array, w: number): number => words[w] ?? 0
 
-  constructor(size: number) {
-    this.#view = new DataView(new ArrayBuffer(4 * Math.ceil(size / 32)))
-  }
-
-  get words(): number {
-    return this.#view.byteLength / 4
-  }
-
-  word(w: number): number {
-    return this.#view.getUint32(4 * w)
-  }
-
-  setWord(w: number, bits: number): void {
-    this.#view.setUint32(4 * w, bits)
-  }
-
-  add(i: number): void {
-    this.setWord(i >>> 5, this.word(i >>> 5) | (1 << (i & 31)))
-  }
+/** Which states a character leads to: indices of words of the set, and those words. */
+interface Led<List = Int32Array> {
+  readonly indices: List
+  readonly bits: List
 }
+
+const nowhere: Led = { indices: new Int32Array(0), bits: new Int32Array(0) }
 
 /** The states of a list of patterns: of each, one before its first character and one after every character, stars not counted. */
 const automaton = (patterns: readonly string[]): ((text: string) => boolean) => {
-  const size = patterns.reduce((sum, pattern) => sum + pattern.length + 1, 0)
-  const starts = new Bits(size)
-  const ends = new Bits(size)
-  const stays = new Bits(size) // states that a star lets stay as they are
-  const byAny = new Bits(size) // states that any character leads to
-  const byCharacter = new Map<string, Map<number, number>>() // states that this character leads to: words by their index
+  const words = Math.ceil(patterns.reduce((sum, pattern) => sum + pattern.length + 1, 0) / 32)
+  const set = () => new Int32Array(words)
+  const add = (states: Int32Array, i: number): void => {
+    states[i >>> 5] = at(states, i >>> 5) | (1 << (i & 31))
+  }
+  const starts = set()
+  const ends = set()
+  const stays = set() // states that a star lets stay as they are
+  const byAny = set() // states that any character leads to
+  const lists = new Map<string, Led<number[]>>()
   let i = 0
   for (const pattern of patterns) {
-    starts.add(i)
+    add(starts, i)
     for (const c of pattern) {
-      if (c === '*') stays.add(i)
-      else if (c === '?') byAny.add(++i)
+      if (c === '*') add(stays, i)
+      else if (c === '?') add(byAny, ++i)
       else {
         i++
-        const words = byCharacter.get(c) ?? new Map<number, number>()
-        byCharacter.set(c, words)
-        words.set(i >>> 5, (words.get(i >>> 5) ?? 0) | (1 << (i & 31)))
+        const led = lists.get(c) ?? { indices: [], bits: [] }
+        lists.set(c, led)
+        const same = led.indices.at(-1) === i >>> 5 ? led.bits.pop() : undefined
+        if (same === undefined) led.indices.push(i >>> 5)
+        led.bits.push((same ?? 0) | (1 << (i & 31)))
       }
     }
-    ends.add(i++)
+    add(ends, i++)
   }
+  const byCharacter = new Map(
+    Array.from(lists, ([c, { indices, bits }]): [string, Led] => [
+      c,
+      { indices: Int32Array.from(indices), bits: Int32Array.from(bits) },
+    ]),
+  )
 
   return text => {
-    const states = new Bits(size)
-    for (let w = 0; w < states.words; w++) states.setWord(w, starts.word(w))
+    let states = set()
+    let next = set()
+    states.set(starts)
     for (const c of text) {
-      const here = byCharacter.get(c)
       let carry = 0
       let alive = 0
       let done = 0
-      for (let w = 0; w < states.words; w++) {
-        const old = states.word(w)
-        const moved = ((old << 1) | carry) & (byAny.word(w) | (here?.get(w) ?? 0))
-        const next = moved | (old & stays.word(w))
-        states.setWord(w, next)
+      for (let w = 0; w < words; w++) {
+        const old = at(states, w)
+        const word = (((old << 1) | carry) & at(byAny, w)) | (old & at(stays, w))
         carry = old >>> 31
-        alive |= next
-        done |= next & ends.word(w) & stays.word(w)
+        next[w] = word
+        alive |= word
+        done |= word & at(ends, w) & at(stays, w)
+      }
+      const { indices, bits } = byCharacter.get(c) ?? nowhere
+      for (let n = 0; n < indices.length; n++) {
+        const w = at(indices, n)
+        const moved = ((at(states, w) << 1) | (w === 0 ? 0 : at(states, w - 1) >>> 31)) & at(bits, n)
+        next[w] = at(next, w) | moved
+        alive |= moved
+        done |= moved & at(ends, w) & at(stays, w)
       }
       if (done !== 0) return true
       if (alive === 0) return false
+      const before = states
+      states = next
+      next = before
     }
-    let ended = 0
-    for (let w = 0; w < states.words; w++) ended |= states.word(w) & ends.word(w)
-    return ended !== 0
+    return states.some((word, w) => (word & at(ends, w)) !== 0)
   }
 }
 

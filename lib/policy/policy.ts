@@ -117,7 +117,11 @@ const parseStatement = (place: string, json: Json, bucket: string, check: (value
   const condition = statement.get('Condition')
 
   const isPrincipal = parsePrincipal(principal.place, principal.value)
+  const effect = parseEffect(`${place}.Effect`, statement.get('Effect'))
+  if (effect === 'Allow' && principal.not)
+    throw malformed(principal.place, 'Allow with NotPrincipal is not allowed. Name whom to allow under Principal.')
   const actions = asTexts(action.place, action.value).map(parseAction)
+  const isAction = glob(actions.map(({ pattern }) => pattern))
   const resources = asTexts(resource.place, resource.value).map(text => {
     check(text)
     return parseResource(text, bucket)
@@ -126,9 +130,9 @@ const parseStatement = (place: string, json: Json, bucket: string, check: (value
   if (!action.not && !resource.not) for (const one of actions) checkApplies(one, resources)
   return Object.freeze({
     sid: sid === undefined ? undefined : asText(`${place}.Sid`, sid),
-    effect: parseEffect(`${place}.Effect`, statement.get('Effect')),
+    effect,
     coversPrincipal: (who: PolicyPrincipal) => isPrincipal(who) !== principal.not,
-    coversAction: (name: string) => actions.some(({ matches }) => matches(name)) !== action.not,
+    coversAction: (name: string) => isAction(name) !== action.not,
     coversResource: (name: string) => isResource(name) !== resource.not,
     conditions: Object.freeze(
       condition === undefined
@@ -195,24 +199,41 @@ export interface PolicyRequest {
 /** `none`: the policy says nothing, so only who has the right without it may go on. */
 export type PolicyDecision = 'allow' | 'deny' | 'none'
 
+/** What a policy says of a request, whichever resource it names: principal, action and conditions are looked at once for all of them. */
+export interface Ruling {
+  /** Whether some resource may be allowed. */
+  readonly mayAllow: boolean
+  /** The decision for a resource, as {@link PolicyRequest} names it. */
+  of(resource: string): PolicyDecision
+}
+
+/** What a policy says of a request, to be asked for one resource or for many. Without a policy: `none`. */
+export const ruling = (
+  policy: Policy | undefined,
+  { principal, action, values }: Omit<PolicyRequest, 'resource'>,
+): Ruling => {
+  const name = bareAction(action)
+  const applying = (policy?.statements ?? []).filter(
+    statement =>
+      statement.coversPrincipal(principal) &&
+      statement.coversAction(name) &&
+      statement.conditions.every(({ key, holds }) => holds(values(key))),
+  )
+  return {
+    mayAllow: applying.some(({ effect }) => effect === 'Allow'),
+    of: resource => {
+      const bare = bareResource(resource)
+      const covering = applying.filter(({ coversResource }) => coversResource(bare))
+      if (covering.some(({ effect }) => effect === 'Deny')) return 'deny'
+      return covering.length === 0 ? 'none' : 'allow'
+    },
+  }
+}
+
 /**
  * An explicit deny wins over an allow, an allow over none. Without a policy: `none`.
  *
  * {@includeCode ../../test/examples/rules.test.ts#policy}
  */
-export const decide = (policy: Policy | undefined, request: PolicyRequest): PolicyDecision => {
-  const action = bareAction(request.action)
-  const resource = bareResource(request.resource)
-  let decision: PolicyDecision = 'none'
-  for (const statement of policy?.statements ?? []) {
-    const applies =
-      statement.coversPrincipal(request.principal) &&
-      statement.coversAction(action) &&
-      statement.coversResource(resource) &&
-      statement.conditions.every(({ key, holds }) => holds(request.values(key)))
-    if (!applies) continue
-    if (statement.effect === 'Deny') return 'deny'
-    decision = 'allow'
-  }
-  return decision
-}
+export const decide = (policy: Policy | undefined, request: PolicyRequest): PolicyDecision =>
+  ruling(policy, request).of(request.resource)

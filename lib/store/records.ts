@@ -43,6 +43,8 @@ export interface ObjectNotes {
 export interface UploadNotes extends ObjectNotes {
   /** The checksum that was agreed on. */
   readonly summedUp?: AgreedChecksum | undefined
+  /** Who began it: domain id and name of a user, a slash between them. */
+  readonly initiator?: string | undefined
 }
 
 /** The checksum of an upload. */

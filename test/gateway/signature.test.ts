@@ -881,6 +881,43 @@ t.test('OBS and version 2 in the query, with parameters that stand for headers',
   t.end()
 })
 
+t.test('version 2 does not sign two requests with one signature', t => {
+  const link = (
+    query: string,
+    resource: string,
+    lines: readonly string[] = ['GET', '', '', '1369353600'],
+  ): (() => unknown) => {
+    const signature = escape(obsSign([...lines, `/bucket/key?${resource}`]))
+    const url = `/bucket/key?AWSAccessKeyId=${accessKeyId}&Expires=1369353600&${query}&Signature=${signature}`
+    return () => verify(wire('GET', url, [['host', 'localhost']]))
+  }
+  const both = 'response-content-type=a&uploads'
+  t.match(link(both, both)(), { version: 'v2' })
+  isRefused(
+    t,
+    'SignatureDoesNotMatch',
+    link('response-content-type=a%26uploads', both),
+    'a value that holds a parameter',
+  )
+  isRefused(t, 'SignatureDoesNotMatch', link('x-amz-meta-a%26acl', 'x-amz-meta-a&acl'), 'a name that holds one')
+  isRefused(t, 'SignatureDoesNotMatch', link('x-amz-meta-a%3Db', 'x-amz-meta-a=b'), 'a name that holds a value')
+  const headers = ['GET', '', '', '1369353600', 'x-amz-acl:private', 'x-amz-meta-a:1']
+  isRefused(
+    t,
+    'SignatureDoesNotMatch',
+    link('x-amz-acl=private%0Ax-amz-meta-a:1&acl', 'acl', headers),
+    'a header that holds one',
+  )
+  const type = ['GET', '', 'a', '1369353600', 'x-amz-acl:private', '1369353600']
+  isRefused(
+    t,
+    'SignatureDoesNotMatch',
+    link('content-type=a%0A1369353600%0Ax-amz-acl:private&acl', 'acl', type),
+    'a type that holds one',
+  )
+  t.end()
+})
+
 // --- Over a real connection
 
 const portOf = (server: Server): number => {

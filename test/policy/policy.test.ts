@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { SseError } from '../../lib/errors.ts'
 import { conditionKey, requestValues, type RequestFacts } from '../../lib/policy/facts.ts'
-import { decide, type PolicyDecision } from '../../lib/policy/policy.ts'
+import { decide, type PolicyDecision, ruling } from '../../lib/policy/policy.ts'
 import { glob } from '../../lib/policy/glob.ts'
 import { parseJson, type Json } from '../../lib/policy/syntax.ts'
 import { maxPolicyLength, parsePolicy, type Policy } from '../../lib/policy/policy.ts'
@@ -168,11 +168,11 @@ t.test('principals', async t => {
   ]
   for (const [principal, who] of rows) {
     const yes = policy({ Principal: principal })
-    const no = policy({ Principal: undefined, NotPrincipal: principal })
+    const no = policy({ Effect: 'Deny', Principal: undefined, NotPrincipal: principal })
     for (const one of everyone) {
       const name = `${JSON.stringify(principal)} and ${JSON.stringify(one)}`
       t.equal(ask(yes, { principal: one }), who.includes(one) ? 'allow' : 'none', name)
-      t.equal(ask(no, { principal: one }), who.includes(one) ? 'none' : 'allow', `not ${name}`)
+      t.equal(ask(no, { principal: one }), who.includes(one) ? 'none' : 'deny', `not ${name}`)
     }
   }
   const root = { domainId: tenant, anonymous: false }
@@ -554,7 +554,8 @@ t.test('malformed policies, and where', async t => {
     [{ Principal: { AWS: '' } }, /^Statement\.Principal\.AWS: /],
     [{ Principal: { ID: 'domain/d:agency/a' } }, /^Statement\.Principal\.ID: /],
     [{ Principal: { ID: 'domain/*' } }, /^Statement\.Principal\.ID: /],
-    [{ Principal: undefined, NotPrincipal: { ID: 'd' } }, /^Statement\.NotPrincipal\.ID: /],
+    [{ Effect: 'Deny', Principal: undefined, NotPrincipal: { ID: 'd' } }, /^Statement\.NotPrincipal\.ID: /],
+    [{ Principal: undefined, NotPrincipal: { AWS: 'd' } }, /^Statement\.NotPrincipal: Allow with NotPrincipal is not /],
     [{ Action: 's3:GetObjects' }, /^Statement\.Action: "s3:GetObjects" is not an action/],
     [{ Action: ['s3:GetObject', 's4:GetObject'] }, /^Statement\.Action\[1\]: /],
     [{ Action: 's*:GetObject' }, /^Statement\.Action: /],
@@ -806,7 +807,7 @@ t.test('random policies', async t => {
       .tuple(effects, principal, action, resource, condition, fc.boolean(), fc.boolean(), fc.boolean())
       .map(([Effect, who, what, which, Condition, a, b, c]) => ({
         Effect,
-        [not('Principal', a)]: who,
+        [not('Principal', a && Effect === 'Deny')]: who,
         [not('Action', b)]: what,
         [not('Resource', c)]: which,
         Condition,
@@ -846,4 +847,30 @@ t.test('random policies', async t => {
   )
   for (const row of ['allow deny allow', 'none deny none', 'none none allow', 'deny deny deny', 'allow allow allow'])
     t.ok(seen.has(row), `the sample has ${row}`)
+})
+
+t.test('what does not hang on the resource is looked at once for all of them', t => {
+  const parsed = policy({ Condition: { StringLike: { 'aws:Referer': '*a*a*' } }, Resource: [`${bucketArn}/a*`] })
+  let looked = 0
+  const values = (key: string) => {
+    looked++
+    return key === 'aws:referer' ? ['banana'] : undefined
+  }
+  const { of, mayAllow } = ruling(parsed, { principal: alice, action: 's3:GetObject', values })
+  t.equal(mayAllow, true)
+  const decisions = Array.from({ length: 1000 }, (_, i) => of(`${bucketArn}/${i % 2 === 0 ? 'a' : 'b'}${i}`))
+  t.same([...new Set(decisions)], ['allow', 'none'])
+  t.equal(looked, 1)
+  const never = { principal: alice, action: 's3:PutObject', values }
+  t.equal(ruling(parsed, never).mayAllow, false)
+  t.equal(ruling(policy({ Effect: 'Deny' }), { ...never, action: 's3:GetObject' }).mayAllow, false)
+  t.equal(ruling(undefined, never).of(`${bucketArn}/a`), 'none')
+  t.end()
+})
+
+t.test('a value that is too long is refused', t => {
+  const values = valuesOf({ headers: { 'x-amz-acl': 'a'.repeat(16_385) } })
+  t.throws(() => values('s3:x-amz-acl'), { code: 'InvalidArgument' })
+  t.equal(values('s3:prefix'), undefined)
+  t.end()
 })

@@ -6,7 +6,7 @@
 import { SseError } from '../../errors.ts'
 import type { PolicyPrincipal } from '../../policy/elements.ts'
 import { type ConditionValues, type RequestFacts, requestValues } from '../../policy/facts.ts'
-import { decide } from '../../policy/policy.ts'
+import { type Policy, type Ruling, ruling } from '../../policy/policy.ts'
 import type { HeaderGetter } from '../../sse/names.ts'
 import { hasRole, type Requester, sameTenant, type Tenant, tenantAdmin } from '../../sse/profile.ts'
 import type { ObjectStore } from '../../store/store.ts'
@@ -37,6 +37,10 @@ const principalOf = (requester: Requester): PolicyPrincipal =>
     ? { anonymous: true, domainId: '' }
     : { anonymous: false, domainId: requester.caller.domainId, userName: requester.caller.name }
 
+/** Who began an upload, as it is noted with it: a user of a tenant. Nobody is the one who did not sign. */
+export const initiatorOf = (requester: Requester): string | undefined =>
+  requester.kind === 'signed' ? `${requester.caller.domainId}/${requester.caller.name}` : undefined
+
 /** `AccessDenied` for a request that nobody signed. */
 export const signatureNeeded = (): SseError =>
   new SseError('AccessDenied', { message: 'Anonymous requests are not allowed to do this. Sign the request.' })
@@ -52,8 +56,8 @@ const refusal = (verdict: Verdict, requester: Requester): SseError => {
 /** How often a change is tried if the bucket's settings change meanwhile: more often than clients change one bucket at once. */
 const mostAttempts = 20
 
-/** A question that was answered with yes. */
-type Granted = readonly [permission: string, key: string | undefined]
+/** What policies say of one request, by policy and permission: asked once for all objects that the request is about. */
+type Rulings = Map<Policy | undefined, Map<string, Ruling>>
 
 /** What the buckets of a gateway have in common. */
 interface Shared {
@@ -72,15 +76,18 @@ export class JudgedBucket {
   readonly #shared: Shared
   readonly #facts: AccessFacts
   readonly #values: ConditionValues
-  readonly #granted: Granted[] = []
+  readonly #rulings: Rulings
+  /** Questions that were answered with yes; each is asked again by its function. */
+  readonly #granted: (() => void)[] = []
   #bucket: Bucket
 
   /** Judges nothing yet. */
-  constructor(shared: Shared, bucket: Bucket, owner: Tenant, facts: AccessFacts, values = requestValues(facts)) {
+  constructor(shared: Shared, bucket: Bucket, owner: Tenant, facts: AccessFacts, rulings: Rulings = new Map()) {
     this.#shared = shared
     this.#bucket = bucket
     this.#facts = facts
-    this.#values = values
+    this.#values = requestValues(facts)
+    this.#rulings = rulings
     this.owner = owner
     this.isOwner = facts.requester.kind === 'signed' && sameTenant(facts.requester.caller, owner)
   }
@@ -92,7 +99,7 @@ export class JudgedBucket {
 
   /** The same bucket and request, nothing asked yet: for one of many objects, each of which is decided by itself. */
   apart(): JudgedBucket {
-    return new JudgedBucket(this.#shared, this.#bucket, this.owner, this.#facts, this.#values)
+    return new JudgedBucket(this.#shared, this.#bucket, this.owner, this.#facts, this.#rulings)
   }
 
   /** Whether the requester may do this to the bucket, or to an object of it. An object's own ACL is not looked at. */
@@ -104,7 +111,33 @@ export class JudgedBucket {
   assertMay(permission: string, key?: string): void {
     const verdict = this.#judge(permission, key)
     if (verdict !== 'allow') throw refusal(verdict, this.#facts.requester)
-    this.#granted.push([permission, key])
+    this.#granted.push(() => this.assertMay(permission, key))
+  }
+
+  /** {@link JudgedBucket.assertMay} of the same request with other headers: those that its body comes to. */
+  assertMayWith(header: HeaderGetter, permission: string, key?: string): void {
+    const facts = { ...this.#facts, header }
+    new JudgedBucket(this.#shared, this.#bucket, this.owner, facts).assertMay(permission, key)
+    this.#granted.push(() => this.assertMayWith(header, permission, key))
+  }
+
+  /**
+   * {@link JudgedBucket.assertMay} for an upload that somebody else may have begun: an ACL that lets everyone write does not let them have the
+   * uploads of others. Those take the owner's right, or a policy.
+   */
+  assertMayToUpload(permission: string, key: string, initiator: string | undefined): void {
+    const { requester } = this.#facts
+    const own = this.isOwner || (initiator !== undefined && initiator === initiatorOf(requester))
+    const verdict = own ? this.#judge(permission, key) : this.#byPolicy(permission, key)
+    if (verdict !== 'allow') throw refusal(verdict, requester)
+    this.#granted.push(() => this.assertMayToUpload(permission, key, initiator))
+  }
+
+  /** `AccessDenied` where the requester may do this to no object at all: asked before a body names the objects. */
+  assertMayToSome(permission: string): void {
+    const { requester } = this.#facts
+    const byAcl = bucketAclGrants(this.#bucket.settings['acl'], permission, requester)
+    if (!this.isOwner && !byAcl && !this.#ruling(permission).mayAllow) throw refusal('none', requester)
   }
 
   /** The same for reading an object, whose own ACL may let the requester in. */
@@ -138,18 +171,32 @@ export class JudgedBucket {
     const now = await this.#shared.store.getBucket(name)
     if (now?.id !== id) throw new SseError('NoSuchBucket', { details: { BucketName: name } })
     this.#bucket = now
-    for (const [permission, key] of this.#granted.splice(0)) this.assertMay(permission, key)
+    for (const askAgain of this.#granted.splice(0)) askAgain()
   }
 
   #judge(action: string, key: string | undefined): Verdict {
     const { requester } = this.#facts
     // A policy must not lock out the administrators who can correct it.
     if (this.#managesPolicy(requester) && managesPolicy.includes(action)) return 'allow'
-    const resource = `arn:aws:s3:::${this.#bucket.name}${key === undefined ? '' : `/${key}`}`
-    const request = { principal: principalOf(requester), action, resource, values: this.#values }
-    const decision = decide(this.#shared.policyOf(this.#bucket), request)
+    const decision = this.#byPolicy(action, key)
     if (decision !== 'none') return decision
     return this.isOwner || bucketAclGrants(this.#bucket.settings['acl'], action, requester) ? 'allow' : 'none'
+  }
+
+  #byPolicy(action: string, key: string | undefined): Verdict {
+    const resource = `arn:aws:s3:::${this.#bucket.name}${key === undefined ? '' : `/${key}`}`
+    return this.#ruling(action).of(resource)
+  }
+
+  #ruling(action: string): Ruling {
+    const policy = this.#shared.policyOf(this.#bucket)
+    const ofPolicy = this.#rulings.get(policy) ?? new Map<string, Ruling>()
+    this.#rulings.set(policy, ofPolicy)
+    const known = ofPolicy.get(action)
+    if (known !== undefined) return known
+    const made = ruling(policy, { principal: principalOf(this.#facts.requester), action, values: this.#values })
+    ofPolicy.set(action, made)
+    return made
   }
 
   #managesPolicy(requester: Requester): boolean {

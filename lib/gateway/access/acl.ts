@@ -61,13 +61,9 @@ export const requestedAcl = (header: HeaderGetter): OpenAcl | 'closed' | undefin
     const grant = grantHeaders.map(name => `${family}-grant-${name}`).find(name => header(name) !== undefined)
     if (grant !== undefined) throw notBuilt(`The header ${grant}`)
   }
-  const asked = ['x-amz-acl', 'x-obs-acl'].flatMap(name => {
-    const value = header(name)
-    return value === undefined ? [] : [parseCanned(name, value) ?? ('closed' as const)]
-  })
-  const [first, second = first] = asked
-  if (first !== second) throw new SseError('InvalidArgument', { message: 'x-amz-acl and x-obs-acl differ. Send one.' })
-  return first
+  const name = ['x-amz-acl', 'x-obs-acl'].find(each => header(each) !== undefined) ?? ''
+  const value = header(name)
+  return value === undefined ? undefined : (parseCanned(name, value) ?? 'closed')
 }
 
 /** The ACL of an `AccessControlPolicy`: one that a canned ACL could have made. `MalformedXML`, `NotImplemented`, `AccessDenied` for another owner. */

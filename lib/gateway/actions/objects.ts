@@ -1,4 +1,5 @@
 /** PutObject, CopyObject, DeleteObject and DeleteObjects. */
+import { setImmediate } from 'node:timers/promises'
 import { utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { closedToOthers, type JudgedBucket } from '../access/access.ts'
@@ -76,12 +77,11 @@ const parse = (xml: string) => {
   return { objects, encode, quiet: textOf(content, 'Quiet') === 'true' }
 }
 
-/** Deletes one object; returns the error, if any. `NoSuchBucket` where the bucket was deleted meanwhile: that is an answer to all of them. */
-const deleteOne = async (
-  { store }: Services,
-  bucket: JudgedBucket,
-  { key, versionId, onlyIf }: ObjectToDelete,
-): Promise<SseError | undefined> => {
+/** An object of the list as it was decided: what deletes it, or why it is not deleted. */
+type Decided = readonly [object: ObjectToDelete, outcome: (() => Promise<unknown>) | SseError]
+
+const decideOne = ({ store }: Services, bucket: JudgedBucket, object: ObjectToDelete): Decided => {
+  const { key, versionId, onlyIf } = object
   try {
     const condition = { ...deleteCondition(onlyIf), ...closedToOthers(bucket) }
     bucket.assertMay('s3:DeleteObject', key)
@@ -91,7 +91,17 @@ const deleteOne = async (
         message: 'Invalid version id specified. Objects have one version here, null.',
       })
     }
-    await bucket.commit(judged => store.deleteObject(judged, key, condition))
+    return [object, () => bucket.commit(judged => store.deleteObject(judged, key, condition))]
+  } catch (error) {
+    return [object, asSseError(error)]
+  }
+}
+
+/** Deletes one object; returns the error, if any. `NoSuchBucket` where the bucket was deleted meanwhile: that is an answer to all of them. */
+const deleteOne = async ([, outcome]: Decided): Promise<SseError | undefined> => {
+  if (outcome instanceof SseError) return outcome
+  try {
+    await outcome()
     return undefined
   } catch (thrown) {
     const error = asSseError(thrown)
@@ -100,12 +110,17 @@ const deleteOne = async (
   }
 }
 
+/** Milliseconds of decisions after which other requests have their turn. */
+const turn = 10
+
+/** How many objects are deleted at once; if the bucket's settings change meanwhile, so many are judged again in one turn. */
+const atOnce = 100
+
 /** Deletes up to 1,000 objects, each decided and answered by itself; those that are not there count as deleted. */
 export const deleteObjects = async (request: GatewayRequest): Promise<void> => {
   const bucket = await findBucket(request)
-  const { policy, acl } = bucket.bucket.settings
-  // If neither policy nor ACL could let the requester in, the list of keys is not even read.
-  if (policy === undefined && acl === undefined) bucket.assertMay('s3:DeleteObject')
+  // If nothing could let the requester in, the list of keys is not even read.
+  bucket.assertMayToSome('s3:DeleteObject')
   const { checksum, contentMd5 } = declaredChecksums(request.headers)
   if (checksum === undefined && contentMd5 === undefined) {
     throw new SseError('InvalidRequest', {
@@ -113,12 +128,22 @@ export const deleteObjects = async (request: GatewayRequest): Promise<void> => {
     })
   }
   const { objects, encode, quiet } = parse(await readBody(request, maxBody))
-  const answers = await Promise.all(
-    objects.map(async object => {
-      const error = await deleteOne(request.services, bucket.apart(), object)
-      return { Key: encode(object.key), VersionId: object.versionId, error }
-    }),
-  )
+  const decided: Decided[] = []
+  let since = performance.now()
+  for (const object of objects) {
+    decided.push(decideOne(request.services, bucket.apart(), object))
+    if (performance.now() - since < turn) continue
+    await setImmediate()
+    since = performance.now()
+  }
+  const answers: { Key: string; VersionId: string | undefined; error: SseError | undefined }[] = []
+  for (let i = 0; i < decided.length; i += atOnce) {
+    const done = decided.slice(i, i + atOnce).map(async one => {
+      const [{ key, versionId }] = one
+      return { Key: encode(key), VersionId: versionId, error: await deleteOne(one) }
+    })
+    answers.push(...(await Promise.all(done)))
+  }
   answerXml(request.res, 'DeleteResult', {
     Deleted: quiet ? [] : answers.flatMap(({ error, ...object }) => (error === undefined ? [object] : [])),
     Error: answers.flatMap(({ error, ...object }) =>

@@ -166,8 +166,17 @@ export const bucketVersioningActions = bucketSetting({
 
 const aclDocument = 'AccessControlPolicy'
 
-/** The list that a request asks for, by header or body and not by both; `undefined` for one that opens nothing. */
-const wantedAcl = (document: string, { owner }: JudgedBucket, { header }: GatewayRequest): OpenAcl | undefined => {
+/**
+ * The list that a request asks for, by header or body and not by both; `undefined` for one that opens nothing. A policy that denies a list by its
+ * header denies it in a body too.
+ */
+const wantedAcl = (
+  document: string,
+  bucket: JudgedBucket,
+  { header }: GatewayRequest,
+  permission: string,
+  key?: string,
+): OpenAcl | undefined => {
   const named = requestedAcl(header)
   if (named !== undefined && document !== '') {
     throw new SseError('InvalidRequest', { message: 'The ACL stands in a header and in the body. Send one of them.' })
@@ -175,8 +184,11 @@ const wantedAcl = (document: string, { owner }: JudgedBucket, { header }: Gatewa
   if (named === undefined && document === '') {
     throw new SseError('InvalidRequest', { message: `Name the ACL in x-amz-acl, or send an ${aclDocument}.` })
   }
-  const acl = named ?? parseAcl(document, owner)
-  return acl === 'closed' ? undefined : acl
+  const acl = named ?? parseAcl(document, bucket.owner)
+  const open = acl === 'closed' ? undefined : acl
+  if (named === undefined)
+    bucket.assertMayWith(name => (name === 'x-amz-acl' ? (open ?? 'private') : header(name)), permission, key)
+  return open
 }
 
 /** A bucket's list: canned ones, by header or as the XML that they come to. */
@@ -185,7 +197,7 @@ export const bucketAclActions = bucketSetting({
   permissions: { get: 'GetBucketAcl', put: 'PutBucketAcl' },
   limit: smallBody,
   status: 200,
-  parse: wantedAcl,
+  parse: (document, bucket, request) => wantedAcl(document, bucket, request, 's3:PutBucketAcl'),
   answer: ({ res, dialect }, kept, { owner }) => answerXml(res, aclDocument, aclXml(owner, kept, dialect)),
 })
 
@@ -234,7 +246,7 @@ export const getObjectAcl = async (request: GatewayRequest): Promise<void> => {
 /** Puts an object's list. */
 export const putObjectAcl = async (request: GatewayRequest): Promise<void> => {
   const bucket = await openBucket(request, 's3:PutObjectAcl')
-  const acl = wantedAcl(await readBody(request, smallBody), bucket, request)
+  const acl = wantedAcl(await readBody(request, smallBody), bucket, request, 's3:PutObjectAcl', keyOf(request))
   await changeNotes(request, bucket, ({ acl: _old, ...others }) => (acl === undefined ? others : { ...others, acl }))
   answerEmpty(request.res, 200)
 }

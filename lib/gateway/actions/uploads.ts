@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
-import { closedToOthers } from '../access/access.ts'
+import { closedToOthers, initiatorOf } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { writeCondition } from '../http/conditions.ts'
@@ -63,6 +63,11 @@ export const createMultipartUpload = async (request: GatewayRequest): Promise<vo
   const { services, header, headers, dialect } = request
   const key = keyOf(request)
   const bucket = await openBucket(request, 's3:PutObject')
+  const initiator = initiatorOf(request.requester)
+  if (initiator === undefined) {
+    const message = 'Anonymous users cannot initiate multipart uploads. Please authenticate.'
+    throw new SseError('AccessDenied', { message })
+  }
   const asked = requestedNotes(header, bucket, key)
   const checksum = initiatedChecksum(header, services.profile.defaultChecksum)
   const encryption = await decideWrite(services, request, bucket, key)
@@ -73,7 +78,7 @@ export const createMultipartUpload = async (request: GatewayRequest): Promise<vo
     session,
     kind: encryption.kind,
     headers: kept,
-    notes: { ...asked, ...(checksum && { summedUp: checksum }), ...noteEncryption(encryption) },
+    notes: { ...asked, initiator, ...(checksum && { summedUp: checksum }), ...noteEncryption(encryption) },
     owner: bucket.owner.domainId,
     initiated: services.now(),
   }

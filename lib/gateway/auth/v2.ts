@@ -16,7 +16,7 @@ import {
   type Signed,
   type VerifyOptions,
 } from './credential.ts'
-import { carriedHeaders, type RequestHeaders } from '../http/headers.ts'
+import { carriedHeaders, type RequestHeaders, withCarried } from '../http/headers.ts'
 import { cut, order } from '../http/canonical.ts'
 import { assertFresh, assertNotExpired, defaultSkew, requestTime } from '../http/time.ts'
 
@@ -117,14 +117,24 @@ const fromQuery = ({ parameters }: ParsedRequest, scheme: OldScheme, now: number
 
 interface Attempt {
   readonly toSign: string
-  /** The headers that count if this is what was signed. */
-  readonly headers: RequestHeaders
+  /** The headers that the query carries if this is what was signed. */
+  readonly carried: RequestHeaders
 }
 
 const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number => order(a, b)
 
 /** Decodes a part of the query, one character a byte. */
 const decode = (raw: string): string => Buffer.from(decodeURIComponent(raw.replaceAll('+', '%20'))).toString('latin1')
+
+/**
+ * The lines that are signed hold decoded text, so an "&" or "=" in it, or the end of a line, would be read as the next parameter or header: one
+ * signature for two requests.
+ */
+const assertExact = (name: string, isExact: boolean): void => {
+  if (isExact) return
+  const message = `Signatures of this version do not tell the value of ${JSON.stringify(name)} from what follows it. Sign with AWS Signature Version 4.`
+  throw new SseError('SignatureDoesNotMatch', { message })
+}
 
 /** The lines that are signed, with the parameters that `isSubResource` picks. */
 const stringToSign = (
@@ -138,7 +148,10 @@ const stringToSign = (
   const lines = [...headers]
     .filter(([name]) => name.startsWith(prefix))
     .sort(byName)
-    .map(([name, value]) => `${name}:${value}\n`)
+    .map(([name, value]) => {
+      assertExact(name, !/[:\n]/.test(name) && !value.includes('\n'))
+      return `${name}:${value}\n`
+    })
     .join('')
   const resources = query
     .split('&')
@@ -148,10 +161,14 @@ const stringToSign = (
     })
     .filter(([name]) => isSubResource(name.toLowerCase()))
     .sort(byName)
-    .map(([name, value]) => (value === '' ? name : `${name}=${value}`))
+    .map(([name, value]) => {
+      assertExact(name, !/[&=]/.test(name) && !value.includes('&'))
+      return value === '' ? name : `${name}=${value}`
+    })
     .join('&')
   const resource = `${bucket === undefined ? '' : `/${bucket}`}${path}${resources === '' ? '' : `?${resources}`}`
   const [md5 = '', type = ''] = [headers.get('content-md5'), headers.get('content-type')]
+  assertExact('content-type', !`${md5}${type}`.includes('\n'))
   return `${method}\n${md5}\n${type}\n${date}\n${lines}${resource}`
 }
 
@@ -168,14 +185,15 @@ const attempts = (
   const listed = (name: string): boolean => subResources.has(name)
   const text = (all: RequestHeaders, pick: (name: string) => boolean) =>
     stringToSign(request, all, scheme, date, bucket, pick)
-  if (!presigned) return [{ toSign: text(headers, listed), headers }]
+  if (!presigned) return [{ toSign: text(headers, listed), carried: new Map() }]
   // Parameters that stand for headers: esdk-obs-nodejs signs them as sub-resources, botocore as those headers.
   const asResources: Attempt = {
     toSign: text(headers, name => listed(name) || name.startsWith(prefix)),
-    headers: new Map([...carriedHeaders(parameters, prefix), ...headers]),
+    carried: carriedHeaders(parameters, prefix),
   }
-  const carried = new Map([...carriedHeaders(parameters, prefix, ['content-md5', 'content-type']), ...headers])
-  return scheme.version === 'obs' ? [asResources] : [{ toSign: text(carried, listed), headers: carried }, asResources]
+  const carried = carriedHeaders(parameters, prefix, ['content-md5', 'content-type'])
+  const asHeaders: Attempt = { toSign: text(new Map([...carried, ...headers]), listed), carried }
+  return scheme.version === 'obs' ? [asResources] : [asHeaders, asResources]
 }
 
 /**
@@ -208,7 +226,7 @@ export const verifyV2 = <Identity extends Credential>(
     return sameSignature(expected, signature)
   })
   if (held === undefined) throw signatureDoesNotMatch(accessKeyId, signature, { StringToSign: tried[0].toSign })
-  const { headers } = held
+  const headers = withCarried(held.carried, request.headers)
   const body = bodyAuthentication(headers.get(`${scheme.prefix}content-sha256`))
   return { kind: 'signed', version: scheme.version, presigned, accessKeyId, identity, headers, body }
 }

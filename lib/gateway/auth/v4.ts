@@ -6,7 +6,7 @@ import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:cr
 import { SseError } from '../../errors.ts'
 import { Lru } from '../../lru.ts'
 import { canonicalPath, canonicalQuery, cut } from '../http/canonical.ts'
-import { carriedHeaders, type RequestHeaders } from '../http/headers.ts'
+import { carriedHeaders, type RequestHeaders, withCarried } from '../http/headers.ts'
 import { assertFresh, assertNotExpired, basicTime, defaultSkew, parseTime, requestTime } from '../http/time.ts'
 import {
   bodyAuthentication,
@@ -241,15 +241,18 @@ export const verifyV4 = <Identity extends Credential>(
   const identity = identify(options, accessKeyId)
   checkSignedHeaders(request, signedHeaders, presigned)
 
-  const carried = presigned ? carriedHeaders(parameters, 'x-amz-') : undefined
-  const headers = carried === undefined ? request.headers : new Map([...carried, ...request.headers])
+  const carried = presigned ? new Map(carriedHeaders(parameters, 'x-amz-')) : undefined
+  const carriedHash = carried?.get(contentSha256)
+  // Signed as open, so that whoever sends the body may say its hash.
+  if (carriedHash === unsignedPayload && request.headers.has(contentSha256)) carried?.delete(contentSha256)
+  const headers = carried === undefined ? request.headers : withCarried(carried, request.headers)
   const sentHash = headers.get(contentSha256)
   if (!presigned && sentHash === undefined) {
     const message = `Missing required header for this request: ${contentSha256}. Send the body's SHA-256, or ${unsignedPayload}.`
     throw new SseError('InvalidRequest', { message })
   }
   // A hash that comes with a presigned URL, but unsigned, is checked, and is no part of what was signed.
-  const signedHash = signedHeaders.includes(contentSha256) || !presigned ? sentHash : carried?.get(contentSha256)
+  const signedHash = signedHeaders.includes(contentSha256) || !presigned ? sentHash : carriedHash
   const payload = signedHash ?? unsignedPayload
   const tail = `${canonicalHeaders(headers, signedHeaders)}\n${signedHeaders.join(';')}\n${payload}`
 

@@ -2,6 +2,8 @@
  * Request headers, parsed once from the wire, so that the headers that are read are the ones that were signed. Values are as `node:http` gives
  * them: one character a byte.
  */
+import { SseError } from '../../errors.ts'
+import { obsNames, s3Names } from '../../sse/names.ts'
 import type { Query } from './route.ts'
 
 /** Headers by name in lower case; several of one name are joined by a comma, in the order in which they came. */
@@ -57,4 +59,31 @@ export const carriedHeaders = (query: Query, prefix: string, others: readonly st
     carried.set(name, asHeader(value))
   }
   return carried
+}
+
+const twoValues = (message: string, name: string): SseError =>
+  new SseError('InvalidArgument', { message, details: { ArgumentName: name } })
+
+/** Headers and those that a query or form carries. `InvalidArgument` where one came both ways with two values: which of them was signed? */
+export const withCarried = (carried: RequestHeaders, headers: RequestHeaders): RequestHeaders => {
+  for (const [name, value] of carried) {
+    if ((headers.get(name) ?? value) !== value)
+      throw twoValues(`${name} was sent twice, with two values. Send it once.`, name)
+  }
+  return new Map([...carried, ...headers])
+}
+
+const twinOf = (name: string): string => (name === obsNames.keyId ? s3Names.keyId : name.replace(/^x-obs-/, 'x-amz-'))
+
+/**
+ * `InvalidArgument` where a header stands in the spellings of both families with two values: code that reads one would not see what code that
+ * reads the other decides by.
+ */
+export const assertOneMeaning = (headers: RequestHeaders): void => {
+  for (const [name, value] of headers) {
+    if (!name.startsWith('x-obs-') || name === 'x-obs-date') continue // each signature has its own date
+    const same = name === obsNames.algorithm && value === obsNames.kms ? s3Names.kms : value
+    const twin = twinOf(name)
+    if ((headers.get(twin) ?? same) !== same) throw twoValues(`${twin} and ${name} differ. Send one of them.`, twin)
+  }
 }

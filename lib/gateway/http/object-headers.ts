@@ -1,4 +1,5 @@
 /** Headers kept with an object: which ones, how answers give them back, and how a query overrides them. */
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { SseError } from '../../errors.ts'
 import type { Dialect } from '../../sse/names.ts'
 import type { AnswerHeaders } from './answer.ts'
@@ -9,12 +10,27 @@ import type { Query } from './route.ts'
 const kept = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires']
 const maxMetadata = 2048
 
-/** Headers to keep: the standard ones, and user metadata (`x-amz-meta-…`, `x-obs-meta-…`), read as text, of at most 2 KiB. */
+/** `InvalidArgument` for what could not be answered as a header later: a query and a form can say more than a header can. */
+const assertHeader = (name: string, value: string): void => {
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+  } catch (cause) {
+    const message = `${JSON.stringify(name)} has a character that a header cannot have. Leave it out.`
+    throw new SseError('InvalidArgument', { message, details: { ArgumentName: name }, cause })
+  }
+}
+
+/**
+ * Headers to keep: the standard ones, and user metadata (`x-amz-meta-…`, `x-obs-meta-…`), read as text, of at most 2 KiB. `MetadataTooLarge`;
+ * `InvalidArgument` for control characters.
+ */
 export const objectHeaders = (headers: RequestHeaders): Readonly<Record<string, string>> => {
   const out = new Map<string, string>()
   let size = 0
   for (const [name, value] of headers) {
-    const own = /^x-(?:amz|obs)-meta-(.+)$/.exec(name)?.[1]
+    const own = /^x-(?:amz|obs)-meta-(.+)$/s.exec(name)?.[1]
+    if (own !== undefined || kept.includes(name)) assertHeader(name, value)
     if (own !== undefined) {
       const text = fromHeaderText(value)
       out.set(`x-amz-meta-${own}`, text)

@@ -73,7 +73,7 @@ const wholeOf = async (
 }
 
 const commonOf = ({ upload, named, owner }: CompletePlan, now: number): Omit<NewObject, 'size' | 'etag'> => {
-  const { summedUp: _agreed, ...notes } = upload.notes
+  const { summedUp: _agreed, initiator: _user, ...notes } = upload.notes
   const { kind, headers } = upload
   return { kind, headers, notes: { ...notes, parts: named.length }, owner, modified: now }
 }

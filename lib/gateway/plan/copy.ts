@@ -1,4 +1,5 @@
 /** Plans a copy: its source, named by a header and opened under its own keys, and what the request makes of the target. */
+import { utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { ByteRange } from '../../segment/layout.ts'
 import { assertSelfCopyLegal, planCopy } from '../../sse/copy.ts'
@@ -9,7 +10,8 @@ import { closedToOthers, type JudgedBucket, noSuchKey } from '../access/access.t
 import { requestedAlgorithm } from '../body/checksums.ts'
 import { assertSourceConditions, writeCondition } from '../http/conditions.ts'
 import { objectHeaders } from '../http/object-headers.ts'
-import type { ObjectName } from '../http/target.ts'
+import { cut } from '../http/canonical.ts'
+import { assertKeyLength, isBucketName, type ObjectName } from '../http/target.ts'
 import type { CopyPlan, CopySource } from '../objects/copy.ts'
 import { bucketEncryption, decideRead } from '../objects/encryption.ts'
 import { type GatewayRequest, openForReading } from '../request.ts'
@@ -36,11 +38,12 @@ const sourceName = (text = ''): ObjectName => {
   } catch {
     throw invalidSource(text, 'Copy Source must be percent-encoded UTF-8.')
   }
-  const at = decoded.indexOf('/')
-  if (at < 1 || at === decoded.length - 1) {
+  const [bucket, key = ''] = cut(decoded, '/')
+  if (!isBucketName(bucket) || key === '') {
     throw invalidSource(text, 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey.')
   }
-  return { bucket: decoded.slice(0, at), key: decoded.slice(at + 1) }
+  assertKeyLength(utf8(key).length)
+  return { bucket, key }
 }
 
 /** Opens the source: permission, existence, conditions, then role, tenant and keys. */
@@ -120,6 +123,10 @@ export const planObjectCopy = (request: GatewayRequest, target: Target, source: 
   const notes = requestedNotes(request.header, bucket, key)
   const { tags } = record.notes
   const keepsTags = directive(request, 'tagging-directive') === 'COPY'
+  if (keepsTags && tags !== undefined) {
+    source.bucket.assertMay('s3:GetObjectTagging', source.name.key)
+    bucket.assertMay('s3:PutObjectTagging', key)
+  }
   const { tags: _replaced, ...others } = notes
   const keepsMetadata = directive(request, 'metadata-directive') === 'COPY'
   return {

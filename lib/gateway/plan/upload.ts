@@ -1,5 +1,5 @@
 /** Finds the upload that a request is about, and the keys that its parts and Complete are unlocked with. */
-import { wipe } from '../../bytes.ts'
+import { utf8, wipe } from '../../bytes.ts'
 import { parseSession } from '../../envelope/envelope.ts'
 import { SseError } from '../../errors.ts'
 import { authorizeRead } from '../../sse/authorize.ts'
@@ -46,7 +46,14 @@ const uploadHeaders = (header: HeaderGetter, upload: Upload | undefined): Header
   return name => (encryptionNames.has(name) ? initiated.get(name) : header(name))
 }
 
-/** The upload that a request names by its whole id; `NoSuchUpload`. `completed` finds one that was completed a short time ago, too. */
+/** Bytes that an id may have in a store. */
+const maxId = 600
+
+/**
+ * The upload that a request names by its whole id, once the requester may do this to it: `NoSuchUpload`, `AccessDenied`. It is for who began it and
+ * for the tenant that owns the bucket; for others only as far as a policy says so, and never under SSE-KMS. `completed` finds one that was
+ * completed a short time ago, too.
+ */
 export const findUpload = async (
   request: GatewayRequest,
   permission: string,
@@ -56,12 +63,15 @@ export const findUpload = async (
   const id = parameterOf(request, 'uploadId')
   const { id: bucketId } = (await findBucket(request)).bucket
   // Looked up first: what a bucket policy sees of a part is how its upload is encrypted.
-  const upload = id === '' ? undefined : await request.services.store.getUpload(bucketId, key, id, { completed })
+  const fits = id !== '' && utf8(id).length <= maxId
+  const upload = !fits ? undefined : await request.services.store.getUpload(bucketId, key, id, { completed })
   const bucket = await findBucket(request, uploadHeaders(request.header, upload))
-  bucket.assertMay(permission, key)
   if (upload === undefined || bucket.bucket.id !== bucketId) {
+    bucket.assertMay(permission, key)
     throw new SseError('NoSuchUpload', { details: { UploadId: id } })
   }
+  bucket.assertMayToUpload(permission, key, upload.notes.initiator)
+  if (upload.kind === 'sse-kms' && !bucket.isOwner) throw new SseError('AccessDenied')
   return { bucket, upload }
 }
 

@@ -2,12 +2,10 @@
  * PostObject: a browser's form upload. The fields act as the headers of a PUT; the signature and the policy among them are checked before any byte of
  * the file is read.
  */
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../http/answer.ts'
 import { openBody, receive } from '../body/body.ts'
-import { asHeader, type RequestHeaders } from '../http/headers.ts'
-import { objectHeaders } from '../http/object-headers.ts'
+import { asHeader, type RequestHeaders, withCarried } from '../http/headers.ts'
 import type { BodyStage } from '../http/pour.ts'
 import { encodeTags, maxObjectTags, parseTags } from '../http/tags.ts'
 import { toXml } from '../http/xml.ts'
@@ -21,23 +19,14 @@ import { type FormFields, readForm, type UploadForm } from './form.ts'
 import { checkPostPolicy, type LengthRange, parsePostPolicy } from './policy.ts'
 import { authenticateForm, requiredField } from './signature.ts'
 
-/** Fields as the headers that they stand for; `acl` and `tagging` are headers by other names. `InvalidArgument` for what no header can say. */
+/** Fields as the headers that they stand for; `acl` and `tagging` are headers by other names. `InvalidArgument` where a field and its other name differ. */
 const headersOf = (fields: FormFields): RequestHeaders => {
   const headers = new Map([...fields].map(([name, value]) => [name, asHeader(value)]))
-  const acl = fields.get('acl')
-  const tagging = fields.get('tagging')
-  if (acl !== undefined) headers.set('x-amz-acl', acl)
-  if (tagging !== undefined) headers.set('x-amz-tagging', encodeTags(parseTags(tagging, maxObjectTags)))
-  for (const [name, value] of Object.entries(objectHeaders(headers))) {
-    try {
-      validateHeaderName(name)
-      if (!name.startsWith('x-amz-meta-')) validateHeaderValue(name, value) // metadata is answered in encoded words
-    } catch (cause) {
-      const message = 'The field is kept as a header of the object, and has a character that a header cannot have.'
-      throw new SseError('InvalidArgument', { message, details: { ArgumentName: name }, cause })
-    }
-  }
-  return headers
+  const { acl, tagging } = { acl: headers.get('acl'), tagging: fields.get('tagging') }
+  const others = new Map<string, string>()
+  if (acl !== undefined) others.set('x-amz-acl', acl)
+  if (tagging !== undefined) others.set('x-amz-tagging', encodeTags(parseTags(tagging, maxObjectTags)))
+  return withCarried(others, headers)
 }
 
 /** Checks the file's length against the policy while it passes. */
