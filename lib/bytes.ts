@@ -89,11 +89,30 @@ const toBinary = (bytes: Uint8Array): string => {
 /** base64 with padding. */
 export const base64 = (bytes: Uint8Array): string => btoa(toBinary(bytes))
 
-/** Bytes of padded base64; `undefined` unless it is the one spelling of them. */
+const sextets: ReadonlyMap<string, number> = new Map(
+  Array.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/', (digit, i) => [digit, i]),
+)
+
+/**
+ * Bytes of padded base64; `undefined` unless it is the one spelling of them. Makes no string of what it decodes: it may be a key, and a string
+ * cannot be wiped.
+ */
 export const fromBase64 = (text: string): Uint8Array | undefined => {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined
-  const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0))
-  return base64(bytes) === text ? bytes : undefined
+  const digits = text.indexOf('=') < 0 ? text.length : text.indexOf('=')
+  const bytes = new Uint8Array(Math.floor((digits * 3) / 4))
+  let bits = 0
+  let count = 0
+  let at = 0
+  for (let i = 0; i < digits; i++) {
+    bits = (bits << 6) | (sextets.get(text[i] ?? '') ?? 0)
+    count += 6
+    if (count < 8) continue
+    count -= 8
+    bytes[at++] = bits >>> count
+    bits &= (1 << count) - 1
+  }
+  return bits === 0 ? bytes : undefined
 }
 
 /** base64url without padding (format.md, section 7). */

@@ -67,6 +67,11 @@ export interface KeyOptions extends CallOptions {
   readonly bucketContext?: ContextInput | undefined
   /** A customer's key of 32 bytes (SSE-C), instead of the KMS; it is copied and the copy wiped. */
   readonly customerKey?: Uint8Array | undefined
+  /**
+   * Asks the KMS even where a bucket key is in memory: for what outlives the master key, such as a copy under another one, since a key in memory
+   * may have been disabled. Default `false`.
+   */
+  readonly fresh?: boolean | undefined
   /** Replaces the accepted keys for this call. */
   readonly accept?: readonly (string | AcceptedKey)[] | undefined
 }
@@ -264,7 +269,8 @@ export const sseOver = <F>(
     if (options.customerKey === undefined) {
       const accept = options.accept === undefined ? accepted : acceptedOf(options.accept)
       const call = signal === undefined ? undefined : { signal }
-      const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys, call }
+      const known = options.fresh === true ? undefined : bucketKeys
+      const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys: known, call }
       return { unlock, release: () => undefined }
     }
     const provider = customerKey(engine, options.customerKey)

@@ -1,9 +1,10 @@
 // Who gets in: what is decided must be what is done, however a request spells it, and deciding must not take the gateway from others.
 import { Sha256 } from '@aws-crypto/sha256-js'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { fromBase64 } from '../../lib/bytes.ts'
 import type { GatewayUser } from '../../lib/gateway/options.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import {
@@ -338,4 +339,129 @@ t.test('what could not be answered as a header is not kept as one', async t => {
     const headers = { 'content-type': 'multipart/form-data; boundary=b' }
     t.equal(outcome(await signedFetch(undefined, 'POST', '/bucket', { body, headers })), '400 InvalidArgument', name)
   }
+})
+
+t.test('a customer key is decoded without a string of it, and wrong spellings are refused', async t => {
+  const { send } = await open(t)
+  const decoded = t.intercept(globalThis, 'atob', { value: globalThis.atob })
+  const key = Buffer.alloc(32, 'k')
+  const headers = {
+    'x-amz-server-side-encryption-customer-algorithm': 'AES256',
+    'x-amz-server-side-encryption-customer-key': key.toString('base64'),
+    'x-amz-server-side-encryption-customer-key-md5': createHash('md5').update(key).digest('base64'),
+  }
+  t.equal(outcome(await send(admin, 'PUT', '/bucket/key', headers, 'text')), '200')
+  t.equal((await send(admin, 'GET', '/bucket/key', headers)).text, 'text')
+  t.same(decoded(), [])
+  for (let length = 0; length < 70; length++) {
+    const bytes = randomBytes(length)
+    const text = bytes.toString('base64')
+    t.same(fromBase64(text), new Uint8Array(bytes), text)
+    for (const wrong of [`${text}=`, text.replace(/=$/, ''), `${text}A`, `${text} `, `=${text}`])
+      if (wrong !== text) t.equal(fromBase64(wrong), undefined, wrong)
+  }
+  for (const wrong of ['AB==', 'AAB=', '////=', 'A===', '====', 'AA=A', 'A-_A'])
+    t.equal(fromBase64(wrong), undefined, wrong)
+})
+
+t.test('a copy asks the key store, whatever key is in memory', async t => {
+  const {
+    send,
+    kms: keys,
+    policy: _policy,
+  } = await open(t, { profile: createProfile('s3', { region, baseEncryption: 'none' }) })
+  const underBucketKey = { ...kms, 'x-amz-server-side-encryption-bucket-key-enabled': 'true' }
+  const put = await send(admin, 'PUT', '/bucket/key', underBucketKey, 'text')
+  const keyId = String(put.headers['x-amz-server-side-encryption-aws-kms-key-id'])
+  const upload = uploadId(await send(admin, 'POST', '/bucket/parts?uploads'))
+  const copies = async () => [
+    outcome(await send(admin, 'PUT', '/bucket/copy', { 'x-amz-copy-source': '/bucket/key' })),
+    outcome(
+      await send(admin, 'PUT', '/bucket/copy', {
+        'x-amz-copy-source': '/bucket/key',
+        'x-amz-server-side-encryption': 'AES256',
+      }),
+    ),
+    outcome(
+      await send(admin, 'PUT', `/bucket/parts?partNumber=1&uploadId=${upload}`, { 'x-amz-copy-source': '/bucket/key' }),
+    ),
+  ]
+  t.same(await copies(), ['200', '200', '200'])
+  t.equal((await send(admin, 'GET', '/bucket/key')).text, 'text', 'the bucket key is in memory')
+  await keys.disableKey({ keyId })
+  t.equal((await send(admin, 'GET', '/bucket/key')).text, 'text', 'and reads go on for a while')
+  t.same(
+    await copies(),
+    Array.from({ length: 3 }, () => '400 KMS.DisabledException'),
+  )
+})
+
+t.test('who may list a bucket may know that an object is not there', async t => {
+  const { send, policy } = await open(t, {}, { 'x-amz-acl': 'public-read' })
+  const miss = async (who?: GatewayUser) => [
+    outcome(await send(who, 'GET', '/bucket/none')),
+    (await send(who, 'HEAD', '/bucket/none')).status,
+  ]
+  await send(admin, 'PUT', '/bucket/there', {}, 'text')
+  t.same(await miss(), ['404 NoSuchKey', 404])
+  t.equal(outcome(await send(undefined, 'GET', '/bucket/there')), '403 AccessDenied')
+  await send(admin, 'PUT', '/bucket?acl', { 'x-amz-acl': 'private' })
+  t.same(await miss(), ['403 AccessDenied', 403])
+  t.same(await miss(stranger), ['403 AccessDenied', 403])
+  await policy({ Action: 's3:ListBucket', Resource: 'arn:aws:s3:::bucket' })
+  t.same(await miss(), ['404 NoSuchKey', 404])
+  t.same(await miss(stranger), ['404 NoSuchKey', 404])
+  await policy(
+    { Action: 's3:ListBucket', Resource: 'arn:aws:s3:::bucket' },
+    { Effect: 'Deny', Action: 's3:GetObject', Resource: 'arn:aws:s3:::bucket/*' },
+  )
+  t.same(await miss(), ['403 AccessDenied', 403])
+})
+
+t.test('who writes by the ACL of a bucket may say the ACL of the object, and of no other', async t => {
+  const { send, policy } = await open(t, {}, { 'x-amz-acl': 'public-read-write' })
+  const publicRead = { 'x-amz-acl': 'public-read' }
+  t.equal(outcome(await send(undefined, 'PUT', '/bucket/key', publicRead, 'text')), '200')
+  t.equal((await send(undefined, 'GET', '/bucket/key')).text, 'text')
+  await send(admin, 'PUT', '/bucket/other', {}, 'text')
+  t.equal(outcome(await send(undefined, 'PUT', '/bucket/other?acl', publicRead)), '403 AccessDenied')
+  await policy({ Effect: 'Deny', Action: 's3:PutObjectAcl', Resource: 'arn:aws:s3:::bucket/*' })
+  t.equal(outcome(await send(undefined, 'PUT', '/bucket/key', publicRead, 'text')), '403 AccessDenied')
+  await send(admin, 'PUT', '/bucket?acl', { 'x-amz-acl': 'private' })
+  await policy({ Action: 's3:PutObject', Resource: 'arn:aws:s3:::bucket/*' })
+  t.equal(
+    outcome(await send(undefined, 'PUT', '/bucket/key', publicRead, 'text')),
+    '403 AccessDenied',
+    'a policy has to name it',
+  )
+})
+
+t.test('the default encryption of a bucket takes the role of SSE-KMS, to set and to delete', async t => {
+  const { send } = await open(t)
+  const xml =
+    '<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>' +
+    '</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>'
+  t.equal(outcome(await send(ordinary, 'PUT', '/bucket?encryption', {}, xml)), '403 AccessDenied')
+  t.equal(outcome(await send(admin, 'PUT', '/bucket?encryption', {}, xml)), '200')
+  t.equal(outcome(await send(ordinary, 'DELETE', '/bucket?encryption')), '403 AccessDenied')
+  t.equal(
+    outcome(await send(ordinary, 'PUT', '/bucket?encryption', {}, xml.replace('aws:kms', 'AES256'))),
+    '403 AccessDenied',
+  )
+  t.equal(outcome(await send(ordinary, 'GET', '/bucket?encryption')), '200')
+  t.equal(outcome(await send(admin, 'DELETE', '/bucket?encryption')), '204')
+})
+
+t.test('an id of an upload and a source of a copy may be too long', async t => {
+  const { send } = await open(t)
+  const id = 'a'.repeat(601)
+  for (const [method, path] of [
+    ['GET', ''],
+    ['PUT', 'partNumber=1&'],
+    ['POST', ''],
+    ['DELETE', ''],
+  ] as const)
+    t.equal(outcome(await send(admin, method, `/bucket/key?${path}uploadId=${id}`)), '404 NoSuchUpload', method)
+  for (const source of [`/bucket/${'a'.repeat(1025)}`, `/${'b'.repeat(300)}/key`, '/B/key'])
+    t.match((await send(admin, 'PUT', '/bucket/key', { 'x-amz-copy-source': source })).status, 400, source)
 })

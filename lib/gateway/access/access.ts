@@ -114,6 +114,15 @@ export class JudgedBucket {
     this.#granted.push(() => this.assertMay(permission, key))
   }
 
+  /** {@link JudgedBucket.assertMay} for the ACL of an object that is written: who writes by the bucket's ACL may say it too, as in S3. */
+  assertMayOpen(key: string): void {
+    const { requester } = this.#facts
+    const verdict = this.#judge('s3:PutObjectAcl', key)
+    const byAcl = verdict === 'none' && bucketAclGrants(this.#bucket.settings['acl'], 's3:PutObject', requester)
+    if (verdict !== 'allow' && !byAcl) throw refusal(verdict, requester)
+    this.#granted.push(() => this.assertMayOpen(key))
+  }
+
   /** {@link JudgedBucket.assertMay} of the same request with other headers: those that its body comes to. */
   assertMayWith(header: HeaderGetter, permission: string, key?: string): void {
     const facts = { ...this.#facts, header }
@@ -140,12 +149,14 @@ export class JudgedBucket {
     if (!this.isOwner && !byAcl && !this.#ruling(permission).mayAllow) throw refusal('none', requester)
   }
 
-  /** The same for reading an object, whose own ACL may let the requester in. */
+  /** The same for reading an object, whose own ACL may let the requester in. `NoSuchKey` for who may list the bucket. */
   async assertMayRead(key: string): Promise<void> {
     const { requester } = this.#facts
     const verdict = this.#judge('s3:GetObject', key)
     if (verdict === 'allow') return
     const record = verdict === 'none' ? await this.#shared.store.getObject(this.#bucket.id, key) : undefined
+    // Whoever may list the bucket may know that there is no such object.
+    if (verdict === 'none' && record === undefined && this.may('s3:ListBucket')) throw noSuchKey(this, key)
     if (!aclGrants(record?.notes.acl, 'READ', requester)) throw refusal(verdict, requester)
     this.onlyRevision = record?.revision
   }

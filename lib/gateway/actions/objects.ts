@@ -159,7 +159,7 @@ export const copyObject = async (request: GatewayRequest): Promise<void> => {
   const bucket = await openBucket(request, 's3:PutObject')
   const encryption = await decideWrite(services, request, bucket, key)
   try {
-    const source = await openSource(request)
+    const source = await openSource(request, encryption.kind === 'sse-kms' ? encryption.options.keyId : undefined)
     try {
       const plan = planObjectCopy(request, { bucket, key, encryption }, source)
       const { record, checksums } = await copyStored(services, plan, source)

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, SseError } from '../../errors.ts'
 import { parsePolicy } from '../../policy/policy.ts'
+import { assertKmsRole } from '../../sse/authorize.ts'
 import { bucketEncryptionOrBase, formatBucketEncryption, parseBucketEncryption } from '../../sse/bucket-encryption.ts'
 import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
 import { aclXml, type OpenAcl, parseAcl, requestedAcl } from '../access/acl.ts'
@@ -13,7 +14,7 @@ import { answerEmpty, answerXml, setHeaders } from '../http/answer.ts'
 import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXml } from '../http/tags.ts'
 import { fromXml, textOf } from '../http/xml.ts'
 import { bucketEncryption, encryptionSetting } from '../objects/encryption.ts'
-import { type GatewayRequest, keyOf, openBucket } from '../request.ts'
+import { callerOf, type GatewayRequest, keyOf, openBucket } from '../request.ts'
 
 const kib = 1024
 const smallBody = 64 * kib
@@ -47,6 +48,8 @@ interface SettingParts {
   /** Bytes that its document may have, and what is answered where it is not UTF-8. */
   readonly limit: number
   readonly malformed?: ErrorCode
+  /** Who may change it, beside the permission. */
+  assertMayChange?(request: GatewayRequest): void
   /** Whether it is closed to other tenants, whatever the policy allows. */
   readonly ownerOnly?: boolean
   /** Status of a put. */
@@ -77,12 +80,14 @@ export const bucketSetting = (
     },
     put: async request => {
       const bucket = await open(request, permissions.put)
+      parts.assertMayChange?.(request)
       const kept = parts.parse(await readBody(request, limit, malformed), bucket, request)
       await changeSetting(request, bucket, name, kept)
       answerEmpty(request.res, status)
     },
     delete: async request => {
       const bucket = await open(request, permissions.delete ?? permissions.put)
+      parts.assertMayChange?.(request)
       await changeSetting(request, bucket, name, undefined)
       answerEmpty(request.res, 204)
     },
@@ -91,12 +96,15 @@ export const bucketSetting = (
 
 const configuration = 'ServerSideEncryptionConfiguration'
 
-/** What objects get whose request says nothing. The key that it names is looked at when an object is written. */
+/**
+ * What objects get whose request says nothing. To set it, or to take it away, is to use SSE-KMS, which takes a role where the profile says so.
+ * The key that it names is looked at when an object is written. */
 export const bucketEncryptionActions = bucketSetting({
   name: 'encryption',
   permissions: { get: 'GetEncryptionConfiguration', put: 'PutEncryptionConfiguration' },
   limit: smallBody,
   status: 200,
+  assertMayChange: request => assertKmsRole(request.services.profile, callerOf(request)),
   parse: document => encryptionSetting(parseBucketEncryption(fromXml(document, configuration))),
   answer: ({ res, services, dialect }, _kept, { bucket }) => {
     const encryption = bucketEncryptionOrBase(bucketEncryption(bucket), services.profile.baseEncryption)

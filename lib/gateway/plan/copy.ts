@@ -1,5 +1,6 @@
 /** Plans a copy: its source, named by a header and opened under its own keys, and what the request makes of the target. */
 import { utf8 } from '../../bytes.ts'
+import { claimedKeyId } from '../../envelope/envelope.ts'
 import { SseError } from '../../errors.ts'
 import type { ByteRange } from '../../segment/layout.ts'
 import { assertSelfCopyLegal, planCopy } from '../../sse/copy.ts'
@@ -46,8 +47,11 @@ const sourceName = (text = ''): ObjectName => {
   return { bucket, key }
 }
 
-/** Opens the source: permission, existence, conditions, then role, tenant and keys. */
-export const openSource = async (request: GatewayRequest): Promise<CopySource> => {
+/**
+ * Opens the source: permission, existence, conditions, then role, tenant and keys. A copy outlives the source's key, so a bucket key in memory
+ * does not do: the key store says whether the key is still enabled. `usableKey` is a key that it was just asked about.
+ */
+export const openSource = async (request: GatewayRequest, usableKey?: string): Promise<CopySource> => {
   const name = sourceName(header(request, 'copy-source'))
   const bucket = await openForReading(request, name)
   const opened = await request.services.store.openObject(bucket.bucket.id, name.key)
@@ -56,11 +60,13 @@ export const openSource = async (request: GatewayRequest): Promise<CopySource> =
   try {
     assertSourceConditions(request.header, record, request.services.now())
     const read = await decideRead(request.services, request, bucket, name.key, record, parseCopySourceHeaders)
+    const fresh = record.envelope === undefined || claimedKeyId(record.envelope) !== usableKey
+    const options = { ...read.options, fresh }
     const close = async () => {
       read.release()
       await body.close()
     }
-    return { name, bucket, record, read, body, close }
+    return { name, bucket, record, read: { ...read, options }, body, close }
   } catch (error) {
     await body.close()
     throw error

@@ -38,7 +38,7 @@ export const requestedNotes = (
   const acl = requestedAcl(header)
   const tags = requestedTags(header)
   const opens = acl !== undefined && acl !== 'closed'
-  if (opens) bucket.assertMay('s3:PutObjectAcl', key)
+  if (opens) bucket.assertMayOpen(key)
   if (tags !== undefined) bucket.assertMay('s3:PutObjectTagging', key)
   return { ...(opens && { acl }), ...(tags !== undefined && tags.length > 0 && { tags }) }
 }
