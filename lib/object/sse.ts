@@ -67,10 +67,7 @@ export interface KeyOptions extends CallOptions {
   readonly bucketContext?: ContextInput | undefined
   /** A customer's key of 32 bytes (SSE-C), instead of the KMS; it is copied and the copy wiped. */
   readonly customerKey?: Uint8Array | undefined
-  /**
-   * Asks the KMS even where a bucket key is in memory: for what outlives the master key, such as a copy under another one, since a key in memory
-   * may have been disabled. Default `false`.
-   */
+  /** Asks the KMS though a bucket key is in memory: for what outlives the master key, such as a copy. Default `false`. */
   readonly fresh?: boolean | undefined
   /** Replaces the accepted keys for this call. */
   readonly accept?: readonly (string | AcceptedKey)[] | undefined
@@ -260,22 +257,19 @@ export const sseOver = <F>(
   const engineOf = (): Promise<Engine> => (picked ??= pick())
 
   /** The provider and accepted keys of a call; `release` wipes the copy of a customer's key. */
-  const unlockOf = async (
-    options: KeyOptions,
-  ): Promise<{ readonly unlock: UnlockParts; readonly release: () => void }> => {
-    const { context, bucketContext, signal } = options
+  const unlockOf = async (keys: KeyOptions) => {
+    const { context, bucketContext, signal } = keys
     signal?.throwIfAborted()
     const engine = await engineOf()
-    if (options.customerKey === undefined) {
-      const accept = options.accept === undefined ? accepted : acceptedOf(options.accept)
+    if (keys.customerKey === undefined) {
+      const accept = keys.accept === undefined ? accepted : acceptedOf(keys.accept)
       const call = signal === undefined ? undefined : { signal }
-      const known = options.fresh === true ? undefined : bucketKeys
-      const unlock = { engine, provider: kms, accept, context, bucketContext, bucketKeys: known, call }
-      return { unlock, release: () => undefined }
+      const known = { bucketContext, ...(keys.fresh !== true && { bucketKeys }) }
+      return { unlock: { engine, provider: kms, accept, context, ...known, call }, release: () => undefined }
     }
-    const provider = customerKey(engine, options.customerKey)
-    const accept = [{ provider: provider.name, keyId: '' }]
-    return { unlock: { engine, provider, accept, context }, release: () => provider.dispose() }
+    const provider = customerKey(engine, keys.customerKey)
+    const unlock = { engine, provider, accept: [{ provider: provider.name, keyId: '' }], context }
+    return { unlock, release: () => provider.dispose() }
   }
 
   const within = async <T>(call: KeyOptions, run: (unlock: UnlockParts) => Promise<T>): Promise<T> => {
