@@ -276,6 +276,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = table
 export interface SseErrorOptions {
   /** Replaces the table's message; never holds key material or plaintext. */
   readonly message?: string | undefined
+  /** What Amazon S3 says in this case, word for word, where that is not what it always says of the code. */
+  readonly s3Message?: string | undefined
   /** Further elements of an S3 error body, such as `ArgumentName`. */
   readonly details?: Readonly<Record<string, string>> | undefined
   /** Further headers of the answer, such as `content-range` of a 416. */
@@ -299,6 +301,8 @@ export class SseError extends Error {
   readonly status: number
   /** S3 error code that a server answers with. */
   readonly s3Code: string
+  /** What Amazon S3 says in this case, where that is known. */
+  readonly s3Message: string | undefined
   /** Further elements of an S3 error body. */
   readonly details: Readonly<Record<string, string>>
   /** Further headers of the answer. */
@@ -314,6 +318,7 @@ export class SseError extends Error {
     this.code = code
     this.status = status
     this.s3Code = s3Code
+    this.s3Message = options.s3Message
     this.details = options.details ?? {}
     this.headers = options.headers ?? {}
     this.retryAfter = options.retryAfter

@@ -6,11 +6,13 @@ import { SseError } from '../errors.ts'
 import { createAccess } from './access/access.ts'
 import { answerBrowser, type Preflight } from './actions/cors.ts'
 import { actions } from './actions/index.ts'
-import { answerError, asSseError, type ErrorFacts, untilTaken } from './http/answer.ts'
+import { answerError, asSseError, untilTaken } from './http/answer.ts'
+import type { ErrorFacts } from './http/error-body.ts'
 import { Connection, type Exchange } from './http/exchange.ts'
 import { memoryOf } from './http/memory.ts'
 import { refusalOf, refuse } from './http/refuse.ts'
-import { splitUrl } from './http/target.ts'
+import { parseQuery } from './http/route.ts'
+import { parseTarget, splitUrl } from './http/target.ts'
 import { limitsOf } from './limits.ts'
 import type { AccessLogEntry, GatewayOptions } from './options.ts'
 import { type GatewayRequest, openRequest, type RequestParts } from './request.ts'
@@ -24,6 +26,9 @@ export interface GatewayHandler {
 }
 
 const hostId = 'sse-kms-streams'
+
+/** What the services call themselves, by which some clients tell them apart. */
+const servers = { s3: 'AmazonS3', obs: 'OBS' } as const
 
 type Family = 'amz' | 'obs'
 
@@ -40,6 +45,17 @@ const identify = (res: ServerResponse, requestId: string, families: readonly Fam
       if (families.includes(family)) res.setHeader(name, value)
       else res.removeHeader(name)
     }
+  }
+}
+
+/** What a request names, as far as that can be read: for the answer to one that was not understood, too. */
+const namesIn = (req: IncomingMessage, hosts: readonly string[] = []): Pick<ErrorFacts, 'bucket' | 'key' | 'query'> => {
+  const { path, query } = splitUrl(req.url ?? '/')
+  try {
+    const { bucket, key } = parseTarget(req.headers.host, path, hosts)
+    return { bucket, key, query: parseQuery(query) }
+  } catch {
+    return {}
   }
 }
 
@@ -88,7 +104,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     const { requestId } = arrival
     const { url = '/', method = '' } = req
     const { path } = splitUrl(url)
-    const facts: ErrorFacts = { requestId, hostId, resource: path }
+    const facts: ErrorFacts = { requestId, hostId, resource: path, profile: services.profile.name, method }
     const last: { request?: GatewayRequest } = {}
     const onRequest = (request: GatewayRequest) => {
       last.request = request
@@ -97,6 +113,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     let error: SseError | undefined
     let preflight: Preflight | undefined
     try {
+      res.setHeader('server', servers[services.profile.name])
       identify(res, requestId, ['amz', 'obs']) // until it is known who asks
       signal.throwIfAborted()
       preflight = await answerBrowser(options, req, res)
@@ -108,7 +125,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     } catch (thrown) {
       // What a client breaks off fails in many ways, all of them its own.
       error = asSseError(signal.aborted && !(thrown instanceof SseError) ? signal.reason : thrown)
-      answerError(req, res, error, facts)
+      answerError(req, res, error, { ...facts, ...namesIn(req, options.hosts) })
     }
     const { request } = last
     log(arrival, {
@@ -146,7 +163,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     if (code === undefined || !socket.writable) return void socket.destroy()
     const arrival = arrived('remoteAddress' in socket ? String(socket.remoteAddress) : undefined)
     const error = new SseError(code, { cause })
-    refuse(socket, error, { requestId: arrival.requestId, hostId })
+    refuse(socket, error, { requestId: arrival.requestId, hostId, profile: services.profile.name })
     log(arrival, { method: '-', path: '-', status: error.status, error })
   }
   return Object.assign(handler, {

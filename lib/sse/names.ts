@@ -127,4 +127,4 @@ export const badArgument = (
 ): SseError => new SseError(code, { message, details: { ArgumentName: name, ArgumentValue: value ?? 'null' } })
 
 /** 403 AccessDenied with a message of its own. */
-export const denied = (message: string): SseError => new SseError('AccessDenied', { message })
+export const denied = (message: string): SseError => new SseError('AccessDenied', { message, s3Message: message })

@@ -101,7 +101,8 @@ export const authenticated = (store: ObjectStore, key: Uint8Array): ObjectStore 
 
     createBucket: async (name, bucket) => {
       const id = bucket.id ?? hex(randomId(16))
-      return store.createBucket(name, { ...bucket, id, mac: macOf(ofBucket(name, { ...bucket, id, settings: {} })) })
+      const { settings = {} } = bucket
+      return store.createBucket(name, { ...bucket, id, mac: macOf(ofBucket(name, { ...bucket, id, settings })) })
     },
     getBucket: async name => {
       const bucket = await store.getBucket(name)

@@ -98,6 +98,8 @@ export interface NewBucket {
   readonly region: string
   /** Milliseconds since 1970. */
   readonly created: number
+  /** What it has from the start; nothing by default. */
+  readonly settings?: Readonly<Record<string, string>> | undefined
   /** Authenticates the bucket; opaque to the store. See `authenticated`. */
   readonly mac?: Uint8Array | undefined
 }
@@ -111,7 +113,7 @@ export interface BucketRevision {
 }
 
 /** A bucket. Immutable, serialisable. */
-export interface Bucket extends Omit<NewBucket, 'id'>, BucketRevision {
+export interface Bucket extends Omit<NewBucket, 'id' | 'settings'>, BucketRevision {
   /** Unique in the store. */
   readonly name: string
   /** Policy, encryption, tagging, ACL: documents of the server. */

@@ -259,10 +259,10 @@ t.test('broken XML and JSON, wherever a document is read', async t => {
   const documents: readonly (readonly [method: string, path: string, root: string, emptyIsRight?: true])[] = [
     ['PUT', '/another', 'CreateBucketConfiguration', true],
     ['PUT', '/bucket?encryption=', 'ServerSideEncryptionConfiguration'],
-    ['PUT', '/bucket?tagging=', 'Tagging'],
+    ['PUT', '/bucket?tagging=', 'Tagging', true],
     ['PUT', '/bucket?acl=', 'AccessControlPolicy'],
     ['PUT', '/bucket?versioning=', 'VersioningConfiguration'],
-    ['PUT', '/bucket/key?tagging=', 'Tagging'],
+    ['PUT', '/bucket/key?tagging=', 'Tagging', true],
     ['PUT', '/bucket/key?acl=', 'AccessControlPolicy'],
     ['POST', '/bucket?delete=', 'Delete'],
     ['POST', `/bucket/key?uploadId=${id}`, 'CompleteMultipartUpload'],

@@ -80,10 +80,14 @@ export const parseAcl = (xml: string, owner: Tenant): OpenAcl | 'closed' => {
     const permission = textOf(grant, 'Permission')
     const id = textOf(grantee, 'ID')
     const group = textOf(grantee, 'URI') ?? canned(textOf(grantee, 'Canned'))
-    if (permission === undefined || (id === undefined) === (group === undefined)) throw new SseError('MalformedXML')
+    if (permission === undefined) throw new SseError('MalformedXML')
+    if (textOf(grantee, 'EmailAddress') !== undefined) throw notBuilt('A grant to an email address')
+    if ((id === undefined) === (group === undefined)) throw new SseError('MalformedXML')
     if (group === undefined && !isOwner(id)) throw notBuilt('A grant to another user')
-    if (group !== undefined) given.add(`${group} ${permission}`)
+    given.add(group === undefined ? `owner ${permission}` : `${group} ${permission}`)
   }
+  // The owner keeps full control: a list that says something else would not be kept as it is.
+  if (!given.delete('owner FULL_CONTROL')) throw notBuilt('A list that does not give its owner FULL_CONTROL')
   if (given.size === 0) return 'closed'
   const same = (acl: OpenAcl): boolean =>
     grantsOf[acl].length === given.size &&

@@ -5,10 +5,10 @@ import { requestedAcl } from '../access/acl.ts'
 import { readBody } from '../body/body.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { answeredTime } from '../http/time.ts'
-import { fromXml, textOf } from '../http/xml.ts'
+import { encodeTags, maxBucketTags, type Tag, tagsIn } from '../http/tags.ts'
+import { field, fromXml, textOf } from '../http/xml.ts'
 import { continuationToken, limitOf } from '../http/parameters.ts'
 import { bucketNameOf, callerOf, findBucket, type GatewayRequest, openBucket } from '../request.ts'
-import { changeSetting } from './settings.ts'
 
 /** The buckets of the caller's tenant, by name; pages of them where the client asks for pages. */
 export const listBuckets = async (request: GatewayRequest): Promise<void> => {
@@ -50,7 +50,7 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
     throw new SseError('NotImplemented', { message: 'Object lock is not implemented here. Leave the header out.' })
   }
   const body = await readBody(request, 64 * 1024)
-  const wanted = body === '' ? undefined : constraint(body)
+  const { wanted, tags } = configuration(body)
   // SDKs name us-east-1 by leaving the constraint out; one that is named must be this region.
   if (wanted !== undefined && wanted !== '' && wanted !== profile.region) {
     throw new SseError('InvalidLocationConstraint', {
@@ -58,17 +58,20 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
       details: { LocationConstraint: wanted },
     })
   }
-  await store.createBucket(name, { owner: caller.domainId, region: profile.region, created: now() })
-  // A crash in between leaves the bucket private.
-  if (acl !== undefined && acl !== 'closed') {
-    await changeSetting(request, await findBucket(request), 'acl', acl)
+  const settings = {
+    ...(acl !== undefined && acl !== 'closed' && { acl }),
+    ...(tags.length > 0 && { tagging: encodeTags(tags) }),
   }
+  await store.createBucket(name, { owner: caller.domainId, region: profile.region, created: now(), settings })
   answerEmpty(request.res, 200, { location: `/${name}` })
 }
 
-const constraint = (body: string): string | undefined => {
+/** What the document of a new bucket asks for. `MalformedXML`, `InvalidTag`. */
+const configuration = (body: string): { readonly wanted?: string | undefined; readonly tags: readonly Tag[] } => {
+  if (body === '') return { tags: [] }
   const content = fromXml(body, 'CreateBucketConfiguration')
-  return textOf(content, 'LocationConstraint') ?? textOf(content, 'Location')
+  const wanted = textOf(content, 'LocationConstraint') ?? textOf(content, 'Location')
+  return { wanted, tags: tagsIn(field(content, 'Tags'), maxBucketTags) }
 }
 
 /** Whether the bucket is there and the caller may list it; where it lies, in the words of both families of clients. */

@@ -5,6 +5,7 @@ import { SseError } from '../../errors.ts'
 import { closedToOthers, type JudgedBucket } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import { declaredChecksums } from '../body/checksums.ts'
+import { clientMessage } from '../http/error-body.ts'
 import { answerEmpty, answerXml, asSseError } from '../http/answer.ts'
 import { deleteCondition, type DeletedIf, deletedIf, writeCondition } from '../http/conditions.ts'
 import { maxKeyLength } from '../http/target.ts'
@@ -147,7 +148,9 @@ export const deleteObjects = async (request: GatewayRequest): Promise<void> => {
   answerXml(request.res, 'DeleteResult', {
     Deleted: quiet ? [] : answers.flatMap(({ error, ...object }) => (error === undefined ? [object] : [])),
     Error: answers.flatMap(({ error, ...object }) =>
-      error === undefined ? [] : [{ ...object, Code: error.s3Code, Message: error.message }],
+      error === undefined
+        ? []
+        : [{ ...object, Code: error.s3Code, Message: clientMessage(error, request.services.profile.name) }],
     ),
   })
 }

@@ -163,6 +163,7 @@ export const identify = <Identity extends Credential>(
 export const headersNotSigned = (names: readonly string[]): SseError =>
   new SseError('AccessDenied', {
     message: 'There were headers present in the request which were not signed. Sign them, or leave them out.',
+    s3Message: 'There were headers present in the request which were not signed',
     details: { HeadersNotSigned: names.join(', ') },
   })
 

@@ -104,11 +104,11 @@ const fromQuery = ({ parameters }: ParsedRequest, scheme: OldScheme, now: number
   const [accessKeyId, signature, date] = [scheme.accessKeyId, 'Signature', 'Expires'].map(name => parameters.get(name))
   if (!accessKeyId || !signature || !date) {
     const message = `Query-string authentication requires the Signature, Expires and ${scheme.accessKeyId} parameters.`
-    throw new SseError('AccessDenied', { message })
+    throw new SseError('AccessDenied', { message, s3Message: message })
   }
   if (!/^\d{1,11}$/.test(date)) {
     const message = 'Invalid date: Expires should be seconds since 1970. Ask for a new presigned URL.'
-    throw new SseError('AccessDenied', { message })
+    throw new SseError('AccessDenied', { message, s3Message: message })
   }
   assertNotExpired(1000 * Number(date), now)
   // Some clients leave the plus signs of base64 as they are, which are spaces in a query.

@@ -152,7 +152,7 @@ const checkTime = ({ headers }: ParsedRequest, life: Claim['life'], now: number,
   }
   if (time - now > maxSkew) {
     const message = "Request is not yet valid. Set the clock of the one who signs, or wait until the URL's time."
-    throw new SseError('AccessDenied', { message })
+    throw new SseError('AccessDenied', { message, s3Message: 'Request is not yet valid' })
   }
   assertNotExpired(time + 1000 * Number(expires), now)
   return time

@@ -198,6 +198,7 @@ export const verifyChecksums = ({ declared, sha256, trailer, always = [] }: Chec
     if (equal(digest, value)) return
     throw new SseError('BadDigest', {
       message: `The ${algorithm.toUpperCase()} you specified did not match the calculated checksum. Send the body again.`,
+      s3Message: `The ${algorithm.toUpperCase()} you specified did not match the calculated checksum.`,
     })
   }
 

@@ -1,6 +1,7 @@
 /** Writes answers: empty, XML, a body, or an error. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SseError } from '../../errors.ts'
+import { clientMessage, errorElements, type ErrorFacts } from './error-body.ts'
 import type { Exchange } from './exchange.ts'
 import { Pace, tooSlow } from './pace.ts'
 import { until } from './pour.ts'
@@ -118,20 +119,12 @@ export const answerBody = async (
   }
 }
 
-/** Facts of the request that an error's answer repeats. */
-export interface ErrorFacts {
-  readonly requestId: string
-  readonly hostId: string
-  /** The path as it was sent; `undefined` where no request was understood. */
-  readonly resource?: string | undefined
-}
-
 /** Turns anything thrown into an `SseError`: `InternalError` with the cause kept for the operator, unless it is one already. */
 export const asSseError = (error: unknown): SseError =>
   error instanceof SseError ? error : new SseError('InternalError', { cause: error })
 
 /** Code and message as headers, for the answers that have no body: OBS's clients read them there. */
-const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
+const errorHeaders = ({ s3Code }: SseError, message: string): AnswerHeaders =>
   Object.fromEntries(
     ['amz', 'obs'].flatMap(family => [
       [`x-${family}-error-code`, s3Code],
@@ -140,20 +133,11 @@ const errorHeaders = ({ s3Code, message }: SseError): AnswerHeaders =>
   )
 
 /** What an error keeps of the headers that were set before: its names, and what lets a browser read it. */
-const kept = /^x-(?:amz|obs)-(?:request-id|id-2)$|^access-control-|^vary$/
+const kept = /^x-(?:amz|obs)-(?:request-id|id-2)$|^server$|^access-control-|^vary$/
 
 /** The document of an error. */
-export const errorXml = (error: SseError, { resource, requestId, hostId }: ErrorFacts): Buffer => {
-  const content = {
-    Code: error.s3Code,
-    Message: error.message,
-    ...error.details,
-    Resource: resource,
-    RequestId: requestId,
-    HostId: hostId,
-  }
-  return Buffer.from(toXml('Error', content, false))
-}
+export const errorXml = (error: SseError, facts: ErrorFacts): Buffer =>
+  Buffer.from(toXml('Error', errorElements(error, facts), false))
 
 /**
  * Answers an error. If headers were sent already, destroys the connection instead, so that no client takes a partial body for the whole. An
@@ -170,7 +154,11 @@ export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: u
   if (reading) res.setHeader('connection', 'close')
   const headers: AnswerHeaders = { ...error.headers, 'retry-after': error.retryAfter }
   if (error.status === 304 || req.method === 'HEAD') {
-    answerEmpty(res, error.status, error.status === 304 ? headers : { ...headers, ...errorHeaders(error) })
+    answerEmpty(
+      res,
+      error.status,
+      error.status === 304 ? headers : { ...headers, ...errorHeaders(error, clientMessage(error, facts.profile)) },
+    )
     return
   }
   const body = errorXml(error, facts)

@@ -2,7 +2,8 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ErrorCode, SseError } from '../../errors.ts'
-import { errorXml, type ErrorFacts } from './answer.ts'
+import { errorXml } from './answer.ts'
+import type { ErrorFacts } from './error-body.ts'
 
 const codes: ReadonlyMap<unknown, ErrorCode> = new Map<unknown, ErrorCode>([
   ['HPE_HEADER_OVERFLOW', 'RequestHeaderSectionTooLarge'],

@@ -14,28 +14,39 @@ export const maxObjectTags = 10
 /** Most tags of a bucket. */
 export const maxBucketTags = 50
 
-const invalid = (message: string): SseError => new SseError('InvalidTag', { message })
+/** `InvalidTag`: what S3 says, what to do about it, and the name of the tag that is meant. */
+const invalid = (s3Message: string, advice: string, TagKey?: string): SseError =>
+  new SseError('InvalidTag', {
+    message: `${s3Message}. ${advice}`,
+    s3Message,
+    ...(TagKey !== undefined && { details: { TagKey } }),
+  })
 
 /** Letters, digits, spaces and a few signs of every script. */
 const allowed = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u
 
 const check = (tags: readonly Tag[], most: number): readonly Tag[] => {
-  if (tags.length > most) throw invalid(`There are ${tags.length} tags. Send at most ${most}.`)
+  if (tags.length > most) {
+    const what = most === maxObjectTags ? 'Object tags' : 'Bucket tags'
+    throw invalid(`${what} cannot be greater than ${most}`, `There are ${tags.length}: send fewer.`)
+  }
   for (const [name, value] of tags) {
     if (name === '' || name.length > 128 || !allowed.test(name)) {
-      throw invalid(
-        'The TagKey you have provided is invalid. Use 1 to 128 letters, digits, spaces and _ . : / = + - @.',
-      )
+      const advice = 'Use 1 to 128 letters, digits, spaces and _ . : / = + - @.'
+      throw invalid('The TagKey you have provided is invalid', advice, name)
     }
     if (value.length > 256 || !allowed.test(value)) {
-      throw invalid(
-        'The TagValue you have provided is invalid. Use at most 256 letters, digits, spaces and _ . : / = + - @.',
-      )
+      const advice = 'Use at most 256 letters, digits, spaces and _ . : / = + - @.'
+      throw invalid('The TagValue you have provided is invalid', advice, name)
     }
-    if (/^aws:/i.test(name)) throw invalid('System tags cannot be added/updated by requester. Leave out tags of aws:.')
+    if (/^aws:/i.test(name)) {
+      throw invalid('System tags cannot be added/updated by requester', 'Leave out tags of aws:.', name)
+    }
   }
-  if (new Set(tags.map(([name]) => name)).size < tags.length) {
-    throw invalid('Cannot provide multiple Tags with the same key. Send each name once.')
+  const names = new Set<string>()
+  for (const [name] of tags) {
+    if (names.has(name)) throw invalid('Cannot provide multiple Tags with the same key', 'Send each name once.', name)
+    names.add(name)
   }
   return tags
 }
@@ -77,10 +88,12 @@ export const requestedTags = (header: HeaderGetter): readonly Tag[] | undefined 
   return check(tags, maxObjectTags)
 }
 
-/** The tags of a `Tagging` document. `MalformedXML`, `InvalidTag`. */
-export const parseTags = (xml: string, most: number): readonly Tag[] => {
-  const set = field(fromXml(xml, 'Tagging'), 'TagSet')
-  if (set === undefined) throw new SseError('MalformedXML')
+/** The tags of a `Tagging` document; one without a `TagSet` has none. `MalformedXML`, `InvalidTag`. */
+export const parseTags = (xml: string, most: number): readonly Tag[] =>
+  tagsIn(field(fromXml(xml, 'Tagging'), 'TagSet'), most)
+
+/** The `Tag` elements of an element. `MalformedXML`, `InvalidTag`. */
+export const tagsIn = (set: unknown, most: number): readonly Tag[] => {
   const tags = fields(set, 'Tag').map((tag): Tag => {
     const name = textOf(tag, 'Key')
     const value = textOf(tag, 'Value')

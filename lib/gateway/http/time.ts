@@ -32,6 +32,7 @@ export const requestTime = (text: string | undefined): number => {
   throw new SseError('AccessDenied', {
     message:
       'AWS authentication requires a valid Date or x-amz-date header. Send the time at which the request was signed.',
+    s3Message: 'AWS authentication requires a valid Date or x-amz-date header',
   })
 }
 
@@ -52,6 +53,7 @@ export const assertNotExpired = (expires: number, now: number): void => {
   if (now <= expires) return
   throw new SseError('AccessDenied', {
     message: 'Request has expired. Ask for a new presigned URL.',
+    s3Message: 'Request has expired',
     details: { Expires: new Date(expires).toISOString(), ServerTime: new Date(now).toISOString() },
   })
 }

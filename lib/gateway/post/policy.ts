@@ -48,8 +48,10 @@ export const maxPolicy: number = 20 * 1024
 const invalid = (what: string, cause?: unknown): SseError =>
   new SseError('InvalidPolicyDocument', { message: `Invalid Policy: ${what}`, cause })
 
-const denied = (what: string): SseError =>
-  new SseError('AccessDenied', { message: `Invalid according to Policy: ${what}` })
+const denied = (what: string): SseError => {
+  const message = `Invalid according to Policy: ${what}`
+  return new SseError('AccessDenied', { message, s3Message: message })
+}
 
 const unfulfilled = ({ written }: Written): SseError =>
   denied(`Policy Condition failed: [${written.map(item => JSON.stringify(item)).join(', ')}]`)

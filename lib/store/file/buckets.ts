@@ -18,14 +18,14 @@ export const bucketActions = (context: FileStore): BucketActions => {
   const { database } = context
   const { buckets, ids, objects, uploads, completions } = database.tables
   return {
-    createBucket: async (name, { id = newId(), owner, region, created, mac }) => {
+    createBucket: async (name, { id = newId(), owner, region, created, settings = {}, mac }) => {
       const key = bucketKey(name)
       return database.write(() => {
         const there = buckets.get(key)
         if (there !== undefined) {
           throw new SseError(there.owner === owner ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists')
         }
-        const facts = { id, revision: newId(), name, owner, region, created, settings: {} }
+        const facts = { id, revision: newId(), name, owner, region, created, settings }
         const bucket: Bucket = mac === undefined ? facts : { ...facts, mac }
         buckets.putSync(key, bucket)
         ids.putSync(encodeKey(bucket.id), name)
