@@ -3,10 +3,10 @@
  * defaults. Without tenants it has the demo tenant, an administrator and a user, whose secrets are made at the first start and kept in the
  * data folder, in a file that is a configuration itself.
  */
-import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { hex } from '../bytes.ts'
 import { randomBytes } from '../cipher/random.ts'
+import { makeDirectory } from '../files.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
 import { tenantAdmin } from '../sse/profile.ts'
 import {
@@ -198,7 +198,7 @@ const newTenant = (): TenantFile => ({
 /** The demo tenant of a data folder. Makes it if there is none; processes that start at once get the same. */
 export const demoTenants = async (data: string): Promise<Demo> => {
   const path = join(data, 'demo.json')
-  await mkdir(data, { recursive: true, mode: 0o700 })
+  await makeDirectory(data)
   const isNew = await createOnce(path, `${JSON.stringify({ tenants: [newTenant()] }, undefined, 2)}\n`)
   const { tenants } = await readConfigFile(path)
   if (tenants === undefined)

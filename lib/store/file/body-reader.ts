@@ -6,7 +6,7 @@ import { SseError } from '../../errors.ts'
 import type { BodyRange, BodyStore, StoredBody } from '../body-store.ts'
 import type { BodyReader, ReadOptions } from '../store.ts'
 import type { BodyFile } from './database.ts'
-import { asStoreFailed, pieceMissing } from './context.ts'
+import { asStoreFailed, pieceMissing } from './failure.ts'
 
 /** Bodies of at most so many files are read from open files. */
 export const mostHandles = 64

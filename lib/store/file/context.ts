@@ -81,21 +81,6 @@ export const requireBucket = ({ database }: FileStore, { id, revision }: BucketR
 /** A new id: 32 hex digits, of a UUID, since Node draws the randomness of many UUIDs at once. */
 export const newId = (): string => randomUUID().replaceAll('-', '')
 
-/** Runs work on bodies: what it rejects with becomes the cause of a `StoreFailed`, unless it is an `SseError`. */
-export const asStoreFailed = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work()
-  } catch (cause) {
-    throw cause instanceof SseError ? cause : new SseError('StoreFailed', { cause })
-  }
-}
-
-/** Something that the index refers to is not there. */
-export const pieceMissing = (): SseError =>
-  new SseError('StoreFailed', {
-    message: 'The index or a body file is missing a piece. Restore the store from a backup.',
-  })
-
 /** Deletions that are under way. */
 export class Deletions {
   readonly #bodies: BodyStore

@@ -10,7 +10,10 @@
  */
 import type { Database as Table, RootDatabase } from 'lmdb'
 import { SseError } from '../../errors.ts'
+import { syncDirectory } from '../../files.ts'
 import type { Bucket, NewUpload, ObjectRecord, ObjectSummary, Part } from '../records.ts'
+import { asStoreFailed } from './failure.ts'
+import { checkIndexFiles } from './index-file.ts'
 import { encodeKey, keyAfterAll } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
 
@@ -167,9 +170,10 @@ export class Database {
     this.tables = tables
   }
 
-  /** Opens or makes the index in this directory. `StoreFailed` where another version wrote it. */
+  /** Opens or makes the index in this directory. `StoreFailed` where it is damaged or another version wrote it. */
   static async open(path: string): Promise<Database> {
     const { open } = await loadLmdb()
+    await asStoreFailed(() => checkIndexFiles(path))
     try {
       const { root, tables } = await betweenChanges(() => {
         const root = open({ path, noSubdir: false, maxDbs: 16, overlappingSync: false, eventTurnBatching: false })
@@ -182,7 +186,11 @@ export class Database {
         })
         return { root, tables }
       })
-      if (typeof tables !== 'string') return new Database(root, tables)
+      if (typeof tables !== 'string') {
+        // The names of LMDB's files, too, are to outlive a power cut.
+        await syncDirectory(path)
+        return new Database(root, tables)
+      }
       await root.close()
       throw otherFormat(tables)
     } catch (error) {

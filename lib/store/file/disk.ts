@@ -1,24 +1,25 @@
 /**
  * Bodies as files: `bodies/ab/abcdef…`, named by 32 random hex digits, never by a bucket or key. Mode 0600 in directories of mode 0700.
- * One chunk is read ahead.
+ * What is not a regular file is not read, and no symbolic link is followed. One chunk is read ahead.
  */
-import { type FileHandle, mkdir, open, opendir, readdir, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, lstat, mkdir, open, opendir, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hex } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { BodyRange, BodySink, BodyStore, StoredBody } from '../body-store.ts'
-import { hasCode, syncDirectory } from '../../files.ts'
+import { hasCode, makeDirectory, notRegular, openRegular, syncDirectory } from '../../files.ts'
+import { checkBodyId } from './keys.ts'
 
 /** Opens a folder of body files, and makes the directories that are missing. Errors are the system's. */
 export const openBodyFiles = async (root: string): Promise<BodyStore> => {
   await makeShelves(root)
   const shelfOf = (id: string): string => join(root, id.slice(0, 2))
-  const pathOf = (id: string): string => join(shelfOf(id), id)
+  const pathOf = (id: string): string => join(shelfOf(checkBodyId(id)), id)
   return {
     create: async id => new FileSink(await open(pathOf(id), 'wx', 0o600), pathOf(id), shelfOf(id)),
-    open: id => ifThere(async () => openFile(await open(pathOf(id)))),
-    sizeOf: id => ifThere(async () => (await stat(pathOf(id))).size),
-    delete: id => remove(pathOf(id)),
+    open: id => ifThere(() => openFile(pathOf(id))),
+    sizeOf: id => ifThere(() => sizeOf(pathOf(id))),
+    delete: async id => remove(pathOf(id)),
     list: () => listFiles(root),
   }
 }
@@ -32,6 +33,12 @@ const ifThere = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
   }
 }
 
+const sizeOf = async (path: string): Promise<number> => {
+  const found = await lstat(path)
+  if (!found.isFile()) throw notRegular(path)
+  return found.size
+}
+
 const remove = async (path: string): Promise<boolean> => {
   const done = await ifThere(async () => {
     await unlink(path)
@@ -43,10 +50,13 @@ const remove = async (path: string): Promise<boolean> => {
 const shelves = Array.from({ length: 256 }, (_, byte) => hex(Uint8Array.of(byte)))
 
 const makeShelves = async (root: string): Promise<void> => {
-  await mkdir(root, { recursive: true, mode: 0o700 })
-  const there = new Set(await readdir(root))
-  const missing = shelves.filter(shelf => !there.has(shelf))
-  for (const shelf of missing) await mkdir(join(root, shelf), { recursive: true, mode: 0o700 })
+  await makeDirectory(root)
+  const there = new Map((await readdir(root, { withFileTypes: true })).map(entry => [entry.name, entry]))
+  for (const shelf of shelves) {
+    const entry = there.get(shelf)
+    if (entry === undefined) await mkdir(join(root, shelf), { recursive: true, mode: 0o700 })
+    else if (!entry.isDirectory()) throw new Error(`${join(root, shelf)} is not a folder`)
+  }
   await syncDirectory(root)
 }
 
@@ -103,14 +113,9 @@ export const writeAll = async (
   }
 }
 
-const openFile = async (handle: FileHandle): Promise<StoredBody> => {
-  try {
-    const { size } = await handle.stat()
-    return { size, read: range => readFile(handle, range), close: () => handle.close() }
-  } catch (error) {
-    await handle.close()
-    throw error
-  }
+const openFile = async (path: string): Promise<StoredBody> => {
+  const { file, size } = await openRegular(path)
+  return { size, read: range => readFile(file, range), close: () => file.close() }
 }
 
 async function* readFile(

@@ -8,13 +8,23 @@
  *
  * So a file without an index of its id means a lost index, and an index with a settled id has had the file.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { SseError } from '../../errors.ts'
 import { type Database, hasAny } from './database.ts'
-import { hasCode } from '../../files.ts'
-import { asStoreFailed } from './context.ts'
+import { hasCode, notRegular, readOnly } from '../../files.ts'
+import { asStoreFailed } from './failure.ts'
 import { newId } from './context.ts'
 import { encodeKey } from './keys.ts'
 
@@ -98,8 +108,12 @@ const refused = (bodies: string, id: string | undefined, beside: string | undefi
 const idFile = (bodies: string): string => join(bodies, 'store-id')
 
 const readId = (bodies: string): string | undefined => {
+  const path = idFile(bodies)
   try {
-    return readFileSync(idFile(bodies), 'latin1').trim()
+    return withFile(path, readOnly, file => {
+      if (!fstatSync(file).isFile()) throw notRegular(path)
+      return readFileSync(file, 'latin1').trim()
+    })
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
     throw error
@@ -110,7 +124,8 @@ const readId = (bodies: string): string | undefined => {
 const writeId = (bodies: string, id: string): void => {
   const temporary = `${idFile(bodies)}.new`
   mkdirSync(bodies, { recursive: true, mode: 0o700 })
-  withFile(temporary, 'w', file => {
+  rmSync(temporary, { force: true }) // a new file, whatever has this name
+  withFile(temporary, 'wx', file => {
     writeSync(file, `${id}\n`)
     fsyncSync(file)
   })
@@ -118,10 +133,10 @@ const writeId = (bodies: string, id: string): void => {
   for (const folder of [bodies, dirname(bodies)]) withFile(folder, 'r', fsyncSync)
 }
 
-const withFile = (path: string, flags: 'r' | 'w', use: (file: number) => void): void => {
+const withFile = <T>(path: string, flags: 'r' | 'wx' | number, use: (file: number) => T): T => {
   const file = openSync(path, flags, 0o600)
   try {
-    use(file)
+    return use(file)
   } finally {
     closeSync(file)
   }

@@ -17,7 +17,7 @@ import {
   requireBucket,
 } from './context.ts'
 import type { BodyFile, BodyPlace, Content } from './database.ts'
-import { asStoreFailed, pieceMissing } from './context.ts'
+import { asStoreFailed, pieceMissing } from './failure.ts'
 import { newId } from './context.ts'
 import { encodeKey, keyAfter } from './keys.ts'
 import { page } from './listing.ts'

@@ -5,13 +5,15 @@
  */
 import type { BodyFile, BodyPlace, Database } from './database.ts'
 import { newId } from './context.ts'
-import { encodeKey } from './keys.ts'
+import { checkBodyId, encodeKey } from './keys.ts'
 
 /** The files of a body, in order; none of one that lies in the index. */
 export const filesOf = ({ tables }: Database, body: BodyPlace): readonly BodyFile[] => {
   if (body.form === 'inline') return []
-  if (body.form === 'file') return [{ id: body.id, size: body.size }]
-  return tables.manifests.get(encodeKey(body.id)) ?? []
+  if (body.form === 'file') return [{ id: checkBodyId(body.id), size: body.size }]
+  const files = tables.manifests.get(encodeKey(body.id)) ?? []
+  for (const { id } of files) checkBodyId(id)
+  return files
 }
 
 const changeCount = ({ tables }: Database, key: Uint8Array, by: number): number => {

@@ -2,8 +2,8 @@
  * The embedded store: an LMDB index in `index/` and body files in `bodies/` of one directory, for as many processes of one machine as
  * like to use it. No key of an object is in a path.
  */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeDirectory } from '../../files.ts'
 import type { BodyStore } from '../body-store.ts'
 import type { ObjectStore, SweepReport } from '../store.ts'
 import { BodyDraft } from './body-writer.ts'
@@ -13,7 +13,7 @@ import type { FileStore } from './context.ts'
 import { Database } from './database.ts'
 import { Deletions } from './context.ts'
 import { openBodyFiles } from './disk.ts'
-import { asStoreFailed } from './context.ts'
+import { asStoreFailed } from './failure.ts'
 import { type Halves, identify, settledId } from './identity.ts'
 import { nameProcess } from './liveness.ts'
 import { objectActions } from './objects.ts'
@@ -67,7 +67,10 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     onSweepError = warn,
   } = options
   const index = join(directory, 'index')
-  await asStoreFailed(() => mkdir(index, { recursive: true, mode: 0o700 }))
+  await asStoreFailed(async () => {
+    await makeDirectory(directory)
+    await makeDirectory(index)
+  })
   const database = await Database.open(index)
   const bodies =
     options.bodies ??

@@ -20,7 +20,7 @@ import {
   lastKey,
   type UploadRow,
 } from './database.ts'
-import { asStoreFailed } from './context.ts'
+import { asStoreFailed } from './failure.ts'
 import { newId } from './context.ts'
 import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
 import { page } from './listing.ts'
