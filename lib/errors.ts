@@ -118,6 +118,10 @@ const table = {
   EntityTooSmall: { status: 400, message: 'A part other than the last is too small. Upload parts of 5 MiB or more.' },
   BucketAlreadyOwnedByYou: { status: 409, message: 'The bucket exists and is yours already. Use it.' },
   BucketAlreadyExists: { status: 409, message: 'The bucket name is taken. Choose another.' },
+  TooManyBuckets: {
+    status: 400,
+    message: 'You have attempted to create more buckets than allowed. Delete a bucket that is not needed.',
+  },
   BucketChanged: {
     status: 409,
     s3Code: 'OperationAborted',

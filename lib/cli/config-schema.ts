@@ -83,6 +83,9 @@ const limits = z.strictObject({
   memoryBytes: whole(defaultLimits.memoryBytes).describe(
     'Bytes that all requests together may hold: XML, JSON and fields of forms that come, and answers that wait for slow clients. Beyond them a document is refused with 503 SlowDown.',
   ),
+  bucketsPerTenant: whole(defaultLimits.bucketsPerTenant).describe(
+    'Buckets of a tenant. Another one is refused with 400 TooManyBuckets.',
+  ),
   kmsSeconds: whole(defaultLimits.kmsSeconds).describe(
     'Seconds that the key store has for each call. After them the answer is 503 ServiceUnavailable.',
   ),

@@ -12,6 +12,8 @@ export interface GatewayLimits {
   readonly memoryBytes: number
   /** Seconds that the key manager has for a call of the handler's own; `deadline` of `createSse` bounds those of encryption. */
   readonly kmsSeconds: number
+  /** Buckets of a tenant. */
+  readonly bucketsPerTenant: number
 }
 
 /** The limits that hold where none are given. */
@@ -21,6 +23,7 @@ export const defaultLimits: GatewayLimits = {
   documentSeconds: 60,
   memoryBytes: 256 * 1024 * 1024,
   kmsSeconds: 5,
+  bucketsPerTenant: 100,
 }
 
 /** Limits with their defaults. `RangeError` for what is no number above 0. */

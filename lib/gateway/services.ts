@@ -14,6 +14,7 @@ export interface Services {
   readonly kms: KeyAdministration
   readonly sse: Sse
   readonly profile: Profile
+  readonly limits: GatewayLimits
   /** Milliseconds since 1970. */
   now(): number
   /** The default master key of a tenant in this region, made if there never was one. */
@@ -60,10 +61,10 @@ const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: st
 /** The services of a gateway. */
 export const createServices = (
   { store, kms: provider, sse, profile, clock = Date.now }: GatewayOptions,
-  { kmsSeconds }: GatewayLimits,
+  limits: GatewayLimits,
 ): Services => {
-  const kms = checkedKms(provider, Math.ceil(kmsSeconds * 1000))
-  return { store, kms, sse, profile, now: clock, defaultKey: defaultKeys({ store, kms }, profile.region) }
+  const kms = checkedKms(provider, Math.ceil(limits.kmsSeconds * 1000))
+  return { store, kms, sse, profile, limits, now: clock, defaultKey: defaultKeys({ store, kms }, profile.region) }
 }
 
 /** The same services for one request: whatever they ask the KMS ends when its signal aborts. */

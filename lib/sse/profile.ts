@@ -83,6 +83,8 @@ export interface Profile {
   readonly unknownLength: boolean
   /** Bytes that every part of an upload has at least, but for the last one. */
   readonly minimumPartSize: number
+  /** Whether open uploads keep a bucket from being deleted; else they go with it. */
+  readonly uploadsKeepBucket: boolean
 }
 
 /** What an operator may choose. */
@@ -112,6 +114,7 @@ const sets = {
     crossTenantCopies: false,
     unknownLength: true,
     minimumPartSize: 100 * 1024,
+    uploadsKeepBucket: true,
   },
   s3: {
     customerKeys: true,
@@ -125,6 +128,7 @@ const sets = {
     crossTenantCopies: true,
     unknownLength: false,
     minimumPartSize: 5 * 1024 * 1024,
+    uploadsKeepBucket: false,
   },
 } as const satisfies Record<ProfileName, Omit<Profile, 'name' | 'region'>>
 

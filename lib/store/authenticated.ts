@@ -99,10 +99,11 @@ export const authenticated = (store: ObjectStore, key: Uint8Array): ObjectStore 
       return claims
     },
 
-    createBucket: async (name, bucket) => {
+    createBucket: async (name, bucket, options) => {
       const id = bucket.id ?? hex(randomId(16))
       const { settings = {} } = bucket
-      return store.createBucket(name, { ...bucket, id, mac: macOf(ofBucket(name, { ...bucket, id, settings })) })
+      const mac = macOf(ofBucket(name, { ...bucket, id, settings }))
+      return store.createBucket(name, { ...bucket, id, mac }, options)
     },
     getBucket: async name => {
       const bucket = await store.getBucket(name)

@@ -76,6 +76,18 @@ export interface OpenedObject {
   readonly body: BodyReader
 }
 
+/** Bounds of a new bucket. */
+export interface CreateBucketOptions {
+  /** Buckets that its owner may have, this one included. Default: any number. */
+  readonly most?: number | undefined
+}
+
+/** How to delete a bucket. */
+export interface DeleteBucketOptions {
+  /** Whether open uploads go with the bucket. Default `false`: they keep it. */
+  readonly dropUploads?: boolean | undefined
+}
+
 /** Which objects to list. */
 export interface ListOptions {
   /** Only keys that begin so. */
@@ -193,14 +205,14 @@ export interface ObjectStore {
   /** All claims by name. */
   claims(): Promise<ReadonlyMap<string, string>>
 
-  /** Errors: `BucketAlreadyOwnedByYou`, `BucketAlreadyExists`. */
-  createBucket(name: string, bucket: NewBucket): Promise<Bucket>
+  /** Errors: `BucketAlreadyOwnedByYou`, `BucketAlreadyExists`; `TooManyBuckets`, where its owner has `most` already. */
+  createBucket(name: string, bucket: NewBucket, options?: CreateBucketOptions): Promise<Bucket>
   /** The bucket that has this name now, if there is one. */
   getBucket(name: string): Promise<Bucket | undefined>
   /** Swaps a bucket's settings in one step, and gives it another revision. Errors: `BucketChanged`. */
   updateBucket(bucket: Bucket, change: Pick<Bucket, 'settings' | 'mac'>): Promise<Bucket>
-  /** Errors: `BucketChanged`; `BucketNotEmpty`, where there are objects or open uploads. */
-  deleteBucket(bucket: BucketRevision): Promise<void>
+  /** Errors: `BucketChanged`; `BucketNotEmpty`, where there are objects or, unless `dropUploads`, open uploads. */
+  deleteBucket(bucket: BucketRevision, options?: DeleteBucketOptions): Promise<void>
   /** The buckets of an owner, or all, by name. */
   listBuckets(options?: { readonly owner?: string | undefined }): Promise<readonly Bucket[]>
 
@@ -255,11 +267,15 @@ export interface ObjectStore {
   /** A page of the open uploads of a bucket. */
   listUploads(bucketId: string, options: ListUploadsOptions): Promise<UploadListing>
   /**
-   * Keeps an attempt of a part, beside those of the same number that are there. Whatever fails, the body is discarded, unless the error is
+   * Keeps an attempt of a part, beside those of the same number: the three newest and all younger than 15 minutes; older ones are let go.
+   * Whatever fails, the body is discarded, unless the error is
    * `BucketChanged`. Errors: `NoSuchUpload` where the upload is not open; `BucketChanged`.
    */
   putPart(bucket: BucketRevision, key: string, id: string, part: NewPart, body: BodyWriter): Promise<Part>
-  /** All attempts in the order of their acknowledgement; of a completed upload those that its object has. Errors: `NoSuchUpload`. */
+  /**
+   * The attempts that are kept, by part number, those of a number in the order of their acknowledgement; of a completed upload those that
+   * its object has. Errors: `NoSuchUpload`.
+   */
   listParts(bucketId: string, key: string, id: string, options?: FindUploadOptions): Promise<readonly Part[]>
   /** What the store really holds of these attempts, in their order: size and first `length` bytes; nothing where there is none. */
   peekParts(

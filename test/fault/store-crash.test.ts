@@ -83,7 +83,7 @@ interface Place {
 
 /** The files that the index refers to, as it says itself, from its records on. */
 const referredTo = async (directory: string): Promise<readonly string[]> => {
-  const index = openLmdb({ path: join(directory, 'index'), overlappingSync: false, maxDbs: 16 })
+  const index = openLmdb({ path: join(directory, 'index'), overlappingSync: false, maxDbs: 24 })
   const table = <T>(name: string): readonly { readonly key: Uint8Array; readonly value: T }[] => {
     const raw = { name, keyEncoding: 'binary' as const, encoder: { useRecords: false } }
     return [...index.openDB<T, Uint8Array>(raw).getRange({})].map(({ key, value }) => ({ key, value }))

@@ -131,6 +131,37 @@ t.test('buckets are made, found, listed in pages and deleted', async t => {
   t.equal((await signedFetch(admin, 'DELETE', '/alpha')).code, 'NoSuchBucket')
 })
 
+t.test('a tenant has no more buckets than it may', async t => {
+  const { client, signedFetch } = await startGateway(t, { limits: { bucketsPerTenant: 2 } })
+  const make = (name: string): Promise<unknown> => client().send(new CreateBucketCommand({ Bucket: name }))
+  await make('one')
+  await make('two')
+  t.equal(await codeOf(make('three')), '400 TooManyBuckets')
+  t.equal(await codeOf(make('two')), '409 BucketAlreadyOwnedByYou')
+  await client(stranger).send(new CreateBucketCommand({ Bucket: 'four' }))
+  t.equal((await signedFetch(admin, 'DELETE', '/one')).status, 204)
+  await make('three')
+})
+
+t.test('a bucket with open uploads is deleted as its profile says', async t => {
+  for (const [profile, status, left] of [
+    [createProfile('obs', { region }), 409, 200],
+    [s3, 204, 404],
+  ] as const) {
+    const { client, signedFetch } = await withBucket(t, { profile })
+    await client().send(new PutObjectCommand({ Bucket: 'bucket', Key: 'object', Body: 'x' }))
+    const { UploadId } = await client().send(new CreateMultipartUploadCommand({ Bucket: 'bucket', Key: 'k' }))
+    const part = { Bucket: 'bucket', Key: 'k', UploadId, PartNumber: 1 }
+    await client().send(new UploadPartCommand({ ...part, Body: 'part' }))
+    t.equal((await signedFetch(admin, 'DELETE', '/bucket')).code, 'BucketNotEmpty', 'an object keeps it')
+    t.equal((await signedFetch(admin, 'DELETE', '/bucket/object')).status, 204)
+    t.equal((await signedFetch(admin, 'DELETE', '/bucket')).status, status)
+    t.equal((await signedFetch(admin, 'HEAD', '/bucket')).status, left)
+    const again = client().send(new UploadPartCommand({ ...part, Body: 'part' }))
+    t.equal(await codeOf(again), left === 404 ? '404 NoSuchBucket' : 'no error')
+  }
+})
+
 t.test('the region us-east-1 has no name in S3', async t => {
   const east = 'us-east-1'
   const gateway = await startGateway(t, { profile: createProfile('obs', { region: east }) })

@@ -44,7 +44,7 @@ export const listBuckets = async (request: GatewayRequest): Promise<void> => {
 export const createBucket = async (request: GatewayRequest): Promise<void> => {
   const caller = callerOf(request)
   const name = bucketNameOf(request)
-  const { store, profile, now } = request.services
+  const { store, profile, limits, now } = request.services
   const acl = requestedAcl(request.header)
   if (request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
     throw new SseError('NotImplemented', { message: 'Object lock is not implemented here. Leave the header out.' })
@@ -62,7 +62,8 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
     ...(acl !== undefined && acl !== 'closed' && { acl }),
     ...(tags.length > 0 && { tagging: encodeTags(tags) }),
   }
-  await store.createBucket(name, { owner: caller.domainId, region: profile.region, created: now(), settings })
+  const made = { owner: caller.domainId, region: profile.region, created: now(), settings }
+  await store.createBucket(name, made, { most: limits.bucketsPerTenant })
   answerEmpty(request.res, 200, { location: `/${name}` })
 }
 
@@ -92,10 +93,11 @@ export const getBucketLocation = async (request: GatewayRequest): Promise<void> 
   else answerXml(request.res, 'LocationConstraint', bucket.region === 'us-east-1' ? {} : { '#text': bucket.region })
 }
 
-/** Deletes an empty bucket. */
+/** Deletes an empty bucket, in S3's profile with its open uploads. */
 export const deleteBucket = async (request: GatewayRequest): Promise<void> => {
   const bucket = await openBucket(request, 's3:DeleteBucket')
-  await bucket.commit(judged => request.services.store.deleteBucket(judged))
+  const { store, profile } = request.services
+  await bucket.commit(judged => store.deleteBucket(judged, { dropUploads: !profile.uploadsKeepBucket }))
   answerEmpty(request.res, 204)
 }
 

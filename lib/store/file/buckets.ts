@@ -3,9 +3,9 @@ import { SseError } from '../../errors.ts'
 import type { Bucket } from '../records.ts'
 import type { ObjectStore } from '../store.ts'
 import { bucketKey, bucketRoot, type FileStore, newId, requireBucket } from './context.ts'
-import { entriesOf, entriesWhere, hasAny } from './database.ts'
+import { entriesWhere, hasAny, keysOf } from './database.ts'
 import { checkName, decodeKey, encodeKey } from './keys.ts'
-import { forgetCompletion } from './uploads.ts'
+import { dropUploadsIn } from './parts.ts'
 
 /** The part of the store that deals with buckets. */
 export type BucketActions = Pick<
@@ -16,19 +16,24 @@ export type BucketActions = Pick<
 /** See {@link ObjectStore}. */
 export const bucketActions = (context: FileStore): BucketActions => {
   const { database } = context
-  const { buckets, ids, objects, uploads, completions } = database.tables
+  const { buckets, ids, owners, objects, uploads } = database.tables
+  const ownersKey = ({ owner, name }: Pick<Bucket, 'owner' | 'name'>): Uint8Array => encodeKey(owner, name)
   return {
-    createBucket: async (name, { id = newId(), owner, region, created, settings = {}, mac }) => {
+    createBucket: async (name, bucket, { most = Infinity } = {}) => {
+      const { id = newId(), owner, region, created, settings = {}, mac } = bucket
       const key = bucketKey(name)
+      checkName('the owner of a bucket', owner, 1024)
       return database.write(() => {
         const there = buckets.get(key)
         if (there !== undefined) {
           throw new SseError(there.owner === owner ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists')
         }
+        if (keysOf(owners, encodeKey(owner), most).length >= most) throw new SseError('TooManyBuckets')
         const facts = { id, revision: newId(), name, owner, region, created, settings }
         const bucket: Bucket = mac === undefined ? facts : { ...facts, mac }
         buckets.putSync(key, bucket)
         ids.putSync(encodeKey(bucket.id), name)
+        owners.putSync(ownersKey(bucket), true)
         return bucket
       })
     },
@@ -46,20 +51,26 @@ export const bucketActions = (context: FileStore): BucketActions => {
         return changed
       }),
 
-    deleteBucket: async bucket =>
-      database.write(() => {
-        const { id, name } = requireBucket(context, bucket)
-        const root = bucketRoot(id)
-        if (hasAny(objects, root) || hasAny(uploads, root)) throw new SseError('BucketNotEmpty')
-        for (const { key, value } of entriesOf(completions, root)) forgetCompletion(context, key, value)
-        buckets.removeSync(encodeKey(name))
+    deleteBucket: async (bucket, { dropUploads = false } = {}) => {
+      const root = await database.write(() => {
+        const found = requireBucket(context, bucket)
+        const root = bucketRoot(found.id)
+        if (hasAny(objects, root) || (!dropUploads && hasAny(uploads, root))) throw new SseError('BucketNotEmpty')
+        buckets.removeSync(encodeKey(found.name))
         ids.removeSync(root)
-      }),
+        owners.removeSync(ownersKey(found))
+        return root
+      })
+      // The bucket is gone, and its uploads with it, whatever comes of this: the sweep goes on.
+      await dropUploadsIn(context, root).catch(() => {})
+    },
 
     listBuckets: async ({ owner } = {}) =>
-      database.read(() =>
-        entriesWhere(buckets, bucket => owner === undefined || bucket.owner === owner).map(({ value }) => value),
-      ),
+      database.read(() => {
+        if (owner === undefined) return entriesWhere(buckets, () => true).map(({ value }) => value)
+        const names = keysOf(owners, encodeKey(owner)).map(key => decodeKey(key)[1] ?? '')
+        return names.map(name => buckets.get(encodeKey(name))).filter(bucket => bucket !== undefined)
+      }),
   }
 }
 

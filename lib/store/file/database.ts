@@ -68,6 +68,8 @@ export interface AttemptRow {
   /** 32 hex digits. */
   readonly file: string
   readonly part: Part
+  /** Milliseconds since 1970: when it was acknowledged. */
+  readonly at: number
 }
 
 /** The tables of the index. */
@@ -80,6 +82,8 @@ export interface Tables {
   readonly buckets: Table<Bucket, Uint8Array>
   /** id of a bucket: its name */
   readonly ids: Table<string, Uint8Array>
+  /** owner, name of a bucket; the value says nothing */
+  readonly owners: Table<true, Uint8Array>
   /** id of the bucket, key */
   readonly objects: Table<ObjectSummary, Uint8Array>
   /** id of the bucket, key */
@@ -100,7 +104,7 @@ export interface Tables {
   readonly uploads: Table<UploadRow, Uint8Array>
   /** id of the bucket, key, upload: completed ones */
   readonly completions: Table<CompletionRow, Uint8Array>
-  /** serial of the upload ‖ u32 in order of acknowledgement */
+  /** serial of the upload ‖ u32 part number ‖ u32 in order of acknowledgement */
   readonly parts: Table<AttemptRow, Uint8Array>
 }
 
@@ -176,7 +180,7 @@ export class Database {
     await asStoreFailed(() => checkIndexFiles(path))
     try {
       const { root, tables } = await betweenChanges(() => {
-        const root = open({ path, noSubdir: false, maxDbs: 16, overlappingSync: false, eventTurnBatching: false })
+        const root = open({ path, noSubdir: false, maxDbs: 24, overlappingSync: false, eventTurnBatching: false })
         // One commit for all of the tables, where they are new; an index of another format is left as it is.
         const tables = root.transactionSync(() => {
           const meta = openTable<number | string>(root, 'meta')
@@ -278,6 +282,7 @@ const openTables = (root: RootDatabase, meta: Tables['meta']): Tables => ({
   claims: openTable(root, 'claims'),
   buckets: openTable(root, 'buckets'),
   ids: openTable(root, 'ids'),
+  owners: openTable(root, 'owners'),
   objects: openTable(root, 'objects'),
   contents: openTable(root, 'contents'),
   inline: openTable(root, 'inline'),
@@ -317,9 +322,18 @@ export const entriesWhere = <T>(table: Table<T, Uint8Array>, wanted: (value: T) 
   return found
 }
 
+/** The keys of a table that begin with these bytes, the first `limit` of them. */
+export const keysOf = (
+  table: Table<unknown, Uint8Array>,
+  prefix: Uint8Array,
+  limit = Infinity,
+): readonly Uint8Array[] => [
+  ...table.getKeys({ start: prefix, end: keyAfterAll(prefix), ...(limit !== Infinity && { limit }) }),
+]
+
 /** Whether a table has a key that begins with these bytes. */
 export const hasAny = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): boolean =>
-  [...table.getKeys({ start: prefix, end: keyAfterAll(prefix), limit: 1 })].length > 0
+  keysOf(table, prefix, 1).length > 0
 
 /** The last key of a table that begins with these bytes. */
 export const lastKey = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): Uint8Array | undefined =>

@@ -8,10 +8,10 @@ import type { SweepReport } from '../store.ts'
 import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
 import { asStoreFailed } from './failure.ts'
-import { decodeKey, encodeKey } from './keys.ts'
+import { checkBodyId, decodeKey, encodeKey } from './keys.ts'
 import { isAlive } from './liveness.ts'
 import { removeReference } from './references.ts'
-import { forgetCompletion } from './uploads.ts'
+import { dropLostUploads, dropOldAttempts, forgetCompletion } from './parts.ts'
 
 /** Milliseconds for which a process of another PID namespace, whose state cannot be seen, counts as alive. */
 const patience = 86_400_000
@@ -40,7 +40,7 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
   const abandoned = await database.write(() => {
     const gone = entriesWhere(pending, isGone)
     for (const { key } of gone) pending.removeSync(key)
-    return gone.map(({ key }) => decodeKey(key)[0] ?? '')
+    return gone.map(({ key }) => checkBodyId(decodeKey(key)[0] ?? ''))
   })
   let removed = 0
   // Before the look at all files: these the index knew.
@@ -54,6 +54,10 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
     }),
   )
   deletions.start(released.flat())
+  await deletions.settled()
+
+  await dropLostUploads(context)
+  await dropOldAttempts(context)
   await deletions.settled()
 
   const expired = database.read(() => entriesWhere(completions, ({ at }) => now() - at >= remember))

@@ -2,7 +2,7 @@
  * Uploads of the embedded store. Attempts of parts are files of their own; Complete makes a body of them without touching a byte, and a
  * completed upload is remembered for a while, so that a Complete that is sent again gets its answer.
  */
-import { concat, u32, view } from '../../bytes.ts'
+import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { BodyStore } from '../body-store.ts'
 import { assertCondition } from '../condition.ts'
@@ -25,7 +25,8 @@ import { newId } from './context.ts'
 import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
 import { page } from './listing.ts'
 import { replaceObject } from './objects.ts'
-import { assembleBody, removeFiles } from './references.ts'
+import { addPart, partsOf, removeParts } from './parts.ts'
+import { assembleBody } from './references.ts'
 
 /** The part of the store that deals with uploads. */
 export type UploadActions = Pick<
@@ -40,27 +41,15 @@ export type UploadActions = Pick<
   | 'abortUpload'
 >
 
-const partsOf = ({ database }: FileStore, { serial }: UploadRow): readonly Entry<AttemptRow>[] =>
-  entriesOf(database.tables.parts, encodeKey(serial))
-
-const filesOfParts = (parts: readonly Entry<AttemptRow>[]): readonly string[] => parts.map(({ value }) => value.file)
-
 const filesByAttempt = (parts: readonly Entry<AttemptRow>[]): ReadonlyMap<string, BodyFile> =>
   new Map(parts.map(({ value: { file, part } }) => [part.attempt, { id: file, size: part.storedSize }]))
 
 const withKey = (key: string, upload: NewUpload): Upload => ({ ...upload, key })
 
-/** Inside a change: gives up the memory of a completed upload. */
-export const forgetCompletion = (context: FileStore, at: Uint8Array, { upload }: CompletionRow): void => {
-  const { completions, parts } = context.database.tables
-  for (const { key } of partsOf(context, upload)) parts.removeSync(key)
-  completions.removeSync(at)
-}
-
 /** See {@link ObjectStore}. */
 export const uploadActions = (context: FileStore): UploadActions => {
   const { database, bodies } = context
-  const { objects, uploads, completions, parts } = database.tables
+  const { objects, uploads, completions } = database.tables
 
   // Inside a read or a change, of a bucket that is there.
   const findUpload = (at: Uint8Array, completed: boolean): FoundUpload | undefined => {
@@ -74,13 +63,6 @@ export const uploadActions = (context: FileStore): UploadActions => {
     const found = findUpload(at, completed)
     if (found === undefined) throw new SseError('NoSuchUpload')
     return found.row
-  }
-
-  // The key of the next part: behind the last one.
-  const nextPart = ({ serial }: UploadRow): Uint8Array => {
-    const root = encodeKey(serial)
-    const last = lastKey(parts, root)
-    return concat(root, u32(last === undefined ? 0 : view(last).getUint32(root.length) + 1))
   }
 
   return {
@@ -129,7 +111,7 @@ export const uploadActions = (context: FileStore): UploadActions => {
         const at = uploadKey(bucket.id, key, id)
         await draft.toFile()
         const { number, attempt, size, etag, receipt, modified } = part
-        return database.write(() => {
+        return commit(context, () => {
           requireBucket(context, bucket)
           const upload = requireUpload(at)
           const file = draft.enterFile()
@@ -142,8 +124,10 @@ export const uploadActions = (context: FileStore): UploadActions => {
             ...(etag !== undefined && { etag }),
             ...(receipt && { receipt }),
           }
-          parts.putSync(nextPart(upload), { file: file.id, part: kept })
-          return kept
+          return {
+            result: kept,
+            unreferenced: addPart(context, upload, { file: file.id, part: kept, at: context.now() }),
+          }
         })
       }),
 
@@ -191,11 +175,11 @@ export const uploadActions = (context: FileStore): UploadActions => {
         })
         const kept = new Set(chosen.map(file => file.id))
         const others = all.filter(({ value }) => !kept.has(value.file))
-        for (const other of others) parts.removeSync(other.key)
+        const dropped = removeParts(context, others)
         const { result, unreferenced } = replaceObject(context, place, record, assembleBody(database, chosen))
         uploads.removeSync(at)
         completions.putSync(at, { upload, token, at: context.now(), record: result })
-        return { result, unreferenced: [...unreferenced, ...removeFiles(database, filesOfParts(others))] }
+        return { result, unreferenced: [...unreferenced, ...dropped] }
       })
     },
 
@@ -204,9 +188,8 @@ export const uploadActions = (context: FileStore): UploadActions => {
       return commit(context, () => {
         requireBucket(context, bucket)
         const all = partsOf(context, requireUpload(at))
-        for (const part of all) parts.removeSync(part.key)
         uploads.removeSync(at)
-        return { result: undefined, unreferenced: removeFiles(database, filesOfParts(all)) }
+        return { result: undefined, unreferenced: removeParts(context, all) }
       })
     },
   }

@@ -1,0 +1,120 @@
+/**
+ * Attempts of parts, in the index: files of their own, until their upload becomes an object. Which are kept, and how uploads are dropped whose
+ * bucket is gone. All of it but {@link dropUploadsIn} happens inside a change.
+ */
+import { concat, u32, view } from '../../bytes.ts'
+import { commit, type FileStore } from './context.ts'
+import {
+  type AttemptRow,
+  type CompletionRow,
+  entriesOf,
+  type Entry,
+  entriesWhere,
+  keysOf,
+  lastKey,
+  type UploadRow,
+} from './database.ts'
+import { checkBodyId, decodeKey, encodeKey } from './keys.ts'
+import { removeFiles } from './references.ts'
+
+/** Attempts of a number that are kept in any case: the newest ones. */
+const newest = 3
+
+/** Milliseconds for which an attempt is kept in any case: its client may hold the answer of it, whatever was acknowledged later. */
+const young = 900_000
+
+// Attempts that are dropped in one change, of an upload whose bucket is gone.
+const step = 1000
+
+/** The attempts of an upload, by number, those of a number in the order of their acknowledgement. */
+export const partsOf = ({ database }: FileStore, { serial }: UploadRow): readonly Entry<AttemptRow>[] =>
+  attemptsUnder(database.tables.parts, encodeKey(serial))
+
+const attemptsUnder = (
+  table: FileStore['database']['tables']['parts'],
+  prefix: Uint8Array,
+): readonly Entry<AttemptRow>[] => {
+  const found = entriesOf(table, prefix)
+  for (const { value } of found) checkBodyId(value.file)
+  return found
+}
+
+/** Removes attempts. Answers their files, which are to be deleted after the commit. */
+export const removeParts = ({ database }: FileStore, attempts: readonly Entry<AttemptRow>[]): readonly string[] => {
+  for (const { key } of attempts) database.tables.parts.removeSync(key)
+  return removeFiles(
+    database,
+    attempts.map(({ value }) => value.file),
+  )
+}
+
+/** Adds an attempt, behind those of its number. Answers the files of those that it makes superfluous. */
+export const addPart = (context: FileStore, { serial }: UploadRow, row: AttemptRow): readonly string[] => {
+  const { parts } = context.database.tables
+  const root = concat(encodeKey(serial), u32(row.part.number))
+  const last = lastKey(parts, root)
+  parts.putSync(concat(root, u32(last === undefined ? 0 : view(last).getUint32(root.length) + 1)), row)
+  const older = attemptsUnder(parts, root).slice(0, -newest)
+  return removeParts(
+    context,
+    older.filter(({ value }) => context.now() - value.at >= young),
+  )
+}
+
+/** Gives up the memory of a completed upload. */
+export const forgetCompletion = (context: FileStore, at: Uint8Array, { upload }: CompletionRow): void => {
+  const { completions, parts } = context.database.tables
+  for (const key of keysOf(parts, encodeKey(upload.serial))) parts.removeSync(key)
+  completions.removeSync(at)
+}
+
+/** Drops all uploads, open and completed, of a bucket that is gone, in changes of a bounded size. `root` is that of the bucket. */
+export const dropUploadsIn = async (context: FileStore, root: Uint8Array): Promise<void> => {
+  const { database } = context
+  const { uploads, completions } = database.tables
+  const dropSome = (): Promise<boolean> =>
+    commit(context, () => {
+      const [open] = keysOf(uploads, root, 1)
+      const row = open && uploads.get(open)
+      if (open === undefined || row === undefined) return { result: false, unreferenced: [] }
+      const some = partsOf(context, row).slice(0, step)
+      if (some.length < step) uploads.removeSync(open)
+      return { result: true, unreferenced: removeParts(context, some) }
+    })
+  while (await dropSome());
+  for (const { key, value } of database.read(() => entriesOf(completions, root))) {
+    await database.write(() => forgetCompletion(context, key, value))
+  }
+}
+
+/** Drops the uploads of buckets that are gone: their deletion was interrupted. */
+export const dropLostUploads = async (context: FileStore): Promise<void> => {
+  const { database } = context
+  const { ids, uploads, completions } = database.tables
+  const lost = database.read(() => {
+    const bucketIds = [...keysOf(uploads, new Uint8Array()), ...keysOf(completions, new Uint8Array())].map(
+      key => decodeKey(key)[0] ?? '',
+    )
+    return [...new Set(bucketIds)].filter(id => !ids.doesExist(encodeKey(id)))
+  })
+  for (const id of lost) await dropUploadsIn(context, encodeKey(id))
+}
+
+/** Lets go of attempts that were superfluous already, but too young, when the last one of their number came. */
+export const dropOldAttempts = async (context: FileStore): Promise<void> => {
+  const { database, now } = context
+  const { uploads } = database.tables
+  for (const { key, value: upload } of database.read(() => entriesWhere(uploads, () => true))) {
+    const superfluous = (): readonly Entry<AttemptRow>[] => {
+      const all = partsOf(context, upload)
+      return all.filter(
+        ({ value }, i) => all[i + newest]?.value.part.number === value.part.number && now() - value.at >= young,
+      )
+    }
+    if (database.read(superfluous).length === 0) continue
+    await commit(context, () => ({
+      result: undefined,
+      unreferenced: uploads.doesExist(key) ? removeParts(context, superfluous()) : [],
+    }))
+  }
+}
