@@ -55,7 +55,10 @@ export interface ReadOptions {
   readonly reuse?: boolean | undefined
 }
 
-/** A body that stays readable until it is closed, whatever happens to its object. */
+/**
+ * A body that stays readable until it is closed, whatever happens to its object; where that was deleted or replaced and a store's grace time
+ * is over, it may fail with `StoreFailed`, and never answers other bytes.
+ */
 export interface BodyReader {
   /** Bytes that the store really holds, which a reader compares with what it expects. */
   readonly size: number
@@ -174,12 +177,10 @@ export interface PartPeek {
 export interface SweepReport {
   /** Body files that were looked at. */
   readonly examined: number
-  /** Body files that belonged to nothing and were deleted. */
+  /** Body files that were deleted: garbage whose time had come, and what belonged to nothing. */
   readonly removed: number
   /** Bodies of processes that are gone: begun and never committed. */
   readonly abandoned: number
-  /** Bodies that processes which are gone had open. */
-  readonly released: number
   /** Completed uploads whose memory was given up. */
   readonly forgotten: number
 }

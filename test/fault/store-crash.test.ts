@@ -101,7 +101,7 @@ const referredTo = async (directory: string): Promise<readonly string[]> => {
     return form === 'file' ? [id] : []
   })
   const files = table('files').map(({ key }) => decodeKey(key)[0] ?? '')
-  const held = [...table('pending'), ...table('pins')].map(({ value }) => JSON.stringify(value))
+  const held = [...table('pending'), ...table('garbage')].map(({ value }) => JSON.stringify(value))
   await index.close()
   const referred = [...ids, ...parts.map(({ value }) => value.file)].toSorted()
   const lost = referred.filter(id => !files.includes(id)).map(id => `${id} is not among the files`)
@@ -115,7 +115,7 @@ t.test(
     const above = mkdtempSync(join(tmpdir(), 'sse-kms-crash-'))
     t.teardown(() => rmSync(above, { recursive: true }))
     const directory = join(above, 'data')
-    const store = await openFileStore(directory, { sweepEvery: 0 })
+    const store = await openFileStore(directory, { sweepEvery: 0, grace: 0 })
     const b = await store.createBucket('b', bucket)
     let counted = 0
     let changes = 0
@@ -170,7 +170,7 @@ t.test('a limit of the size of files, as on a full disk: everything old stays wh
   t.teardown(() => rmSync(above, { recursive: true }))
   const limit = ['-c', 'ulimit -f 20000 && exec "$@"', 'sh']
   const directory = join(above, 'data')
-  const store = await openFileStore(directory, { sweepEvery: 0 })
+  const store = await openFileStore(directory, { sweepEvery: 0, grace: 0 })
   const b = await store.createBucket('b', bucket)
   const { stdout, stderr } = spawnSync('sh', [...limit, 'env', ...plain, 'fill', directory, '60000'], {
     timeout: 60_000,
@@ -204,7 +204,7 @@ t.test('a disk that runs full', async t => {
     }
     try {
       const directory = join(disk, 'data')
-      const first = await openFileStore(directory, { sweepEvery: 0 })
+      const first = await openFileStore(directory, { sweepEvery: 0, grace: 0 })
       const b = await first.createBucket('b', bucket)
       await first.close()
       const { stdout, stderr } = spawnSync('env', [...plain, 'fill', directory, String(size)], {
@@ -212,7 +212,7 @@ t.test('a disk that runs full', async t => {
         encoding: 'utf8',
       })
       t.match(filled(stdout), { full: 'StoreFailed', huge: 'StoreFailed', old: 'true' }, stdout + stderr)
-      const store = await openFileStore(directory, { sweepEvery: 0 })
+      const store = await openFileStore(directory, { sweepEvery: 0, grace: 0 })
       t.ok((await get(store, b, 'old'))?.equals(pattern(300_000)))
       await store.sweep()
       await store.close()

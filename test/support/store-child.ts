@@ -15,20 +15,20 @@ const say = (...words: readonly (string | number)[]): void => {
   writeSync(1, words.join(' ') + '\n')
 }
 
-const store = await openFileStore(directory, { sweepEvery: what === 'change' ? 20 : 0 })
+const store = await openFileStore(directory, { sweepEvery: what === 'change' ? 20 : 0, grace: 0 })
 const b = await bucketOf(store, 'b')
 
-/** Leaves a body half written and another one pinned. */
+/** Leaves a body half written, and another one of many files open. */
 const leave = async (): Promise<void> => {
   const body = await store.createBody()
   await new Promise(resolve => body.writable.write(pattern(200_000), resolve))
-  await store.createUpload(b, 'pinned', upload('pinned'))
+  await store.createUpload(b, 'many', upload('many'))
   const attempts = Array.from({ length: mostHandles + 1 }, (_, i) => String(i))
   for (const attempt of attempts) {
-    await store.putPart(b, 'pinned', 'pinned', part(1, attempt), await bodyOf(store, pattern(9)))
+    await store.putPart(b, 'many', 'many', part(1, attempt), await bodyOf(store, pattern(9)))
   }
-  await store.completeUpload(b, 'pinned', 'pinned', { token: 't', attempts, record: record() })
-  await store.openObject(b.id, 'pinned')
+  await store.completeUpload(b, 'many', 'many', { token: 't', attempts, record: record() })
+  await store.openObject(b.id, 'many')
   say('left')
 }
 

@@ -1,43 +1,62 @@
 /**
- * Bodies of the embedded store being read: from memory, or from files that are open, so that a deletion does not matter, or from files
- * that a pin keeps from being deleted.
+ * Bodies of the embedded store being read: from memory, or from files. One file is open for as long as the body is; of several at most two
+ * are open at a time. They stay for the grace time after their object was deleted or replaced (`garbage.ts`).
  */
 import { SseError } from '../../errors.ts'
 import type { BodyRange, BodyStore, StoredBody } from '../body-store.ts'
 import type { BodyReader, ReadOptions } from '../store.ts'
 import type { BodyFile } from './database.ts'
-import { asStoreFailed, pieceMissing } from './failure.ts'
+import { asStoreFailed } from './failure.ts'
 
-/** Bodies of at most so many files are read from open files. */
+/** Files that are looked at at a time. */
 export const mostHandles = 64
 
 type Chunks = AsyncGenerator<Uint8Array, void, void>
 
-/** A file of a body, how long it is found to be, and how to open it to read and to be done with that. */
+/** A file of a body, and how long it is found to be. */
 interface FoundFile extends BodyFile {
   readonly held: number
-  readonly open: () => Promise<StoredBody>
-  readonly done: (file: StoredBody) => Promise<void>
 }
+
+type Open = (file: FoundFile) => Promise<StoredBody>
 
 const broken = (message: string): SseError => new SseError('StoreFailed', { message })
 
-async function* readFiles(files: readonly FoundFile[], range: BodyRange): Chunks {
+/** A range of a body, as the ranges of its files. */
+const rangesOf = (files: readonly FoundFile[], range: BodyRange) => {
   let offset = 0
-  for (const file of files) {
+  return files.flatMap(file => {
     const start = Math.max(range.start - offset, 0)
     const end = Math.min(range.end - offset, file.size)
     offset += file.size
-    if (start >= end) continue
-    if (file.held !== file.size) {
-      throw broken('A body file has not the length that it was written with. Restore it from a backup.')
+    return start < end ? [{ file, range: { ...range, start, end } }] : []
+  })
+}
+
+async function* readFiles(files: readonly FoundFile[], open: Open, whole: BodyRange): Chunks {
+  const openWhole: Open = async file => {
+    if (file.held === file.size) return open(file)
+    throw broken('A body file has not the length that it was written with. Restore it from a backup.')
+  }
+  const ranges = rangesOf(files, whole)
+  let next: Promise<StoredBody> | undefined
+  try {
+    for (const [i, { file, range }] of ranges.entries()) {
+      const opened = await (next ?? openWhole(file))
+      const after = ranges[i + 1]
+      next = after && openWhole(after.file) // early
+      next?.catch(() => undefined)
+      try {
+        yield* opened.read(range)
+      } finally {
+        await opened.close()
+      }
     }
-    const opened = await file.open()
-    try {
-      yield* opened.read({ ...range, start, end })
-    } finally {
-      await file.done(opened)
-    }
+  } finally {
+    await next?.then(
+      body => body.close(),
+      () => {},
+    )
   }
 }
 
@@ -104,63 +123,38 @@ class OpenBody implements BodyReader {
 export const memoryBody = (bytes: Uint8Array): BodyReader =>
   new OpenBody(bytes.length, range => readMemory(bytes, range))
 
-const overFiles = (files: readonly FoundFile[], release: () => Promise<void>): BodyReader =>
+const overFiles = (files: readonly FoundFile[], open: Open, release?: () => Promise<void>): BodyReader =>
   new OpenBody(
     files.reduce((sum, file) => sum + file.held, 0),
-    range => readFiles(files, range),
+    range => readFiles(files, open, range),
     release,
   )
 
-/** A body of a few files, all of them opened now; `undefined` where one is gone. */
-export const openFiles = async (bodies: BodyStore, files: readonly BodyFile[]): Promise<BodyReader | undefined> => {
-  const opened: StoredBody[] = []
-  const closeAll = async (): Promise<void> => {
-    for (const file of opened) await file.close()
-  }
-  try {
-    const found: FoundFile[] = []
-    for (const file of files) {
-      const body = await bodies.open(file.id)
-      if (body === undefined) {
-        await closeAll()
-        return undefined
-      }
-      opened.push(body)
-      found.push({ ...file, held: body.size, open: async () => body, done: async () => {} })
-    }
-    return overFiles(found, closeAll)
-  } catch (error) {
-    await closeAll()
-    throw error
-  }
+const openFile = async (bodies: BodyStore, file: BodyFile): Promise<BodyReader | undefined> => {
+  const body = await bodies.open(file.id)
+  if (body === undefined) return undefined
+  const view = { size: body.size, read: (range: BodyRange) => body.read(range), close: async () => {} }
+  return overFiles(
+    [{ ...file, held: body.size }],
+    async () => view,
+    () => body.close(),
+  )
 }
 
-/** A body of many files, which a pin keeps until `release`: they are opened one by one while they are read. `undefined` where one is gone. */
-export const pinnedFiles = async (
-  bodies: BodyStore,
-  files: readonly BodyFile[],
-  release: () => Promise<void>,
-): Promise<BodyReader | undefined> => {
-  const open = async (id: string): Promise<StoredBody> => {
+/** A body of files; `undefined` where one is gone. Writes nothing, and leaves nothing behind. */
+export const openFiles = async (bodies: BodyStore, files: readonly BodyFile[]): Promise<BodyReader | undefined> => {
+  const [first] = files
+  if (first !== undefined && files.length === 1) return openFile(bodies, first)
+  const open = async ({ id }: FoundFile): Promise<StoredBody> => {
     const body = await bodies.open(id)
-    if (body === undefined) throw pieceMissing()
-    return body
+    if (body !== undefined) return body
+    throw broken('A body file is gone: the object was deleted or replaced long ago, and is read still. Read it again.')
   }
-  const find = async (file: BodyFile): Promise<FoundFile | undefined> => {
-    const held = await bodies.sizeOf(file.id)
-    return held === undefined ? undefined : { ...file, held, open: () => open(file.id), done: body => body.close() }
+  const found: FoundFile[] = []
+  for (let at = 0; at < files.length; at += mostHandles) {
+    const some = files.slice(at, at + mostHandles)
+    const sizes = await Promise.all(some.map(({ id }) => bodies.sizeOf(id)))
+    found.push(...some.flatMap((file, i) => (sizes[i] === undefined ? [] : [{ ...file, held: sizes[i] }])))
   }
-  try {
-    const found: FoundFile[] = []
-    for (let at = 0; at < files.length; at += mostHandles) {
-      const some = await Promise.all(files.slice(at, at + mostHandles).map(find))
-      found.push(...some.filter(file => file !== undefined))
-    }
-    if (found.length === files.length) return overFiles(found, release)
-  } catch (error) {
-    await release()
-    throw error
-  }
-  await release()
-  return undefined
+  return found.length === files.length ? overFiles(found, open) : undefined
 }

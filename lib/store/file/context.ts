@@ -11,25 +11,20 @@ import type { ProcessName } from './liveness.ts'
 export interface FileStore {
   readonly database: Database
   readonly bodies: BodyStore
-  /** Of bodies that nothing refers to any more. */
-  readonly deletions: Deletions
+  /** Has what is garbage deleted, soon. */
+  readonly collectSoon: () => void
+  /** Milliseconds for which the files of a body of several are kept after nothing refers to it any more. */
+  readonly grace: number
   /** This process. */
   readonly process: ProcessName
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
 
-/** What a change answers, and what it leaves to be done after its commit. */
-export interface Changed<T> {
-  readonly result: T
-  /** Bodies that nothing refers to any more. */
-  readonly unreferenced: readonly string[]
-}
-
-/** Runs a change, and then deletes the bodies that nothing refers to any more. */
-export const commit = async <T>({ database, deletions }: FileStore, change: () => Changed<T>): Promise<T> => {
-  const { result, unreferenced } = await database.write(change)
-  deletions.start(unreferenced)
+/** Runs a change that may leave bodies that nothing refers to any more. */
+export const commit = async <T>({ database, collectSoon }: FileStore, change: () => T): Promise<T> => {
+  const result = await database.write(change)
+  collectSoon()
   return result
 }
 
@@ -80,29 +75,3 @@ export const requireBucket = ({ database }: FileStore, { id, revision }: BucketR
 
 /** A new id: 32 hex digits, of a UUID, since Node draws the randomness of many UUIDs at once. */
 export const newId = (): string => randomUUID().replaceAll('-', '')
-
-/** Deletions that are under way. */
-export class Deletions {
-  readonly #bodies: BodyStore
-  readonly #running = new Set<Promise<void>>()
-
-  /** Nothing is under way yet. */
-  constructor(bodies: BodyStore) {
-    this.#bodies = bodies
-  }
-
-  /** Begins to delete: what cannot be deleted is left to the sweep. */
-  start(ids: readonly string[]): void {
-    const deletion = this.#deleteAll(ids).finally(() => this.#running.delete(deletion))
-    this.#running.add(deletion)
-  }
-
-  async #deleteAll(ids: readonly string[]): Promise<void> {
-    for (const id of ids) await this.#bodies.delete(id).catch(() => false)
-  }
-
-  /** Waits for those that have begun. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#running)
-  }
-}

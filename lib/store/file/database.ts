@@ -43,11 +43,6 @@ export interface Holder {
   readonly since: number
 }
 
-/** A body that a process has open without its files. */
-export interface Pin extends Holder {
-  readonly body: BodyPlace
-}
-
 /** An upload; its parts lie under its serial. */
 export interface UploadRow {
   /** 32 hex digits. */
@@ -92,14 +87,14 @@ export interface Tables {
   readonly inline: Table<Uint8Array, Uint8Array>
   /** body: the files, in order, of one that has several */
   readonly manifests: Table<readonly BodyFile[], Uint8Array>
-  /** body: objects and pins that share it */
+  /** body: objects that share it */
   readonly counts: Table<number, Uint8Array>
-  /** file: the files that belong to a body or an upload; the value says nothing */
+  /** file: the files that belong to a body or an upload, until they are deleted; the value says nothing */
   readonly files: Table<true, Uint8Array>
   /** file: the files that are being written, or were by a process that is gone */
   readonly pending: Table<Holder, Uint8Array>
-  /** pin */
-  readonly pins: Table<Pin, Uint8Array>
+  /** from when on its files may be deleted (`garbage.ts`), body: the bodies that nothing refers to any more */
+  readonly garbage: Table<BodyPlace, Uint8Array>
   /** id of the bucket, key, upload: open ones */
   readonly uploads: Table<UploadRow, Uint8Array>
   /** id of the bucket, key, upload: completed ones */
@@ -290,7 +285,7 @@ const openTables = (root: RootDatabase, meta: Tables['meta']): Tables => ({
   counts: openTable(root, 'counts'),
   files: openTable(root, 'files'),
   pending: openTable(root, 'pending'),
-  pins: openTable(root, 'pins'),
+  garbage: openTable(root, 'garbage'),
   uploads: openTable(root, 'uploads'),
   completions: openTable(root, 'completions'),
   parts: openTable(root, 'parts'),

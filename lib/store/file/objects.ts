@@ -2,26 +2,18 @@
 import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { assertCondition } from '../condition.ts'
-import type { BodyReader, ObjectStore } from '../store.ts'
+import type { ObjectStore } from '../store.ts'
 import type { NewObject, ObjectRecord, ObjectSummary } from '../records.ts'
-import { memoryBody, mostHandles, openFiles, pinnedFiles } from './body-reader.ts'
+import { memoryBody, openFiles } from './body-reader.ts'
 import { commitBody } from './body-writer.ts'
-import {
-  assertBucket,
-  bucketRoot,
-  type Changed,
-  commit,
-  type FileStore,
-  holder,
-  objectKey,
-  requireBucket,
-} from './context.ts'
+import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket } from './context.ts'
 import type { BodyFile, BodyPlace, Content } from './database.ts'
 import { asStoreFailed, pieceMissing } from './failure.ts'
 import { newId } from './context.ts'
+import { releaseBody } from './garbage.ts'
 import { encodeKey, keyAfter } from './keys.ts'
 import { page } from './listing.ts'
-import { addReference, filesOf, removeReference } from './references.ts'
+import { addReference, filesOf } from './references.ts'
 
 /** The part of the store that deals with objects. */
 export type ObjectActions = Pick<
@@ -30,23 +22,16 @@ export type ObjectActions = Pick<
 >
 
 /** Inside a change: makes record and body the object. The body has its reference already. */
-export const replaceObject = (
-  { database }: FileStore,
-  at: Uint8Array,
-  record: NewObject,
-  body: BodyPlace,
-): Changed<ObjectRecord> => {
-  const { objects, contents } = database.tables
+export const replaceObject = (context: FileStore, at: Uint8Array, record: NewObject, body: BodyPlace): ObjectRecord => {
+  const { objects, contents } = context.database.tables
   const { envelope, values, mac, size, etag, modified, kind, headers, notes, owner } = record
   const old = contents.get(at)
   const summary = { size, storedSize: body.size, etag, modified, kind, headers, notes, owner, revision: newId() }
   const sealed = { ...(envelope && { envelope }), ...(values && { values }), ...(mac && { mac }) }
   objects.putSync(at, summary)
   contents.putSync(at, { ...sealed, body })
-  return {
-    result: { ...summary, ...sealed },
-    unreferenced: old === undefined ? [] : removeReference(database, old.body),
-  }
+  if (old !== undefined) releaseBody(context, old.body)
+  return { ...summary, ...sealed }
 }
 
 interface FoundObject {
@@ -68,7 +53,7 @@ const joinRecord = (summary: ObjectSummary, { body, ...sealed }: Content): Found
 /** See {@link ObjectStore}. */
 export const objectActions = (context: FileStore): ObjectActions => {
   const { database, bodies } = context
-  const { objects, contents, inline, pins } = database.tables
+  const { objects, contents, inline } = database.tables
 
   // Inside a read or a change.
   const findObject = (at: Uint8Array): FoundObject | undefined => {
@@ -85,31 +70,6 @@ export const objectActions = (context: FileStore): ObjectActions => {
     const { form, id } = found.body
     const bytes = form === 'inline' ? (inline.get(encodeKey(id)) ?? new Uint8Array()) : undefined
     return { ...found, bytes, files: filesOf(database, found.body) }
-  }
-
-  // `undefined` where the object is another one by now.
-  const pin = async (at: Uint8Array, { record, body, files }: Located): Promise<BodyReader | undefined> => {
-    const key = encodeKey(newId())
-    const isPinned = await database.write(() => {
-      if (objects.get(at)?.revision !== record.revision) return false
-      addReference(database, body)
-      pins.putSync(key, { ...holder(context), body })
-      return true
-    })
-    if (!isPinned) return undefined
-    return pinnedFiles(bodies, files, () =>
-      commit(context, () => {
-        pins.removeSync(key)
-        return { result: undefined, unreferenced: removeReference(database, body) }
-      }),
-    )
-  }
-
-  // `undefined` where a file is gone, as it is when the object is another one by now.
-  const openBody = async (at: Uint8Array, located: Located): Promise<BodyReader | undefined> => {
-    const { bytes, files } = located
-    if (bytes !== undefined) return memoryBody(bytes)
-    return files.length <= mostHandles ? openFiles(bodies, files) : pin(at, located)
   }
 
   return {
@@ -144,7 +104,8 @@ export const objectActions = (context: FileStore): ObjectActions => {
           // It is still the object whose file was gone.
           if (record.revision === last) throw pieceMissing()
           last = record.revision
-          const body = await openBody(at, located)
+          // Not where a file is gone, as it is when the object is another one by now.
+          const body = located.bytes ? memoryBody(located.bytes) : await openFiles(bodies, located.files)
           if (body !== undefined) return { record, body }
         }
       })
@@ -156,10 +117,11 @@ export const objectActions = (context: FileStore): ObjectActions => {
         requireBucket(context, bucket)
         assertCondition(objects.get(at), condition)
         const content = contents.get(at)
-        if (content === undefined) return { result: false, unreferenced: [] }
+        if (content === undefined) return false
         objects.removeSync(at)
         contents.removeSync(at)
-        return { result: true, unreferenced: removeReference(database, content.body) }
+        releaseBody(context, content.body)
+        return true
       })
     },
 

@@ -14,8 +14,8 @@ import {
   lastKey,
   type UploadRow,
 } from './database.ts'
+import { discardBody } from './garbage.ts'
 import { checkBodyId, decodeKey, encodeKey } from './keys.ts'
-import { removeFiles } from './references.ts'
 
 /** Attempts of a number that are kept in any case: the newest ones. */
 const newest = 3
@@ -39,23 +39,22 @@ const attemptsUnder = (
   return found
 }
 
-/** Removes attempts. Answers their files, which are to be deleted after the commit. */
-export const removeParts = ({ database }: FileStore, attempts: readonly Entry<AttemptRow>[]): readonly string[] => {
-  for (const { key } of attempts) database.tables.parts.removeSync(key)
-  return removeFiles(
-    database,
-    attempts.map(({ value }) => value.file),
-  )
+/** Removes attempts, and their files soon. */
+export const removeParts = (context: FileStore, attempts: readonly Entry<AttemptRow>[]): void => {
+  for (const { key, value } of attempts) {
+    context.database.tables.parts.removeSync(key)
+    discardBody(context, { form: 'file', id: value.file, size: value.part.storedSize })
+  }
 }
 
-/** Adds an attempt, behind those of its number. Answers the files of those that it makes superfluous. */
-export const addPart = (context: FileStore, { serial }: UploadRow, row: AttemptRow): readonly string[] => {
+/** Adds an attempt, behind those of its number, and removes those that it makes superfluous. */
+export const addPart = (context: FileStore, { serial }: UploadRow, row: AttemptRow): void => {
   const { parts } = context.database.tables
   const root = concat(encodeKey(serial), u32(row.part.number))
   const last = lastKey(parts, root)
   parts.putSync(concat(root, u32(last === undefined ? 0 : view(last).getUint32(root.length) + 1)), row)
   const older = attemptsUnder(parts, root).slice(0, -newest)
-  return removeParts(
+  removeParts(
     context,
     older.filter(({ value }) => context.now() - value.at >= young),
   )
@@ -76,10 +75,11 @@ export const dropUploadsIn = async (context: FileStore, root: Uint8Array): Promi
     commit(context, () => {
       const [open] = keysOf(uploads, root, 1)
       const row = open && uploads.get(open)
-      if (open === undefined || row === undefined) return { result: false, unreferenced: [] }
+      if (open === undefined || row === undefined) return false
       const some = partsOf(context, row).slice(0, step)
       if (some.length < step) uploads.removeSync(open)
-      return { result: true, unreferenced: removeParts(context, some) }
+      removeParts(context, some)
+      return true
     })
   while (await dropSome());
   for (const { key, value } of database.read(() => entriesOf(completions, root))) {
@@ -112,9 +112,8 @@ export const dropOldAttempts = async (context: FileStore): Promise<void> => {
       )
     }
     if (database.read(superfluous).length === 0) continue
-    await commit(context, () => ({
-      result: undefined,
-      unreferenced: uploads.doesExist(key) ? removeParts(context, superfluous()) : [],
-    }))
+    await commit(context, () => {
+      if (uploads.doesExist(key)) removeParts(context, superfluous())
+    })
   }
 }

@@ -1,7 +1,6 @@
 /**
  * Who shares which body: the counts of references to bodies, and the files that belong to them, in the index. All of it happens inside a
- * change, together with the swap of the record that refers to the body, so that a count is never wrong. Deleting the files comes after the
- * commit.
+ * change, together with the swap of the record that refers to the body, so that a count is never wrong.
  */
 import type { BodyFile, BodyPlace, Database } from './database.ts'
 import { newId } from './context.ts'
@@ -28,22 +27,9 @@ export const addReference = (database: Database, body: BodyPlace): void => {
   changeCount(database, encodeKey(body.id), 1)
 }
 
-/** One less. Answers the files to delete after the commit: those of a body that nothing refers to any more. */
-export const removeReference = (database: Database, body: BodyPlace): readonly string[] => {
-  const { tables } = database
-  const key = encodeKey(body.id)
-  if (changeCount(database, key, -1) > 0) return []
-  const ids = filesOf(database, body).map(({ id }) => id)
-  tables.inline.removeSync(key)
-  tables.manifests.removeSync(key)
-  return removeFiles(database, ids)
-}
-
-/** These files belong to nothing any more. Answers them: they are to be deleted after the commit. */
-export const removeFiles = ({ tables }: Database, ids: readonly string[]): readonly string[] => {
-  for (const id of ids) tables.files.removeSync(encodeKey(id))
-  return ids
-}
+/** One less. Whether nothing refers to the body any more. */
+export const removeReference = (database: Database, body: BodyPlace): boolean =>
+  changeCount(database, encodeKey(body.id), -1) < 1
 
 /** A new body of files that belonged to an upload, one after the other; with its first reference. */
 export const assembleBody = (database: Database, files: readonly BodyFile[]): BodyPlace => {

@@ -11,9 +11,9 @@ import { bucketActions } from './buckets.ts'
 import { claimActions } from './buckets.ts'
 import type { FileStore } from './context.ts'
 import { Database } from './database.ts'
-import { Deletions } from './context.ts'
 import { openBodyFiles } from './disk.ts'
 import { asStoreFailed } from './failure.ts'
+import { createCollector } from './garbage.ts'
 import { type Halves, identify, settledId } from './identity.ts'
 import { nameProcess } from './liveness.ts'
 import { objectActions } from './objects.ts'
@@ -29,6 +29,11 @@ export interface FileStoreOptions {
   readonly bodies?: BodyStore | undefined
   /** Milliseconds between sweeps in the background, the first of which begins at once; 0 for none. Default an hour. */
   readonly sweepEvery?: number | undefined
+  /**
+   * Milliseconds for which a body of several files can still be read after its object was deleted or replaced: as long as its files are kept.
+   * Default an hour.
+   */
+  readonly grace?: number | undefined
   /** Milliseconds for which a completed upload is remembered. Default a day. */
   readonly remember?: number | undefined
   /**
@@ -61,6 +66,7 @@ const warn = (error: unknown): void => {
 export const openFileStore = async (directory: string, options: FileStoreOptions = {}): Promise<ObjectStore> => {
   const {
     sweepEvery = 3_600_000,
+    grace = 3_600_000,
     remember = 86_400_000,
     sweepAll = false,
     now = Date.now,
@@ -81,8 +87,9 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
       },
     ))
   const id = await settledId(database)
-  const deletions = new Deletions(bodies)
-  const context: FileStore = { database, bodies, deletions, process: nameProcess(), now }
+  const inner = { database, bodies, process: nameProcess(), now, grace }
+  const collector = createCollector(inner)
+  const context: FileStore = { ...inner, collectSoon: collector.soon }
 
   let closed: Promise<void> | undefined
   let sweeps: Promise<unknown> = Promise.resolve()
@@ -95,12 +102,15 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     sweepNow().catch(onSweepError)
   }
   const timer = sweepEvery > 0 ? setInterval(sweepBehind, sweepEvery).unref() : undefined
+  // Between sweeps: what was kept for the grace time.
+  const collecting = sweepEvery > 0 ? setInterval(collector.soon, Math.min(sweepEvery, 60_000)).unref() : undefined
   if (timer !== undefined) sweepBehind()
 
   const close = async (): Promise<void> => {
     clearInterval(timer)
+    clearInterval(collecting)
     await sweeps
-    await deletions.settled()
+    await collector.close()
     await database.close()
   }
 

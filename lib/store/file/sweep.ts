@@ -1,5 +1,5 @@
 /**
- * The sweep: takes away what processes that are gone left behind, and what was remembered long enough. Any process may run it at any
+ * The sweep: takes away what processes that are gone left behind, what is garbage, and what was remembered long enough. Any process may run it at any
  * time, beside others: a file may go when the index knows it neither as one that belongs to something nor as one that is being written,
  * for an entry is always there before its file is. Where that would be many files, the index is taken for the wrong one and none goes.
  */
@@ -8,9 +8,9 @@ import type { SweepReport } from '../store.ts'
 import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
 import { asStoreFailed } from './failure.ts'
-import { checkBodyId, decodeKey, encodeKey } from './keys.ts'
+import { collectGarbage, discardBody } from './garbage.ts'
+import { decodeKey, encodeKey } from './keys.ts'
 import { isAlive } from './liveness.ts'
-import { removeReference } from './references.ts'
 import { dropLostUploads, dropOldAttempts, forgetCompletion } from './parts.ts'
 
 /** Milliseconds for which a process of another PID namespace, whose state cannot be seen, counts as alive. */
@@ -31,38 +31,28 @@ export interface SweepOptions {
 
 /** One sweep; see {@link SweepReport}. */
 export const sweep = async (context: FileStore, { remember, sweepAll, stop }: SweepOptions): Promise<SweepReport> => {
-  const { database, bodies, deletions, process, now } = context
-  const { pending, pins, completions, files } = database.tables
+  const { database, bodies, process, now } = context
+  const { pending, completions, files } = database.tables
   const isGone = (held: Holder): boolean => !(isAlive(held.process, process) ?? now() - held.since < patience)
 
   // As a change, not a read: a process that was killed may have written a commit without announcing it, and LMDB finds that when the next
   // writer begins. And of several that sweep only one takes an entry away.
   const abandoned = await database.write(() => {
     const gone = entriesWhere(pending, isGone)
-    for (const { key } of gone) pending.removeSync(key)
-    return gone.map(({ key }) => checkBodyId(decodeKey(key)[0] ?? ''))
+    for (const { key } of gone) {
+      discardBody(context, { form: 'file', id: decodeKey(key)[0] ?? '', size: 0 })
+      files.putSync(key, true)
+      pending.removeSync(key)
+    }
+    return gone.length
   })
-  let removed = 0
-  // Before the look at all files: these the index knew.
-  await asStoreFailed(async () => {
-    for (const id of abandoned) if (await bodies.delete(id)) removed++
-  })
-  const released = await database.write(() =>
-    entriesWhere(pins, isGone).map(({ key, value }) => {
-      pins.removeSync(key)
-      return removeReference(database, value.body)
-    }),
-  )
-  deletions.start(released.flat())
-  await deletions.settled()
-
   await dropLostUploads(context)
   await dropOldAttempts(context)
-  await deletions.settled()
-
   const expired = database.read(() => entriesWhere(completions, ({ at }) => now() - at >= remember))
   for (const { key, value } of expired) await database.write(() => forgetCompletion(context, key, value))
 
+  const collected = await asStoreFailed(() => collectGarbage(context))
+  let { removed } = collected
   let examined = removed
   const orphans: string[] = []
   const known = (id: string): boolean => {
@@ -80,8 +70,9 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
       if (stop()) return
       if (await bodies.delete(id)) removed++
     }
+    if (collected.failure !== undefined) throw collected.failure
   })
-  return { examined, removed, abandoned: abandoned.length, released: released.length, forgotten: expired.length }
+  return { examined, removed, abandoned, forgotten: expired.length }
 }
 
 const tooMany = (orphans: number, examined: number): SseError => {

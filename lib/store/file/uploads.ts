@@ -124,10 +124,8 @@ export const uploadActions = (context: FileStore): UploadActions => {
             ...(etag !== undefined && { etag }),
             ...(receipt && { receipt }),
           }
-          return {
-            result: kept,
-            unreferenced: addPart(context, upload, { file: file.id, part: kept, at: context.now() }),
-          }
+          addPart(context, upload, { file: file.id, part: kept, at: context.now() })
+          return kept
         })
       }),
 
@@ -162,7 +160,7 @@ export const uploadActions = (context: FileStore): UploadActions => {
       const place = objectKey(bucket.id, key)
       return commit(context, () => {
         const before = completions.get(at)
-        if (before?.token === token) return { result: before.record, unreferenced: [] }
+        if (before?.token === token) return before.record
         requireBucket(context, bucket)
         const upload = requireUpload(at)
         assertCondition(objects.get(place), condition)
@@ -175,11 +173,11 @@ export const uploadActions = (context: FileStore): UploadActions => {
         })
         const kept = new Set(chosen.map(file => file.id))
         const others = all.filter(({ value }) => !kept.has(value.file))
-        const dropped = removeParts(context, others)
-        const { result, unreferenced } = replaceObject(context, place, record, assembleBody(database, chosen))
+        removeParts(context, others)
+        const result = replaceObject(context, place, record, assembleBody(database, chosen))
         uploads.removeSync(at)
         completions.putSync(at, { upload, token, at: context.now(), record: result })
-        return { result, unreferenced: [...unreferenced, ...dropped] }
+        return result
       })
     },
 
@@ -189,7 +187,7 @@ export const uploadActions = (context: FileStore): UploadActions => {
         requireBucket(context, bucket)
         const all = partsOf(context, requireUpload(at))
         uploads.removeSync(at)
-        return { result: undefined, unreferenced: removeParts(context, all) }
+        removeParts(context, all)
       })
     },
   }
