@@ -412,7 +412,12 @@ t.test('GetObjectAttributes: what is known of an object, its checksums opened', 
   t.match(refused, { name: 'InvalidRequest' }, 'a key is needed')
 
   const upload = await s3.send(
-    new CreateMultipartUploadCommand({ Bucket, Key: 'parts', ServerSideEncryption: 'aws:kms' }),
+    new CreateMultipartUploadCommand({
+      Bucket,
+      Key: 'parts',
+      ServerSideEncryption: 'aws:kms',
+      ChecksumAlgorithm: 'CRC32',
+    }),
   )
   const Parts = []
   for (const [i, size] of [5 * 1024 * 1024, 7].entries()) {

@@ -8,7 +8,7 @@ import { answerBody, answerEmpty, type AnswerHeaders, answerXml, setHeaders } fr
 import { isNotModified, isRangeFor, parseRange } from '../http/conditions.ts'
 import { answerMetadata, overriddenHeaders } from '../http/object-headers.ts'
 import type { XmlContent } from '../http/xml.ts'
-import { checksumHeaders, checksumXml, wantsChecksums } from '../objects/checksums.ts'
+import { checksumHeaders, checksumXml, type StoredChecksum, wantsChecksums } from '../objects/checksums.ts'
 import { decideRead, describeStored, encryptionHeaders, type ReadEncryption } from '../objects/encryption.ts'
 import { partRange, type PartSize } from '../objects/parts.ts'
 import { openStored } from '../objects/read.ts'
@@ -47,6 +47,8 @@ const withTotal = (error: unknown, { header }: GatewayRequest, total: number): u
 /** The part of an object that a request asks for. */
 interface RequestedBytes {
   readonly range: RangeRequest | undefined
+  /** Whether they are one of several parts, or the only one, of an object that was uploaded in parts. */
+  readonly ofParts: boolean
   /** Headers that the request adds to the object's. */
   readonly headers: AnswerHeaders
 }
@@ -55,14 +57,24 @@ const requestedBytes = (request: GatewayRequest, record: ObjectRecord): Requeste
   const { header, query, requester } = request
   const headers = overriddenHeaders(query, requester.kind === 'signed')
   const asked = header('range')
-  if (!query.has('partNumber')) return { range: isRangeFor(header, record) ? parseRange(asked) : undefined, headers }
+  if (!query.has('partNumber')) {
+    return { range: isRangeFor(header, record) ? parseRange(asked) : undefined, ofParts: false, headers }
+  }
   const number = partNumberOf(request)
   if (asked !== undefined) {
     const message = 'Cannot specify both Range header and partNumber query parameter. Leave one of them out.'
     throw new SseError('InvalidRequest', { message })
   }
   const { range, count } = partRange(record, number)
-  return { range, headers: { ...headers, 'x-amz-mp-parts-count': count } }
+  return { range, ofParts: count !== undefined, headers: { ...headers, 'x-amz-mp-parts-count': count } }
+}
+
+/** Whether the object's checksum is asked for, and is that of the bytes which are asked for: all of them. */
+const tellsWhole = ({ header }: GatewayRequest, { range, ofParts }: RequestedBytes, size: number): boolean => {
+  if (!wantsChecksums(header) || ofParts) return false
+  if (range === undefined) return true
+  const { start, end } = resolveRange(range, size)
+  return start === 0 && end === size - 1
 }
 
 /** 304: what a cache keeps, and no body. */
@@ -84,9 +96,10 @@ export const getObject = async (request: GatewayRequest): Promise<void> => {
   try {
     const read = await decideRead(services, request, bucket, key, record)
     try {
-      const { range, headers } = requestedBytes(request, record)
+      const asked = requestedBytes(request, record)
+      const { range, headers } = asked
       if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
-      const details = range === undefined && wantsChecksums(header) // of a range no checksum is known
+      const details = tellsWhole(request, asked, record.size) // of a part of the bytes no checksum is known
       const opened = await openStored(services, record, read, { body, range, details })
       // Nothing is sent before the first bytes are verified, so an error can still be answered until then.
       await answerBody(request, opened.read(), () => {
@@ -136,18 +149,18 @@ export const headObject = (request: GatewayRequest): Promise<void> => {
   const check = () => refuseOnOther('head', request.header)
   return withRecord(request, check, async (record, read) => {
     const { services, header, dialect, res } = request
-    const { range: asked, headers } = requestedBytes(request, record)
-    const details = asked === undefined && wantsChecksums(header)
+    const asked = requestedBytes(request, record)
+    const details = tellsWhole(request, asked, record.size)
     // A customer's key is always tried, as S3 does: a wrong one reveals nothing about the object.
     const opened =
       details || record.kind === 'sse-c' ? await openStored(services, record, read, { details }) : undefined
     opened?.close()
     if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
-    const range = asked === undefined ? undefined : resolveRange(asked, record.size)
+    const range = asked.range === undefined ? undefined : resolveRange(asked.range, record.size)
     const answer = record.kind === 'sse-c' ? read.answer : describeStored(record)
     answerEmpty(res, range === undefined ? 200 : 206, {
       ...recordHeaders(request, record),
-      ...headers,
+      ...asked.headers,
       ...rangeHeaders(range, record.size),
       ...(details ? checksumHeaders(opened?.checksums ?? [], opened?.parts.length) : {}),
       ...encryptionHeaders(dialect, 'head', answer),
@@ -172,9 +185,16 @@ const wantedAttributes = ({ header }: GatewayRequest): ReadonlySet<string> => {
 
 const mostParts = 1000
 
-/** A page of the parts; nothing for an object that was not uploaded in parts. */
-const partsXml = ({ header }: GatewayRequest, parts: readonly PartSize[]): XmlContent => {
+/**
+ * A page of the parts; nothing for an object that was not uploaded in parts, and their count alone where the checksum is that of the whole object.
+ */
+const partsXml = (
+  { header }: GatewayRequest,
+  parts: readonly PartSize[],
+  [checksum]: readonly StoredChecksum[],
+): XmlContent => {
   if (parts.length === 0) return undefined
+  if (checksum?.type === 'FULL_OBJECT') return { PartsCount: parts.length }
   const numberIn = (name: string, otherwise: number): number => {
     const text = header(name)
     return text === undefined ? otherwise : integer(name, text)
@@ -212,7 +232,7 @@ export const getObjectAttributes = async (request: GatewayRequest): Promise<void
       {
         ETag: wanted.has('ETag') ? record.etag : undefined,
         Checksum: wanted.has('Checksum') && checksums.length > 0 ? { ...checksumXml(checksums) } : undefined,
-        ObjectParts: wanted.has('ObjectParts') ? partsXml(request, parts) : undefined,
+        ObjectParts: wanted.has('ObjectParts') ? partsXml(request, parts, checksums) : undefined,
         StorageClass: wanted.has('StorageClass') ? 'STANDARD' : undefined,
         ObjectSize: wanted.has('ObjectSize') ? record.size : undefined,
       },
