@@ -58,6 +58,11 @@ export interface GatewayOptions {
   readonly trustTransport?: boolean | undefined
   /** What clients may take; each limit has a default. */
   readonly limits?: Partial<GatewayLimits> | undefined
+  /**
+   * Milliseconds until a Complete or copy that takes long is answered in advance, and then a blank each time: 200, and an error is the document
+   * that follows. Default 10,000.
+   */
+  readonly blankEvery?: number | undefined
   /** What happens to each request. */
   readonly log?: ((entry: AccessLogEntry) => void) | undefined
   /** Milliseconds since 1970. */

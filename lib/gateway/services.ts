@@ -15,6 +15,8 @@ export interface Services {
   readonly sse: Sse
   readonly profile: Profile
   readonly limits: GatewayLimits
+  /** Milliseconds until an answer that takes long begins, and between its blanks. */
+  readonly blankEvery: number
   /** Milliseconds since 1970. */
   now(): number
   /** The default master key of a tenant in this region, made if there never was one. */
@@ -60,11 +62,12 @@ const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: st
 
 /** The services of a gateway. */
 export const createServices = (
-  { store, kms: provider, sse, profile, clock = Date.now }: GatewayOptions,
+  { store, kms: provider, sse, profile, clock = Date.now, blankEvery = 10_000 }: GatewayOptions,
   limits: GatewayLimits,
 ): Services => {
   const kms = checkedKms(provider, Math.ceil(limits.kmsSeconds * 1000))
-  return { store, kms, sse, profile, limits, now: clock, defaultKey: defaultKeys({ store, kms }, profile.region) }
+  const defaultKey = defaultKeys({ store, kms }, profile.region)
+  return { store, kms, sse, profile, limits, blankEvery, now: clock, defaultKey }
 }
 
 /** The same services for one request: whatever they ask the KMS ends when its signal aborts. */

@@ -6,7 +6,7 @@ import { closedToOthers, type JudgedBucket } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import { declaredChecksums } from '../body/checksums.ts'
 import { clientMessage } from '../http/error-body.ts'
-import { answerEmpty, answerXml, asSseError } from '../http/answer.ts'
+import { answerEmpty, answerXml, asSseError, withBlanks } from '../http/answer.ts'
 import { deleteCondition, type DeletedIf, deletedIf, writeCondition } from '../http/conditions.ts'
 import { maxKeyLength } from '../http/target.ts'
 import { answeredTime } from '../http/time.ts'
@@ -165,7 +165,10 @@ export const copyObject = async (request: GatewayRequest): Promise<void> => {
     const source = await openSource(request, encryption.kind === 'sse-kms' ? encryption.options.keyId : undefined)
     try {
       const plan = planObjectCopy(request, { bucket, key, encryption }, source)
-      const { record, checksums } = await copyStored(services, plan, source)
+      const encrypted = encryptionHeaders(dialect, 'copy', answerOf(encryption))
+      const { record, checksums } = await withBlanks(res, encrypted, services.blankEvery, () =>
+        copyStored(services, plan, source),
+      )
       answerXml(
         res,
         'CopyObjectResult',
@@ -174,7 +177,7 @@ export const copyObject = async (request: GatewayRequest): Promise<void> => {
           ETag: `"${record.etag}"`,
           ...checksumXml(checksums, record.notes.parts ?? 0),
         },
-        encryptionHeaders(dialect, 'copy', answerOf(encryption)),
+        encrypted,
       )
     } finally {
       await source.close()

@@ -7,7 +7,7 @@ import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { closedToOthers, initiatorOf } from '../access/access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
-import { answerEmpty, answerXml } from '../http/answer.ts'
+import { answerEmpty, answerXml, withBlanks } from '../http/answer.ts'
 import { writeCondition } from '../http/conditions.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import { objectHeaders } from '../http/object-headers.ts'
@@ -135,9 +135,13 @@ export const uploadPartCopy = async (request: GatewayRequest): Promise<void> => 
     try {
       const plan = planPart(found, number, keys)
       const range = sourceRange(request, source.record.size)
-      const incoming = await sourceBody(services, source, () => partDigests(plan), range)
-      const received = await receivePart(services, plan, incoming)
-      await commitPart(services, found, received)
+      const encrypted = encryptionHeaders(dialect, 'upload-part-copy', answer)
+      const received = await withBlanks(res, encrypted, services.blankEvery, async () => {
+        const incoming = await sourceBody(services, source, () => partDigests(plan), range)
+        const part = await receivePart(services, plan, incoming)
+        await commitPart(services, found, part)
+        return part
+      })
       const { etag, modified } = received.part
       answerXml(
         res,
@@ -147,7 +151,7 @@ export const uploadPartCopy = async (request: GatewayRequest): Promise<void> => 
           ETag: `"${etag}"`,
           ...(tellsChecksum(found.upload) ? partChecksumXml(received.checksums) : {}),
         },
-        encryptionHeaders(dialect, 'upload-part-copy', answer),
+        encrypted,
       )
     } finally {
       await source.close()
@@ -191,13 +195,17 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
     const xml = await readBody({ ...request, headers: ofBody(headers) }, maxBody)
     const named = namedParts(xml, agreed)
     const plan = { bucketId: bucket.bucket.id, upload, keys, named, headers, owner: bucket.owner.domainId }
-    const { completion, checksums } = await underUploadKey(planCompletion(services, plan)).catch((error: unknown) => {
-      throw upload.completed === undefined ? error : new SseError('NoSuchUpload', { cause: error })
+    const encrypted = encryptionHeaders(dialect, 'complete', answer)
+    const { record, checksums } = await withBlanks(request.res, encrypted, services.blankEvery, async () => {
+      const { completion, checksums } = await underUploadKey(planCompletion(services, plan)).catch((error: unknown) => {
+        throw upload.completed === undefined ? error : new SseError('NoSuchUpload', { cause: error })
+      })
+      assertObjectSize(header, completion.record.size)
+      const record = await bucket.commit(judged =>
+        services.store.completeUpload(judged, key, upload.id, completion, { ...condition, ...closedToOthers(bucket) }),
+      )
+      return { record, checksums }
     })
-    assertObjectSize(header, completion.record.size)
-    const record = await bucket.commit(judged =>
-      services.store.completeUpload(judged, key, upload.id, completion, { ...condition, ...closedToOthers(bucket) }),
-    )
     answerXml(
       request.res,
       'CompleteMultipartUploadResult',
@@ -208,7 +216,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
         ETag: `"${record.etag}"`,
         ...(tellsChecksum(upload) ? checksumXml(checksums, named.length) : {}),
       },
-      encryptionHeaders(dialect, 'complete', answer),
+      encrypted,
     )
   } finally {
     release()

@@ -5,7 +5,7 @@ import { clientMessage, errorElements, type ErrorFacts } from './error-body.ts'
 import type { Exchange } from './exchange.ts'
 import { Pace, tooSlow } from './pace.ts'
 import { until } from './pour.ts'
-import { toXml, type XmlContent } from './xml.ts'
+import { toXml, type XmlContent, xmlDeclaration } from './xml.ts'
 
 /** An answer's headers by name; `undefined` ones are left out. */
 export type AnswerHeaders = Readonly<Record<string, string | number | undefined>>
@@ -22,6 +22,38 @@ export const answerEmpty = (res: ServerResponse, status: number, headers: Answer
   res.writeHead(status).end()
 }
 
+/** Answers that have begun with a declaration and blanks. */
+const begun = new WeakSet<ServerResponse>()
+
+/**
+ * Works on an XML answer that may be long in coming, as S3 does. After `every` milliseconds status 200, these headers and the XML declaration go
+ * out, and a blank each time after, so that nobody takes the connection for dead. `answerXml` goes on from there; an error is the document of
+ * the 200 then.
+ */
+export const withBlanks = async <T>(
+  res: ServerResponse,
+  headers: AnswerHeaders,
+  every: number,
+  work: () => Promise<T>,
+): Promise<T> => {
+  const timer = setInterval(() => {
+    if (res.destroyed) return
+    if (begun.has(res)) {
+      res.write(' ')
+      return
+    }
+    begun.add(res)
+    setHeaders(res, { 'content-type': 'application/xml', ...headers })
+    res.writeHead(200)
+    res.write(xmlDeclaration)
+  }, every)
+  try {
+    return await work()
+  } finally {
+    clearInterval(timer)
+  }
+}
+
 /** Answers with an XML document. */
 export const answerXml = (
   res: ServerResponse,
@@ -30,6 +62,10 @@ export const answerXml = (
   headers: AnswerHeaders = {},
 ): void => {
   const body = Buffer.from(toXml(root, content))
+  if (begun.has(res)) {
+    res.end(body.subarray(xmlDeclaration.length))
+    return
+  }
   setHeaders(res, { 'content-type': 'application/xml', 'content-length': body.length, ...headers })
   res.writeHead(200).end(body)
 }
@@ -140,11 +176,15 @@ export const errorXml = (error: SseError, facts: ErrorFacts): Buffer =>
   Buffer.from(toXml('Error', errorElements(error, facts), false))
 
 /**
- * Answers an error. If headers were sent already, destroys the connection instead, so that no client takes a partial body for the whole. An
- * unread request body is drained for a moment, so that the client gets to read the answer.
+ * Answers an error; after blanks as the document of the 200. If other headers were sent already, destroys the connection instead, so that no
+ * client takes a partial body for the whole. An unread request body is drained for a moment, so that the client gets to read the answer.
  */
 export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: unknown, facts: ErrorFacts): void => {
   const error = asSseError(thrown)
+  if (begun.has(res) && !res.writableEnded) {
+    res.end(errorXml(error, facts).subarray(xmlDeclaration.length))
+    return
+  }
   if (res.headersSent || res.destroyed) {
     res.destroy()
     return

@@ -51,10 +51,13 @@ const escapeControls = (xml: string): string =>
   // eslint-disable-next-line no-control-regex
   xml.replace(/[\u0000-\u0008\u000b-\u001f\ufffe\uffff]/g, c => `&#x${c.charCodeAt(0).toString(16)};`)
 
+/** What every document begins with. */
+export const xmlDeclaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
 /** A document of S3's namespace. */
 export const toXml = (root: string, content: { readonly [name: string]: XmlContent }, namespace = true): string => {
   const attribute = namespace ? { '@xmlns': 'http://s3.amazonaws.com/doc/2006-03-01/' } : {}
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${escapeControls(builder.build({ [root]: { ...attribute, ...content } }))}`
+  return xmlDeclaration + escapeControls(builder.build({ [root]: { ...attribute, ...content } }))
 }
 
 /** The parser also refuses names that JavaScript reserves, and more than 100 levels. */
