@@ -107,7 +107,7 @@ t.test('a bucket that another tenant has made anew gets nothing of what was for 
     ['a policy', 404, undefined, ['PUT', '/bucket?policy=', {}, denying('s3:GetObject')]],
     ['an ACL', 404, undefined, ['PUT', '/bucket?acl=', {}, '']],
     ['tags of the bucket', 404, undefined, ['PUT', '/bucket?tagging=', {}, tags]],
-    ['DeleteObjects', 200, undefined, ['POST', '/bucket?delete=', md5(deletes), deletes]],
+    ['DeleteObjects', 404, undefined, ['POST', '/bucket?delete=', md5(deletes), deletes]],
     ['a part', 404, 'parts', ['PUT', '/bucket/parts', {}, large]],
     ['a part under SSE-KMS', 404, 'parts', ['PUT', '/bucket/parts', kms, large]],
   ] as const) {
@@ -135,10 +135,6 @@ t.test('a bucket that another tenant has made anew gets nothing of what was for 
       })
       const before = await store.getBucket('bucket')
       t.match(answer, { status, code: 'NoSuchBucket' })
-      if (what === 'DeleteObjects') {
-        t.equal([...answer.text.matchAll(/<Code>NoSuchBucket</g)].length, 2, 'each by itself')
-        t.notMatch(answer.text, '<Deleted>')
-      }
       t.match(before, { owner: stranger.domainId, settings: {} })
       t.strictSame(Object.keys(before?.settings ?? { none: '' }), [], 'no setting')
       t.strictSame(await byName.keys('bucket'), ['key', 'other'], 'no object, and none is gone')

@@ -63,14 +63,15 @@ export const createMultipartUpload = async (request: GatewayRequest): Promise<vo
   const { services, header, headers, dialect } = request
   const key = keyOf(request)
   const bucket = await openBucket(request, 's3:PutObject')
-  const initiator = initiatorOf(request.requester)
-  if (initiator === undefined) {
-    const message = 'Anonymous users cannot initiate multipart uploads. Please authenticate.'
-    throw new SseError('AccessDenied', { message })
-  }
   const asked = requestedNotes(header, bucket, key)
   const checksum = initiatedChecksum(header, services.profile.defaultChecksum)
   const encryption = await decideWrite(services, request, bucket, key)
+  const initiator = initiatorOf(request.requester)
+  if (initiator === undefined) {
+    wipeKey(encryption)
+    const message = 'Anonymous users cannot initiate multipart uploads. Please authenticate.'
+    throw new SseError('AccessDenied', { message })
+  }
   const kept = objectHeaders(headers)
   const { uploadId, session } = await sessionOf(services, encryption, key)
   const upload = {
@@ -226,6 +227,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
 /** Drops an upload and its parts. */
 export const abortMultipartUpload = async (request: GatewayRequest): Promise<void> => {
   const { bucket, upload } = await findUpload(request, 's3:AbortMultipartUpload')
+  if (upload.kind === 'sse-kms' && !bucket.isOwner) throw new SseError('AccessDenied')
   await bucket.commit(judged => request.services.store.abortUpload(judged, upload.key, upload.id))
   answerEmpty(request.res, 204)
 }

@@ -51,8 +51,7 @@ const maxId = 600
 
 /**
  * The upload that a request names by its whole id, once the requester may do this to it: `NoSuchUpload`, `AccessDenied`. It is for who began it and
- * for the tenant that owns the bucket; for others only as far as a policy says so, and never under SSE-KMS. `completed` finds one that was
- * completed a short time ago, too.
+ * for the tenant that owns the bucket, for others only as far as a policy says so. `completed` finds one that was completed a short time ago, too.
  */
 export const findUpload = async (
   request: GatewayRequest,
@@ -71,7 +70,6 @@ export const findUpload = async (
     throw new SseError('NoSuchUpload', { details: { UploadId: id } })
   }
   bucket.assertMayToUpload(permission, key, upload.notes.initiator)
-  if (upload.kind === 'sse-kms' && !bucket.isOwner) throw new SseError('AccessDenied')
   return { bucket, upload }
 }
 
