@@ -128,10 +128,20 @@ const table = {
     message: 'A conflicting change of the bucket was under way at the same time. Try again.',
   },
   BucketNotEmpty: { status: 409, message: 'The bucket is not empty. Delete its objects and abort its uploads first.' },
+  StoreFull: {
+    status: 507,
+    s3Code: 'InsufficientStorage',
+    message: 'The disk of the store is full. Delete objects, or give it more space, and send the request again.',
+  },
+  StoreBusy: {
+    status: 503,
+    s3Code: 'ServiceUnavailable',
+    message: 'Another process holds the store, and did not let go of it in time. Try again later.',
+  },
   StoreFailed: {
     status: 500,
     s3Code: 'InternalError',
-    message: 'The store could not read or write. Look at the cause on the server: the disk may be full or broken.',
+    message: 'The store could not read or write. Look at the cause on the server: the disk may be broken.',
   },
   IndexNotAuthentic: {
     status: 500,

@@ -1,5 +1,6 @@
 /** `sse-kms serve`: runs the S3-compatible gateway until a signal stops it. */
 import { once } from 'node:events'
+import { SseError } from '../errors.ts'
 import { type Arguments, type Command, command, commonOptions, type Option } from './command.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { needPackages } from './failure.ts'
@@ -78,6 +79,13 @@ const load = async (args: ServeArguments, io: Io): Promise<LoadedConfig> => {
   return loadConfig(args.text('config'), flags, io.env)
 }
 
+// Whoever supervises the process starts it anew, and it goes on from the last commit.
+const brokenStore = (cause: unknown): SseError => {
+  const message =
+    'The index failed while it committed, so this process cannot use it any more. Look at the disk, and start the server again.'
+  return new SseError('StoreFailed', { message, cause })
+}
+
 /** `sse-kms serve` with a function that starts the gateway. */
 export const serveWith = (start: StartGateway): Command =>
   command({
@@ -110,7 +118,10 @@ export const serveWith = (start: StartGateway): Command =>
         const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${printable(config.data)})\n`
         const text = demo === undefined ? line : line + demoText(address, config, demo)
         await print(io.stdout, args.flag('json') ? startInfo(address, config, demo) : text)
-        if (!io.signal.aborted) await once(io.signal, 'abort')
+        if (!io.signal.aborted) {
+          const cause = await Promise.race([once(io.signal, 'abort').then(() => undefined), gateway.broken])
+          if (cause !== undefined) throw brokenStore(cause)
+        }
       } finally {
         await gateway.close()
       }

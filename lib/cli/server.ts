@@ -23,6 +23,8 @@ import { printable, printableJson } from './printable.ts'
 export interface RunningGateway {
   /** Its URL, such as `http://127.0.0.1:9000`. */
   readonly address: string
+  /** Resolves when the store can be used no more by this process: close the gateway, and start it anew. */
+  readonly broken: Promise<SseError>
   /** Lets the requests under way end, then closes everything. */
   close(): Promise<void>
 }
@@ -102,6 +104,7 @@ const started = async (
   config: Config,
   handler: GatewayHandler,
   release: () => Promise<void>,
+  broken: Promise<SseError>,
   { grace = 10_000 }: StopOptions,
 ): Promise<RunningGateway> => {
   try {
@@ -113,7 +116,7 @@ const started = async (
       await connections.close(grace)
       await release()
     }
-    return { address: addressOf(server, config), close }
+    return { address: addressOf(server, config), broken, close }
   } catch (error) {
     await release()
     throw error
@@ -169,7 +172,11 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     })
   }
   const engine = await chooseEngine()
-  const rows = await openFileStore(join(data, 'objects'), { sweepAll: config.sweepAll })
+  let onBroken: (error: SseError) => void = () => {}
+  const broken = new Promise<SseError>(resolve => {
+    onBroken = resolve
+  })
+  const rows = await openFileStore(join(data, 'objects'), { sweepAll: config.sweepAll, onBroken })
   const opened = await openKeys(config, rows, engine).catch(async (error: unknown) => {
     await rows.close()
     throw error
@@ -202,5 +209,5 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     sse.dispose()
     kms.close()
   }
-  return started(config, handler, release, stop)
+  return started(config, handler, release, broken, stop)
 }

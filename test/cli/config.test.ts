@@ -9,6 +9,7 @@ import { type Config, demoTenants, loadConfig } from '../../lib/cli/config.ts'
 import { checkConfig, jsonSchema, toConfig } from '../../lib/cli/config-schema.ts'
 import { exitCodes } from '../../lib/cli/failure.ts'
 import type { Environment, Io } from '../../lib/cli/io.ts'
+import { SseError } from '../../lib/errors.ts'
 import { serveWith } from '../../lib/cli/serve.ts'
 import { cli, Collector, ended, start } from '../support/cli.ts'
 
@@ -336,6 +337,7 @@ t.test('serve: an end that comes early, or a reader that is gone', async t => {
     calls.push('start')
     return {
       address: 'http://here',
+      broken: new Promise<SseError>(() => {}),
       close: async () => {
         calls.push('close')
       },
@@ -354,6 +356,27 @@ t.test('serve: an end that comes early, or a reader that is gone', async t => {
   await command.run(['--data', data], io(new Collector(), AbortSignal.abort()))
   await t.rejects(command.run(['--data', data], io(broken, new AbortController().signal)), { message: 'EPIPE' })
   t.strictSame(calls, ['start', 'close', 'start', 'close'])
+})
+
+t.test('serve: a store that is broken ends it with an error', async t => {
+  const calls: string[] = []
+  const command = serveWith(async () => ({
+    address: 'http://here',
+    broken: Promise.resolve(new SseError('StoreFull')),
+    close: async () => {
+      calls.push('close')
+    },
+  }))
+  const io: Io = {
+    stdin: process.stdin,
+    stdout: new Collector(),
+    stderr: new Collector(),
+    env: {},
+    signal: new AbortController().signal,
+  }
+  const running = command.run(['--data', join(t.testdir(), 'data')], io)
+  await t.rejects(running, { code: 'StoreFailed', message: /start the server again/, cause: { code: 'StoreFull' } })
+  t.same(calls, ['close'])
 })
 
 t.test('serve as a process: SIGTERM ends it with status 0', async t => {

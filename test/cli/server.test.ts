@@ -27,6 +27,7 @@ import type { AccessLogEntry } from '../../lib/gateway/options.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
 import { cli } from '../support/cli.ts'
 import { makeCertificate, noOpenssl } from '../support/certificate.ts'
+import { fillUp } from '../support/store.ts'
 
 const user = { name: 'ann', accessKeyId: 'AKANN', secretAccessKey: 'secret', roles: ['tenant_admin'] }
 const tenant = { domainId: 'domain1', projectId: 'project1', users: [user] }
@@ -508,3 +509,20 @@ t.test('the end: requests under way may go on for a while, idle connections may 
   t.ok(took < 5000, `${took} ms`)
   await gone
 })
+
+t.test(
+  'an index that fails while it commits ends the server',
+  { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
+  async t => {
+    t.capture(console, 'error')
+    const data = t.testdir()
+    const gateway = await startGateway(configOf(data), { grace: 0 })
+    const client = clientOf(t, gateway.address)
+    await client.send(new CreateBucketCommand({ Bucket: 'bucket' }))
+    fillUp(join(data, 'objects', 'index', 'data.mdb'), true)
+    const putting = client.send(new PutObjectCommand({ Bucket: 'bucket', Key: 'k', Body: 'x' }))
+    await t.rejects(putting, { name: 'InsufficientStorage', $metadata: { httpStatusCode: 507 } })
+    t.match(await gateway.broken, { code: 'StoreFull' })
+    await gateway.close()
+  },
+)

@@ -211,7 +211,7 @@ t.test('a disk that runs full', async t => {
         timeout: 60_000,
         encoding: 'utf8',
       })
-      t.match(filled(stdout), { full: 'StoreFailed', huge: 'StoreFailed', old: 'true' }, stdout + stderr)
+      t.match(filled(stdout), { full: 'StoreFull', huge: 'StoreFull', old: 'true' }, stdout + stderr)
       const store = await openFileStore(directory, { sweepEvery: 0, grace: 0 })
       t.ok((await get(store, b, 'old'))?.equals(pattern(300_000)))
       await store.sweep()

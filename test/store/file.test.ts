@@ -1236,19 +1236,18 @@ t.test('an index and bodies that do not belong together are not opened, and noth
   renameSync(aside, bodies)
   await opens()
 
-  await t.test('stores from before there were ids', async t => {
+  await t.test('ids that are gone, of both', async t => {
+    const id = readFileSync(join(bodies, 'store-id'))
     unlinkSync(join(bodies, 'store-id'))
     await metaOf(meta => meta.removeSync(encodeKey('store-id')))
-    renameSync(index, aside)
     await refused(/^The index has no store id/)
-    rmSync(index, { recursive: true })
-    renameSync(aside, index)
     renameSync(bodies, aside)
     await refused(/^The index has no store id/)
     renameSync(aside, bodies)
-    await opens()
-    t.match(readFileSync(join(bodies, 'store-id'), 'latin1'), /^[0-9a-f]{32}\n$/, 'get one')
     t.same(filesIn(directory), files)
+    writeFileSync(join(bodies, 'store-id'), id)
+    await metaOf(meta => meta.putSync(encodeKey('store-id'), id.toString().trim()))
+    await opens()
   })
 
   await t.test('an opening that was killed, at each of its steps', async t => {
@@ -1352,7 +1351,7 @@ t.test(
     await put(store, b, 's', pattern(100))
     const whole = await bodyOf(store, pattern(80_000))
     fillUp(join(directory, 'index', 'data.mdb'), false)
-    const full = { ...code('StoreFailed'), cause: { code: 28 } }
+    const full = { ...code('StoreFull'), cause: { code: 28 } }
     await t.rejects(store.putObject(b, 'k', record(), whole), full)
     t.equal(filesIn(directory).length, 1, 'the new body has made room')
     await t.rejects(store.putObject(b, 's', record(), await bodyOf(store, pattern(10))), full)
@@ -1370,7 +1369,8 @@ t.test(
   { skip: existsSync('/dev/full') ? false : 'no /dev/full' },
   async t => {
     t.capture(console, 'error')
-    const { store, directory, b } = await fresh(t)
+    const told: SseError[] = []
+    const { store, directory, b } = await fresh(t, { onBroken: error => told.push(error) })
     const old = pattern(100_000)
     await put(store, b, 'k', old)
     const bodies = [await bodyOf(store, pattern(80_000)), await bodyOf(store, pattern(80_000))]
@@ -1380,10 +1380,34 @@ t.test(
       sleep(0).then(() => store.deleteObject(b, 'k')),
       sleep(1).then(() => store.deleteObject(b, 'k')),
     ])
-    for (const failure of failures) t.match(failure, { status: 'rejected', reason: code('StoreFailed') })
-    await t.rejects(store.deleteObject(b, 'k'), code('StoreFailed'))
+    for (const failure of failures) t.match(failure, { status: 'rejected', reason: code('StoreFull') })
+    await t.rejects(store.deleteObject(b, 'k'), code('StoreFull'))
+    t.match(told, [{ ...code('StoreFull') }], 'it is told once')
     await t.rejects(store.getObject(b.id, 'k'), code('StoreFailed'))
     t.equal(filesIn(directory).length, 3, 'nobody knows which body is the one')
     await store.close()
   },
 )
+
+t.test('a process that is stopped while it writes holds up the others for a bounded time', async t => {
+  const { store, directory, b } = await fresh(t, { deadline: 300 })
+  await put(store, b, 'k', pattern(10))
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, compileChild(t.testdir({})), 'stop', directory], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  const changes = await Promise.allSettled([
+    put(store, b, 'k', pattern(20)),
+    put(store, b, 'new', pattern(100_000)),
+    store.deleteObject(b, 'k'),
+  ])
+  for (const change of changes) t.match(change, { status: 'rejected', reason: code('StoreBusy') })
+  t.equal((await get(store, b, 'k'))?.length, 10, 'reads go on')
+  child.kill('SIGCONT')
+  await once(child.stdout, 'data')
+  await put(store, b, 'later', pattern(10))
+  t.equal((await get(store, b, 'k'))?.length, 10, 'what was refused does not happen later')
+  t.equal(await get(store, b, 'new'), undefined)
+  t.same(filesIn(directory), [])
+})

@@ -4,6 +4,8 @@
  */
 import { writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { join } from 'node:path'
+import { open as openLmdb } from 'lmdb'
 import { SseError } from '../../lib/errors.ts'
 import { mostHandles } from '../../lib/store/file/body-reader.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
@@ -98,7 +100,19 @@ const fill = async (size: number): Promise<void> => {
   say('old', String((await get(store, b, 'old'))?.equals(old)))
 }
 
+/** Stops itself in the middle of a change: whoever continues it hears of the rest. */
+const stop = async (): Promise<void> => {
+  const index = openLmdb({ path: join(directory, 'index'), overlappingSync: false, maxDbs: 24 })
+  index.transactionSync(() => {
+    say('stopping')
+    process.kill(process.pid, 'SIGSTOP')
+  })
+  say('continued')
+  await index.close()
+}
+
 if (what === 'leave') await leave()
+if (what === 'stop') await stop()
 if (what === 'fill') await fill(Number(name))
 if (what === 'change') {
   await Promise.all([count(), ...[0, 1, 2].map(i => lane(`${name}-${i}`, Number(seed)))])

@@ -68,6 +68,7 @@ export class BodyDraft implements BodyWriter {
   }
 
   async #take(pieces: readonly Uint8Array[]): Promise<void> {
+    this.#context.database.assertSpace()
     for (const piece of pieces) {
       this.#size += piece.length
       this.#memory.push(piece)

@@ -23,6 +23,7 @@ export const bucketActions = (context: FileStore): BucketActions => {
       const { id = newId(), owner, region, created, settings = {}, mac } = bucket
       const key = bucketKey(name)
       checkName('the owner of a bucket', owner, 1024)
+      database.assertSpace()
       return database.write(() => {
         const there = buckets.get(key)
         if (there !== undefined) {

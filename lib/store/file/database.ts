@@ -9,10 +9,11 @@
  * thrown away. `eventTurnBatching` is off because lmdb-js otherwise leaves a promise of a failed commit unhandled, which ends the process.
  */
 import type { Database as Table, RootDatabase } from 'lmdb'
+import { statfsSync } from 'node:fs'
 import { SseError } from '../../errors.ts'
 import { syncDirectory } from '../../files.ts'
 import type { Bucket, NewUpload, ObjectRecord, ObjectSummary, Part } from '../records.ts'
-import { asStoreFailed } from './failure.ts'
+import { asStoreFailed, commitFailure, storeFailure } from './failure.ts'
 import { checkIndexFiles } from './index-file.ts'
 import { encodeKey, keyAfterAll } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
@@ -103,6 +104,9 @@ export interface Tables {
   readonly parts: Table<AttemptRow, Uint8Array>
 }
 
+/** Bytes of the disk that nothing is added to. */
+const reserve = 8 * 1024 * 1024
+
 // Changes in one commit: they run one after the other on the event loop, which waits for as long.
 const mostTogether = 64
 
@@ -124,7 +128,7 @@ const hasNumber = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'number'
 
 /** What the medium or LMDB says (errors with a number) as `StoreFailed`; every other error as it is. */
-const explain = (error: unknown): unknown => (hasNumber(error) ? new SseError('StoreFailed', { cause: error }) : error)
+const explain = (error: unknown): unknown => (hasNumber(error) ? storeFailure(error) : error)
 
 // Of all indexes of this process: groups of changes that are being made, and the openings that go before the next ones.
 const underWay = new Set<Promise<unknown>>()
@@ -155,22 +159,34 @@ export const loadLmdb = async (
   }
 }
 
+/** How to open an index. */
+export interface DatabaseOptions {
+  /** Its folder. */
+  readonly path: string
+  /** Milliseconds that a change may wait for the writers before it. */
+  readonly deadline: number
+  /** Told once where the index cannot be used any more by this process. */
+  readonly onBroken: (error: SseError) => void
+}
+
 /** The index, open. */
 export class Database {
   /** Inside {@link Database.write} they show and take what the change does, inside {@link Database.read} one snapshot. */
   readonly tables: Tables
   readonly #root: RootDatabase
+  readonly #options: DatabaseOptions
   #queue: (() => Promise<void>)[] = []
   #writing: Promise<void> | undefined
   #broken: SseError | undefined
 
-  private constructor(root: RootDatabase, tables: Tables) {
+  private constructor(root: RootDatabase, tables: Tables, options: DatabaseOptions) {
     this.#root = root
+    this.#options = options
     this.tables = tables
   }
 
   /** Opens or makes the index in this directory. `StoreFailed` where it is damaged or another version wrote it. */
-  static async open(path: string): Promise<Database> {
+  static async open(path: string, options: Partial<Omit<DatabaseOptions, 'path'>> = {}): Promise<Database> {
     const { open } = await loadLmdb()
     await asStoreFailed(() => checkIndexFiles(path))
     try {
@@ -188,7 +204,7 @@ export class Database {
       if (typeof tables !== 'string') {
         // The names of LMDB's files, too, are to outlive a power cut.
         await syncDirectory(path)
-        return new Database(root, tables)
+        return new Database(root, tables, { path, deadline: 30_000, onBroken: () => {}, ...options })
       }
       await root.close()
       throw otherFormat(tables)
@@ -215,11 +231,27 @@ export class Database {
 
   /**
    * Runs a synchronous action as one change: durable when the promise resolves, undone in full when the action throws. Errors of the
-   * medium are `StoreFailed`, those of the action its own. Changes that come while a commit is under way share the next one.
+   * medium are `StoreFailed` and `StoreFull`, those of the action its own. Changes that come while a commit is under way share the next one.
+   * `StoreBusy` where it could not begin in time, for another process holds the index: then it never happens.
    */
   write<T>(action: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#queue.push(() => this.#change(action).then(resolve, reject))
+      let isLate = false
+      const giveUp = (): void => {
+        isLate = true
+        reject(new SseError('StoreBusy'))
+      }
+      const timer = setTimeout(giveUp, this.#options.deadline)
+      const begin = (): T => {
+        clearTimeout(timer)
+        if (isLate) throw new SseError('StoreBusy')
+        return action()
+      }
+      const change = (): Promise<void> =>
+        this.#change(begin)
+          .finally(() => clearTimeout(timer))
+          .then(resolve, reject)
+      this.#queue.push(change)
       this.#writing ??= this.#writeAll()
     })
   }
@@ -244,7 +276,7 @@ export class Database {
     } catch (error) {
       if (!(error instanceof Error && 'commitError' in error)) throw explain(error)
       const cause: unknown = await Promise.resolve(error.commitError).catch((reason: unknown) => reason)
-      const failure = new SseError('StoreFailed', { cause })
+      const failure = commitFailure(cause, this.#options.path)
       this.#probe(failure)
       throw failure
     }
@@ -255,8 +287,19 @@ export class Database {
     try {
       this.read(() => this.tables.meta.get(formatKey))
     } catch {
+      if (this.#broken !== undefined) return
       this.#broken = failure
+      this.#options.onBroken(failure)
     }
+  }
+
+  /**
+   * `StoreFull` where the disk of the index has little space left. To be asked before anything is added: LMDB may end the process where a commit
+   * finds no space, and what is left is for deletions.
+   */
+  assertSpace(): void {
+    const { bavail, bsize } = statfsSync(this.#options.path)
+    if (bavail * bsize < reserve) throw new SseError('StoreFull')
   }
 
   /** Waits for the changes under way and closes the index. */

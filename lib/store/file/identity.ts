@@ -59,7 +59,9 @@ export const identify = async (halves: Halves): Promise<void> => {
       const id = read(settled)
       const beside = readId(bodies)
       if (id !== undefined && id === beside) return true
-      const fits = id === undefined && (beside === undefined ? mayBegin(database, used) : beside === read(proposed))
+      const isBegun = read(proposed) !== undefined
+      const fits =
+        id === undefined && (beside === undefined ? isBegun || mayBegin(database, used) : beside === read(proposed))
       if (!fits && !beginAnew) throw refused(bodies, id, beside)
       if (id === undefined && read(proposed) === undefined) meta.putSync(proposed, newId())
       return false
@@ -74,9 +76,9 @@ export const identify = async (halves: Halves): Promise<void> => {
   })
 }
 
-/** Whether an index without an id and bodies without one are a new store, or one from before there were ids. */
-const mayBegin = ({ tables: { buckets, files, pending } }: Database, used: boolean): boolean =>
-  used ? [buckets, files, pending].some(table => hasAny(table, anything)) : !hasAny(files, anything)
+/** Whether an index without an id and bodies without one are a new store: neither of them knows a file. */
+const mayBegin = ({ tables: { files, pending } }: Database, used: boolean): boolean =>
+  !used && ![files, pending].some(table => hasAny(table, anything))
 
 /** The id of an index, made where there is none: that of one whose bodies do not lie beside it. */
 export const settledId = (database: Database): Promise<string> => {

@@ -128,6 +128,7 @@ export const objectActions = (context: FileStore): ObjectActions => {
     copyObject: async (source, bucket, key, record, condition) => {
       const from = objectKey(source.bucketId, source.key)
       const to = objectKey(bucket.id, key)
+      database.assertSpace()
       return commit(context, () => {
         requireBucket(context, bucket)
         assertBucket(context, source.bucketId)

@@ -3,6 +3,7 @@
  * like to use it. No key of an object is in a path.
  */
 import { join } from 'node:path'
+import type { SseError } from '../../errors.ts'
 import { makeDirectory } from '../../files.ts'
 import type { BodyStore } from '../body-store.ts'
 import type { ObjectStore, SweepReport } from '../store.ts'
@@ -42,6 +43,16 @@ export interface FileStoreOptions {
    * than 10 files and more than a tenth of all deletes none.
    */
   readonly sweepAll?: boolean | undefined
+  /**
+   * Milliseconds that a change may wait for another process that holds the index, such as one that was stopped: then it fails with `StoreBusy`,
+   * and has not happened. Default 30 seconds. Opening a store waits for as long as it takes.
+   */
+  readonly deadline?: number | undefined
+  /**
+   * Told once when a commit failed so that this process can use the index no more, not even to read: everything fails with this error until
+   * the process starts anew. Default: nobody.
+   */
+  readonly onBroken?: ((error: SseError) => void) | undefined
   /** The clock, in milliseconds since 1970. */
   readonly now?: (() => number) | undefined
   /** Told of a sweep in the background that failed. Default: a warning of the process. */
@@ -71,13 +82,15 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     sweepAll = false,
     now = Date.now,
     onSweepError = warn,
+    deadline = 30_000,
+    onBroken = () => {},
   } = options
   const index = join(directory, 'index')
   await asStoreFailed(async () => {
     await makeDirectory(directory)
     await makeDirectory(index)
   })
-  const database = await Database.open(index)
+  const database = await Database.open(index, { deadline, onBroken })
   const bodies =
     options.bodies ??
     (await openOwnBodies({ database, bodies: join(directory, 'bodies'), beginAnew: sweepAll }).catch(

@@ -11,15 +11,7 @@ import type { NewUpload, Part, Upload } from '../records.ts'
 import { mostHandles } from './body-reader.ts'
 import { commitBody } from './body-writer.ts'
 import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket, uploadKey } from './context.ts'
-import {
-  type AttemptRow,
-  type BodyFile,
-  type CompletionRow,
-  entriesOf,
-  type Entry,
-  lastKey,
-  type UploadRow,
-} from './database.ts'
+import { type AttemptRow, type BodyFile, type Entry, type UploadRow } from './database.ts'
 import { asStoreFailed } from './failure.ts'
 import { newId } from './context.ts'
 import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
@@ -70,6 +62,7 @@ export const uploadActions = (context: FileStore): UploadActions => {
       const { id, session, kind, headers, notes, owner, initiated, mac } = upload
       const at = uploadKey(bucket.id, key, id)
       const kept = { id, kind, headers, notes, owner, initiated, ...(session && { session }), ...(mac && { mac }) }
+      database.assertSpace()
       return database.write(() => {
         requireBucket(context, bucket)
         if (findUpload(at, true) !== undefined) throw new TypeError('the id of the upload is taken')
