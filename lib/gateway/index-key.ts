@@ -41,25 +41,26 @@ export const authenticateStore = async (
   store: ObjectStore,
   { kms, sse, region }: IndexKeyOptions,
 ): Promise<ObjectStore> => {
-  const scope = { region, domainId: serviceDomain }
   const context = { 'sse-kms-streams:index': store.id }
 
   const make = async (): Promise<string> => {
     if ((await store.listBuckets()).length > 0) {
       throw refused('The index has buckets, but no index key: somebody took it away. Restore the index from a backup.')
     }
-    const { keyId } = await kms.defaultKey(scope)
+    const { keyId } = await kms.defaultKey({ region, domainId: serviceDomain })
     const key = randomBytes(32)
     try {
       const sealing = await sse.encrypt({ keyId, accept: [keyId], context, file: true, length: key.length })
-      return await store.claim(indexKeyClaim, base64url(await all(sealing.pieces([key]))))
+      return await store.claim(indexKeyClaim, `${region} ${base64url(await all(sealing.pieces([key])))}`)
     } finally {
       wipe(key)
     }
   }
 
   const open = async (text: string): Promise<Uint8Array> => {
-    const accept = await kms.acceptedKeys(scope)
+    // In the region that it was made in, whichever is served now.
+    const [madeIn = '', sealed = ''] = text.split(' ')
+    const accept = await kms.acceptedKeys({ region: madeIn, domainId: serviceDomain })
     if (accept.length === 0) {
       const message =
         'The key store has lost the default key of the service, under which the index key lies, or is another one. ' +
@@ -68,7 +69,7 @@ export const authenticateStore = async (
     }
     try {
       const opening = await sse.decryptPipe({ accept, context })
-      return await all(opening.pieces([fromBase64url(text) ?? new Uint8Array()]))
+      return await all(opening.pieces([fromBase64url(sealed) ?? new Uint8Array()]))
     } catch (cause) {
       if (!(cause instanceof SseError) || !['NotAuthentic', 'KeyNotAccepted', 'KeyNotFound'].includes(cause.code))
         throw cause

@@ -8,7 +8,7 @@ import { answeredTime } from '../http/time.ts'
 import { encodeTags, maxBucketTags, type Tag, tagsIn } from '../http/tags.ts'
 import { field, fromXml, textOf } from '../http/xml.ts'
 import { continuationToken, limitOf } from '../http/parameters.ts'
-import { bucketNameOf, callerOf, findBucket, type GatewayRequest, openBucket } from '../request.ts'
+import { bucketNameOf, callerOf, type GatewayRequest, openBucket } from '../request.ts'
 
 /** The buckets of the caller's tenant, by name; pages of them where the client asks for pages. */
 export const listBuckets = async (request: GatewayRequest): Promise<void> => {
