@@ -59,7 +59,8 @@ export const authenticateStore = async (
 
   const open = async (text: string): Promise<Uint8Array> => {
     // In the region that it was made in, whichever is served now.
-    const [madeIn = '', sealed = ''] = text.split(' ')
+    const [, madeIn, sealed = ''] = /^([\w-]{1,64}) ([\w-]+)$/.exec(text) ?? []
+    if (madeIn === undefined) throw refused('The index key is none: it was changed. Restore the index from a backup.')
     const accept = await kms.acceptedKeys({ region: madeIn, domainId: serviceDomain })
     if (accept.length === 0) {
       const message =

@@ -254,7 +254,7 @@ t.test('a key store that is missing or another one: it does not start, and makes
     renameSync(join(keys, 'keys'), aside)
     await t.rejects(s3.send(put), {
       name: 'InternalError',
-      message: /has lost the default key arn:aws:kms:sichuan:domain1:/,
+      message: /^An internal error happened/, // what is lost is in the log alone
     })
     t.notOk(existsSync(join(keys, 'keys')), 'no key was made')
     renameSync(aside, join(keys, 'keys'))

@@ -459,7 +459,8 @@ t.test('ACLs of a bucket: canned ones by header and as XML', async t => {
 
   const tries: readonly (readonly [what: string, body: string, expected: string | undefined])[] = [
     ['everyone, as OBS writes it', xml(grant('<Canned>Everyone</Canned>')), undefined],
-    ['the owner alone', xml(grant('<ID>domain1</ID>')), undefined],
+    ['the owner alone', xml(grant('<ID>domain1</ID>', '<Permission>FULL_CONTROL</Permission>')), undefined],
+    ['the owner, but to read', xml(grant('<ID>domain1</ID>')), 'NotImplemented'],
     ['nobody', xml(''), undefined],
     ['another user', xml(grant('<ID>domain2</ID>')), 'NotImplemented'],
     ['another group', xml(grant('<URI>http://acs.amazonaws.com/groups/s3/LogDelivery</URI>')), 'NotImplemented'],

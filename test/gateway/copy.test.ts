@@ -239,6 +239,7 @@ t.test('onto itself only where that changes something', async t => {
   t.equal(Buffer.compare(await bodyOf(s3, 'a'), body), 0)
   await onto({ ServerSideEncryption: 'aws:kms', MetadataDirective: 'REPLACE', Metadata: { a: 'b' } })
   t.equal(Buffer.compare(await bodyOf(s3, 'a'), body), 0)
+  for (let i = 0; i < 200 && files() > 1; i++) await setTimeout(10) // the old ones go in the background
   t.equal(files(), 1)
   await t.resolves(onto({ StorageClass: 'STANDARD' }), 'a storage class is named')
   await t.rejects(onto({ TaggingDirective: 'REPLACE' }), { name: 'InvalidRequest' })

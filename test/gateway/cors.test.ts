@@ -177,7 +177,11 @@ t.test('answers that a browser may read, errors too, and those that it may not',
     code: 'AccessDenied',
     cors: allowed,
   })
-  t.match(await send(gateway, 'GET', `${path}0`, { origin: site }), { status: 403, cors: allowed }, 'not understood')
+  t.match(
+    await send(gateway, 'GET', path.replace('X-Amz-Signature=', 'X-Amz-Signature=0'), { origin: site }),
+    { status: 403, cors: allowed },
+    'not understood',
+  )
   t.strictSame((await send(gateway, 'GET', path, { origin: 'https://other.org' })).cors, {})
   t.strictSame((await send(gateway, 'GET', path, {})).cors, {})
   t.strictSame((await send(gateway, 'GET', '/none-such/key', { origin: site })).cors, {})

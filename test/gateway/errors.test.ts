@@ -224,7 +224,6 @@ t.test('grants that no canned ACL has are refused, and nothing is changed', asyn
   const owner = { Type: 'CanonicalUser', ID: admin.domainId } as const
   const grants = [
     [{ Grantee: owner, Permission: 'READ' }],
-    [],
     [
       { Grantee: owner, Permission: 'FULL_CONTROL' },
       { Grantee: { Type: 'CanonicalUser', ID: 'domain2' }, Permission: 'READ' },

@@ -86,8 +86,11 @@ export const parseAcl = (xml: string, owner: Tenant): OpenAcl | 'closed' => {
     if (group === undefined && !isOwner(id)) throw notBuilt('A grant to another user')
     given.add(group === undefined ? `owner ${permission}` : `${group} ${permission}`)
   }
-  // The owner keeps full control: a list that says something else would not be kept as it is.
-  if (!given.delete('owner FULL_CONTROL')) throw notBuilt('A list that does not give its owner FULL_CONTROL')
+  // The owner has full control here, whatever the list says: one that says less would not be kept as it is.
+  given.delete('owner FULL_CONTROL')
+  if ([...given].some(grant => grant.startsWith('owner '))) {
+    throw notBuilt('A list that gives its owner less than FULL_CONTROL')
+  }
   if (given.size === 0) return 'closed'
   const same = (acl: OpenAcl): boolean =>
     grantsOf[acl].length === given.size &&

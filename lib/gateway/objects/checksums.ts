@@ -207,5 +207,6 @@ export const assertWhole = (headers: RequestHeaders, whole: WholeChecksum, parts
   if (expected === undefined || expected === shownChecksum(whole, parts)) return
   throw new SseError('BadDigest', {
     message: `The ${whole.algorithm} you specified did not match the calculated checksum. Send the parts again.`,
+    s3Message: `The ${whole.algorithm} you specified did not match the calculated checksum.`,
   })
 }

@@ -5,7 +5,8 @@ import { type ChecksumAlgorithm, checksumAlgorithms, checksumHeader } from '../b
 import { textOf } from '../http/xml.ts'
 import type { UploadChecksum } from './checksums.ts'
 
-const badDigest = (message: string): SseError => new SseError('BadDigest', { message })
+const badDigest = (s3Message: string, advice: string): SseError =>
+  new SseError('BadDigest', { message: `${s3Message} ${advice}`, s3Message })
 const invalidRequest = (message: string): SseError => new SseError('InvalidRequest', { message })
 
 /** The type and algorithm of the object's checksum are the upload's: `InvalidRequest`, `BadDigest`. */
@@ -25,7 +26,8 @@ export const assertSameChecksum = (header: HeaderGetter, agreed: UploadChecksum 
   if (!other) return
   const name = agreed?.algorithm ?? 'null'
   throw badDigest(
-    `The ${name} you specified did not match the calculated checksum. Send the upload's checksum, or none.`,
+    `The ${name} you specified did not match the calculated checksum.`,
+    "Send the upload's checksum, or none.",
   )
 }
 
@@ -43,7 +45,8 @@ export const namedChecksum = (
   if (other === undefined) return agreed && named(agreed.algorithm)
   if (agreed?.asked !== true) throw new SseError('InvalidPart', { details })
   throw badDigest(
-    `The ${other} you specified for part ${details['PartNumber']} did not match what we received. Name its ${agreed.algorithm}.`,
+    `The ${other} you specified for part ${details['PartNumber']} did not match what we received.`,
+    `Name its ${agreed.algorithm}.`,
   )
 }
 

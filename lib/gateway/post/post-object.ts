@@ -6,6 +6,7 @@ import { SseError } from '../../errors.ts'
 import { answerEmpty, type AnswerHeaders, setHeaders } from '../http/answer.ts'
 import { openBody, receive } from '../body/body.ts'
 import { asHeader, type RequestHeaders, withCarried } from '../http/headers.ts'
+import { toHeaderText } from '../http/encoded-words.ts'
 import type { BodyStage } from '../http/pour.ts'
 import { encodeTags, maxObjectTags, parseTags } from '../http/tags.ts'
 import { toXml } from '../http/xml.ts'
@@ -21,7 +22,9 @@ import { authenticateForm, requiredField } from './signature.ts'
 
 /** Fields as the headers that they stand for; `acl` and `tagging` are headers by other names. `InvalidArgument` where a field and its other name differ. */
 const headersOf = (fields: FormFields): RequestHeaders => {
-  const headers = new Map([...fields].map(([name, value]) => [name, asHeader(value)]))
+  // A field may say more than a header can: metadata is read from encoded words then.
+  const headerOf = (name: string) => (/^x-(?:amz|obs)-meta-/.test(name) ? toHeaderText : asHeader)
+  const headers = new Map([...fields].map(([name, value]) => [name, headerOf(name)(value)]))
   const { acl, tagging } = { acl: headers.get('acl'), tagging: fields.get('tagging') }
   const others = new Map<string, string>()
   if (acl !== undefined) others.set('x-amz-acl', acl)
