@@ -23,8 +23,9 @@ import { authenticateForm, requiredField } from './signature.ts'
 /** Fields as the headers that they stand for; `acl` and `tagging` are headers by other names. `InvalidArgument` where a field and its other name differ. */
 const headersOf = (fields: FormFields): RequestHeaders => {
   // A field may say more than a header can: metadata is read from encoded words then.
-  const headerOf = (name: string) => (/^x-(?:amz|obs)-meta-/.test(name) ? toHeaderText : asHeader)
-  const headers = new Map([...fields].map(([name, value]) => [name, headerOf(name)(value)]))
+  const headerOf = (name: string, value: string): string =>
+    name.startsWith('x-amz-meta-') && /\p{Cc}/u.test(value) ? toHeaderText(value) : asHeader(value)
+  const headers = new Map([...fields].map(([name, value]) => [name, headerOf(name, value)]))
   const { acl, tagging } = { acl: headers.get('acl'), tagging: fields.get('tagging') }
   const others = new Map<string, string>()
   if (acl !== undefined) others.set('x-amz-acl', acl)
