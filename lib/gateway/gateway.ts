@@ -92,7 +92,11 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
   ): void => {
     const time = new Date(started).toISOString()
     options.log?.({
-      ...{ time, requestId, remote, user: undefined, action: undefined },
+      time,
+      requestId,
+      remote,
+      user: undefined,
+      action: undefined,
       ...entry,
       milliseconds: services.now() - started,
     })

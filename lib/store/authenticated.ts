@@ -72,7 +72,7 @@ export const authenticated = (store: ObjectStore, key: Uint8Array): ObjectStore 
     return record && assertObject(bucketId, key, record)
   }
   // A condition is held against the row that lies there, so that row must be authentic.
-  const assertCondition = async (bucketId: string, key: string, condition: ObjectCondition = {}): Promise<void> => {
+  const assertAuthentic = async (bucketId: string, key: string, condition: ObjectCondition = {}): Promise<void> => {
     if (Object.values(condition).some(value => value !== undefined)) await getObject(bucketId, key)
   }
   const openClaim = (name: string, text: string): string => {
@@ -125,15 +125,15 @@ export const authenticated = (store: ObjectStore, key: Uint8Array): ObjectStore 
       }
     },
     putObject: async (bucket, key, record, body, condition) => {
-      await assertCondition(bucket.id, key, condition)
+      await assertAuthentic(bucket.id, key, condition)
       return store.putObject(bucket, key, sealObject(bucket.id, key, record), body, condition)
     },
     deleteObject: async (bucket, key, condition) => {
-      await assertCondition(bucket.id, key, condition)
+      await assertAuthentic(bucket.id, key, condition)
       return store.deleteObject(bucket, key, condition)
     },
     copyObject: async (source, bucket, key, record, condition) => {
-      await assertCondition(bucket.id, key, condition)
+      await assertAuthentic(bucket.id, key, condition)
       return store.copyObject(source, bucket, key, sealObject(bucket.id, key, record), condition)
     },
     updateNotes: async (bucket, key, { notes }, condition) => {
@@ -151,7 +151,7 @@ export const authenticated = (store: ObjectStore, key: Uint8Array): ObjectStore 
       return upload
     },
     completeUpload: async (bucket, key, id, completion, condition) => {
-      await assertCondition(bucket.id, key, condition)
+      await assertAuthentic(bucket.id, key, condition)
       const record = sealObject(bucket.id, key, completion.record)
       return store.completeUpload(bucket, key, id, { ...completion, record }, condition)
     },

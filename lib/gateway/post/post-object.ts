@@ -24,7 +24,7 @@ import { authenticateForm, requiredField } from './signature.ts'
 const headersOf = (fields: FormFields): RequestHeaders => {
   // A field may say more than a header can: metadata is read from encoded words then.
   const headerOf = (name: string, value: string): string =>
-    name.startsWith('x-amz-meta-') && /\p{Cc}/u.test(value) ? toHeaderText(value) : asHeader(value)
+    /^x-(?:amz|obs)-meta-/.test(name) && /\p{Cc}/u.test(value) ? toHeaderText(asHeader(value)) : asHeader(value)
   const headers = new Map([...fields].map(([name, value]) => [name, headerOf(name, value)]))
   const { acl, tagging } = { acl: headers.get('acl'), tagging: fields.get('tagging') }
   const others = new Map<string, string>()
