@@ -6,7 +6,7 @@ import { SseError } from '../errors.ts'
 import { createAccess } from './access/access.ts'
 import { answerBrowser, type Preflight } from './actions/cors.ts'
 import { actions } from './actions/index.ts'
-import { answerError, asSseError, untilTaken } from './http/answer.ts'
+import { answerError, asSseError, serverNames, untilTaken } from './http/answer.ts'
 import type { ErrorFacts } from './http/error-body.ts'
 import { Connection, type Exchange } from './http/exchange.ts'
 import { memoryOf } from './http/memory.ts'
@@ -26,9 +26,6 @@ export interface GatewayHandler {
 }
 
 const hostId = 'sse-kms-streams'
-
-/** What the services call themselves, by which some clients tell them apart. */
-const servers = { s3: 'AmazonS3', obs: 'OBS' } as const
 
 type Family = 'amz' | 'obs'
 
@@ -117,7 +114,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     let error: SseError | undefined
     let preflight: Preflight | undefined
     try {
-      res.setHeader('server', servers[services.profile.name])
+      res.setHeader('server', serverNames[services.profile.name])
       identify(res, requestId, ['amz', 'obs']) // until it is known who asks
       signal.throwIfAborted()
       preflight = await answerBrowser(options, req, res)

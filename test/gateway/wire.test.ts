@@ -305,6 +305,7 @@ t.test('what the parser refuses is answered as S3 does, and logged once', async 
     const [, head_ = '', body = ''] = /(HTTP\/1\.1 400 Bad Request\r\n(?:.*\r\n)*)\r\n(.*)$/s.exec(talk.text()) ?? []
     t.match(body, new RegExp(`^<\\?xml.*<Error><Code>${code}</Code><Message>[^<]`, 's'), what)
     t.match(head_, `Content-Length: ${Buffer.byteLength(body)}\r\n`)
+    t.match(head_, 'Server: OBS\r\n')
     const [, id = ''] = /<RequestId>(.*?)</.exec(body) ?? []
     const entries = log.slice(logged).filter(({ status }) => status === 400)
     t.match(entries, [{ requestId: id, method: '-', path: '-', error: { code } }], `${what}: logged once`)

@@ -7,6 +7,9 @@ import { Pace, tooSlow } from './pace.ts'
 import { until } from './pour.ts'
 import { toXml, type XmlContent, xmlDeclaration } from './xml.ts'
 
+/** What the services call themselves, by which some clients tell them apart. */
+export const serverNames = { s3: 'AmazonS3', obs: 'OBS' } as const
+
 /** An answer's headers by name; `undefined` ones are left out. */
 export type AnswerHeaders = Readonly<Record<string, string | number | undefined>>
 

@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ErrorCode, SseError } from '../../errors.ts'
-import { errorXml } from './answer.ts'
+import { errorXml, serverNames } from './answer.ts'
 import type { ErrorFacts } from './error-body.ts'
 
 const codes: ReadonlyMap<unknown, ErrorCode> = new Map<unknown, ErrorCode>([
@@ -27,9 +27,10 @@ const readTime = 2000
 /** Answers an error on a connection, and closes it. */
 export const refuse = (socket: Duplex, error: SseError, facts: ErrorFacts): void => {
   const body = errorXml(error, facts)
-  const { requestId, hostId } = facts
+  const { requestId, hostId, profile } = facts
   const head = [
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}`,
+    `Server: ${serverNames[profile]}`,
     `Date: ${new Date().toUTCString()}`,
     `x-amz-request-id: ${requestId}`,
     `x-amz-id-2: ${hostId}`,
