@@ -103,10 +103,6 @@ t.test('buckets are made, found, listed in pages and deleted', async t => {
   )
   t.equal((await signedFetch(admin, 'PUT', '/there', { body: body('LocationConstraint', region) })).status, 200)
   t.equal((await signedFetch(admin, 'PUT', '/obs', { body: body('Location', region) })).status, 200)
-  t.equal(
-    (await signedFetch(admin, 'PUT', '/locked', { headers: { 'x-amz-bucket-object-lock-enabled': 'true' } })).code,
-    'NotImplemented',
-  )
 
   const head = await signedFetch(admin, 'HEAD', '/alpha')
   t.equal(head.status, 200)
@@ -129,6 +125,37 @@ t.test('buckets are made, found, listed in pages and deleted', async t => {
   t.equal((await signedFetch(stranger, 'DELETE', '/alpha')).code, 'AccessDenied')
   t.equal((await signedFetch(admin, 'DELETE', '/alpha')).status, 204)
   t.equal((await signedFetch(admin, 'DELETE', '/alpha')).code, 'NoSuchBucket')
+})
+
+t.test('a bucket of another kind is refused by name, and none is made', async t => {
+  const { client, signedFetch, store } = await startGateway(t)
+  for (const CreateBucketConfiguration of [
+    { Bucket: { Type: 'Directory', DataRedundancy: 'SingleAvailabilityZone' } },
+    { Bucket: { Type: 'Directory' }, Location: { Type: 'AvailabilityZone', Name: 'use1-az4' } },
+    { Location: { Type: 'LocalZone', Name: 'use1-lax1-az1' } },
+  ] as const) {
+    await t.rejects(client().send(new CreateBucketCommand({ Bucket: 'other', CreateBucketConfiguration })), {
+      name: 'NotImplemented',
+      message: /Directory buckets/,
+    })
+  }
+  for (const body of ['<Bucket/>', '<Bucket>Directory</Bucket>', '<Location/><Location/>']) {
+    const sent = { body: `<CreateBucketConfiguration>${body}</CreateBucketConfiguration>` }
+    t.equal((await signedFetch(admin, 'PUT', '/other', sent)).code, 'NotImplemented', body)
+  }
+  for (const [name, value, what] of [
+    ['x-obs-fs-file-interface', 'Enabled', 'Parallel file systems'],
+    ['x-amz-bucket-object-lock-enabled', 'true', 'Object lock'],
+    ['x-obs-bucket-object-lock-enabled', 'true', 'Object lock'],
+  ] as const) {
+    const refused = await signedFetch(admin, 'PUT', '/other', { headers: { [name]: value } })
+    t.equal(`${refused.status} ${refused.code}`, '501 NotImplemented', name)
+    t.match(refused.text, `<Header>${name}</Header>`)
+    t.match(refused.text, `<Message>${what}`)
+  }
+  t.strictSame(await store.listBuckets(), [])
+  const made = await signedFetch(admin, 'PUT', '/other', { headers: { 'x-amz-bucket-object-lock-enabled': 'false' } })
+  t.equal(made.status, 200)
 })
 
 t.test('a tenant has no more buckets than it may', async t => {

@@ -1,6 +1,7 @@
 /** ListBuckets, CreateBucket, HeadBucket, GetBucketLocation, DeleteBucket. */
 import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
+import type { HeaderGetter } from '../../sse/names.ts'
 import { requestedAcl } from '../access/acl.ts'
 import { readBody } from '../body/body.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
@@ -46,9 +47,7 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
   const name = bucketNameOf(request)
   const { store, profile, limits, now } = request.services
   const acl = requestedAcl(request.header)
-  if (request.header('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true') {
-    throw new SseError('NotImplemented', { message: 'Object lock is not implemented here. Leave the header out.' })
-  }
+  assertKindBuilt(request.header)
   const body = await readBody(request, 64 * 1024)
   const { wanted, tags } = configuration(body)
   // SDKs name us-east-1 by leaving the constraint out; one that is named must be this region.
@@ -67,10 +66,30 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
   answerEmpty(request.res, 200, { location: `/${name}` })
 }
 
-/** What the document of a new bucket asks for. `MalformedXML`, `InvalidTag`. */
+/** `NotImplemented` for headers that ask for another kind of bucket than there is. */
+const assertKindBuilt = (header: HeaderGetter): void => {
+  for (const [name, kind, off] of [
+    ['x-amz-bucket-object-lock-enabled', 'Object lock is', 'false'],
+    ['x-obs-bucket-object-lock-enabled', 'Object lock is', 'false'],
+    ['x-obs-fs-file-interface', 'Parallel file systems are', 'disabled'],
+  ] as const) {
+    if ((header(name)?.toLowerCase() ?? off) === off) continue
+    const message = `${kind} not implemented here. Leave the header ${name} out.`
+    throw new SseError('NotImplemented', { message, details: { Header: name } })
+  }
+}
+
+/** What the document of a new bucket asks for. `MalformedXML`, `InvalidTag`; `NotImplemented` for a directory bucket. */
 const configuration = (body: string): { readonly wanted?: string | undefined; readonly tags: readonly Tag[] } => {
   if (body === '') return { tags: [] }
   const content = fromXml(body, 'CreateBucketConfiguration')
+  // Of a directory bucket the location is an element with a type and a name; OBS's is a text.
+  const ofDirectory = field(content, 'Bucket') !== undefined || typeof field(content, 'Location') === 'object'
+  if (ofDirectory) {
+    const message =
+      'Directory buckets are not implemented here. Leave out the elements Bucket, and Location with a Type.'
+    throw new SseError('NotImplemented', { message })
+  }
   const wanted = textOf(content, 'LocationConstraint') ?? textOf(content, 'Location')
   return { wanted, tags: tagsIn(field(content, 'Tags'), maxBucketTags) }
 }
