@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,7 +12,18 @@ import { decodeKey } from '../../lib/store/file/keys.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
 import type { Bucket } from '../../lib/store/records.ts'
 import { compileChild } from '../support/compile.ts'
-import { filesIn, get, pattern, quickDirectory } from '../support/store.ts'
+import {
+  bodyOf,
+  filesBecome,
+  filesIn,
+  get,
+  part,
+  pattern,
+  put,
+  quickDirectory,
+  record,
+  upload,
+} from '../support/store.ts'
 
 const program = compileChild(t.testdir({}))
 // Without what tap puts into NODE_OPTIONS: it would handle SIGXFSZ, which Node ignores.
@@ -221,5 +232,63 @@ t.test('a disk that runs full', async t => {
       execFileSync('umount', [disk])
       rmSync(above, { recursive: true })
     }
+  }
+})
+
+t.test('a disk with no more than its reserve: what adds is refused, what takes away is not, and it opens', async t => {
+  const above = quickDirectory()
+  const disk = join(above, 'disk')
+  mkdirSync(disk)
+  if (!mounted(disk)) {
+    t.comment('a tmpfs cannot be mounted here')
+    rmSync(above, { recursive: true })
+    return
+  }
+  try {
+    const directory = join(disk, 'data')
+    const open = (): Promise<ObjectStore> => openFileStore(directory, { sweepEvery: 0, grace: 0 })
+    const first = await open()
+    const b = await first.createBucket('b', bucket)
+    const empty = await first.createBucket('empty', bucket)
+    await first.claim('known', 'stands')
+    const revision = await put(first, b, 'key', pattern(100_000))
+    for (const id of ['one', 'other']) {
+      await first.createUpload(b, id, upload(id))
+      await first.putPart(b, id, id, part(1, 'a'), await bodyOf(first, pattern(100_000)))
+    }
+    const ready = await bodyOf(first, pattern(10))
+    const filler = join(disk, 'filler')
+    writeFileSync(filler, pattern(statfsSync(disk).bavail * statfsSync(disk).bsize - 7_000_000))
+
+    const full = { code: 'StoreFull' }
+    const from = { bucketId: b.id, key: 'key', revision }
+    await t.rejects(first.createBucket('c', bucket), full)
+    await t.rejects(first.updateBucket(b, { settings: { acl: 'private' } }), full)
+    await t.rejects(first.claim('new', 'value'), full)
+    t.equal(await first.claim('known', 'another'), 'stands', 'what stands is told')
+    await t.rejects(bodyOf(first, pattern(10)), full)
+    await t.rejects(first.putObject(b, 'key', record(), ready), full)
+    await t.rejects(first.updateNotes(b, 'key', { notes: { acl: 'private' } }), full)
+    await t.rejects(first.copyObject(from, b, 'copy', record()), full)
+    await t.rejects(first.createUpload(b, 'third', upload('third')), full)
+    await t.rejects(first.completeUpload(b, 'one', 'one', { token: 't', attempts: ['a'], record: record() }), full)
+    t.equal((await first.getObject(b.id, 'key'))?.revision, revision, 'nothing has changed')
+    t.same(await first.getBucket('b'), b)
+    await first.close()
+
+    const store = await open()
+    await store.sweep()
+    await store.abortUpload(b, 'one', 'one')
+    t.equal(await store.deleteObject(b, 'key'), true)
+    await store.deleteBucket(empty)
+    await store.deleteBucket(b, { dropUploads: true })
+    t.same(await store.listBuckets(), [])
+    t.ok(await filesBecome(directory, 0))
+    rmSync(filler)
+    t.ok(await store.createBucket('c', bucket))
+    await store.close()
+  } finally {
+    execFileSync('umount', ['-l', disk]) // a store that is open does not keep it
+    rmSync(above, { recursive: true })
   }
 })

@@ -170,7 +170,7 @@ export class BodyDraft implements BodyWriter {
     // If it is unknown whether the commit took place, the sweep of the next process decides.
     if (this.#finished && database.broken) return
     await sink?.discard().catch(() => {})
-    await database.write(() => database.tables.pending.removeSync(encodeKey(this.#id))).catch(() => {})
+    await database.write(() => database.tables.pending.removeSync(encodeKey(this.#id)), 'reserve').catch(() => {})
   }
 }
 

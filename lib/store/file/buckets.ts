@@ -23,7 +23,6 @@ export const bucketActions = (context: FileStore): BucketActions => {
       const { id = newId(), owner, region, created, settings = {}, mac } = bucket
       const key = bucketKey(name)
       checkName('the owner of a bucket', owner, 1024)
-      database.assertSpace()
       return database.write(() => {
         const there = buckets.get(key)
         if (there !== undefined) {
@@ -61,7 +60,7 @@ export const bucketActions = (context: FileStore): BucketActions => {
         ids.removeSync(root)
         owners.removeSync(ownersKey(found))
         return root
-      })
+      }, 'reserve')
       // The bucket is gone, and its uploads with it, whatever comes of this: the sweep goes on.
       await dropUploadsIn(context, root).catch(() => {})
     },
@@ -85,6 +84,8 @@ export const claimActions = ({ database }: FileStore): ClaimActions => {
     claim: async (name, value) => {
       checkName('the name of a claim', name, 1024)
       const key = encodeKey(name)
+      const known = database.read(() => claims.get(key))
+      if (known !== undefined) return known
       return database.write(() => {
         const standing = claims.get(key)
         if (standing === undefined) claims.putSync(key, value)

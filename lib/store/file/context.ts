@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { SseError } from '../../errors.ts'
 import type { BodyStore } from '../body-store.ts'
 import type { Bucket, BucketRevision } from '../records.ts'
-import type { Database, Holder } from './database.ts'
+import type { Database, Holder, SpaceUsed } from './database.ts'
 import { checkName, encodeKey } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
 
@@ -22,8 +22,12 @@ export interface FileStore {
 }
 
 /** Runs a change that may leave bodies that nothing refers to any more. */
-export const commit = async <T>({ database, collectSoon }: FileStore, change: () => T): Promise<T> => {
-  const result = await database.write(change)
+export const commit = async <T>(
+  { database, collectSoon }: FileStore,
+  change: () => T,
+  from?: SpaceUsed,
+): Promise<T> => {
+  const result = await database.write(change, from)
   collectSoon()
   return result
 }

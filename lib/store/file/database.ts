@@ -104,8 +104,11 @@ export interface Tables {
   readonly parts: Table<AttemptRow, Uint8Array>
 }
 
-/** Bytes of the disk that nothing is added to. */
+/** Bytes of the disk that nothing is added to: LMDB may end the process where a commit finds no space, and deletions need some. */
 const reserve = 8 * 1024 * 1024
+
+/** Where a change takes its pages from: from the disk but for its reserve, or from all of it. */
+export type SpaceUsed = 'space' | 'reserve'
 
 // Changes in one commit: they run one after the other on the event loop, which waits for as long.
 const mostTogether = 64
@@ -232,9 +235,10 @@ export class Database {
   /**
    * Runs a synchronous action as one change: durable when the promise resolves, undone in full when the action throws. Errors of the
    * medium are `StoreFailed` and `StoreFull`, those of the action its own. Changes that come while a commit is under way share the next one.
-   * `StoreBusy` where it could not begin in time, for another process holds the index: then it never happens.
+   * `StoreBusy` where it could not begin in time, for another process holds the index: then it never happens. `StoreFull` where the disk has
+   * no more than its reserve, which is for what takes away more than it adds, and for opening.
    */
-  write<T>(action: () => T): Promise<T> {
+  write<T>(action: () => T, from: SpaceUsed = 'space'): Promise<T> {
     return new Promise((resolve, reject) => {
       let isLate = false
       const giveUp = (): void => {
@@ -245,6 +249,7 @@ export class Database {
       const begin = (): T => {
         clearTimeout(timer)
         if (isLate) throw new SseError('StoreBusy')
+        if (from === 'space') this.assertSpace()
         return action()
       }
       const change = (): Promise<void> =>
@@ -293,10 +298,7 @@ export class Database {
     }
   }
 
-  /**
-   * `StoreFull` where the disk of the index has little space left. To be asked before anything is added: LMDB may end the process where a commit
-   * finds no space, and what is left is for deletions.
-   */
+  /** `StoreFull` where the disk of the index has no more than its reserve. Changes look themselves; bodies ask before they grow. */
   assertSpace(): void {
     const { bavail, bsize } = statfsSync(this.#options.path)
     if (bavail * bsize < reserve) throw new SseError('StoreFull')

@@ -63,13 +63,14 @@ export const collectGarbage = async (context: Omit<FileStore, 'collectSoon'>): P
     start = keyAfter(last.key)
     const gone: Due[] = []
     for (const due of all) if (await remove(due)) gone.push(due)
-    await database.write(() => {
+    const forget = (): void => {
       for (const { key, body, files: ids } of gone) {
         for (const { id } of ids) files.removeSync(encodeKey(id))
         manifests.removeSync(encodeKey(body.id))
         garbage.removeSync(key)
       }
-    })
+    }
+    await database.write(forget, 'reserve')
   }
 }
 

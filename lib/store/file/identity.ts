@@ -65,14 +65,14 @@ export const identify = async (halves: Halves): Promise<void> => {
       if (!fits && !beginAnew) throw refused(bodies, id, beside)
       if (id === undefined && read(proposed) === undefined) meta.putSync(proposed, newId())
       return false
-    })
+    }, 'reserve')
     if (isDone) return
     await database.write(() => {
       const id = read(settled) ?? read(proposed) ?? newId()
       if (readId(bodies) !== id) writeId(bodies, id)
       meta.putSync(settled, id)
       meta.removeSync(proposed)
-    })
+    }, 'reserve')
   })
 }
 
@@ -88,7 +88,7 @@ export const settledId = (database: Database): Promise<string> => {
     const id = read() ?? newId()
     if (read() === undefined) meta.putSync(settled, id)
     return id
-  })
+  }, 'reserve')
 }
 
 const describe = (id: string | undefined, beside: string | undefined): readonly [index: string, bodies: string] => {

@@ -113,7 +113,7 @@ export const objectActions = (context: FileStore): ObjectActions => {
 
     deleteObject: async (bucket, key, condition) => {
       const at = objectKey(bucket.id, key)
-      return commit(context, () => {
+      const remove = (): boolean => {
         requireBucket(context, bucket)
         assertCondition(objects.get(at), condition)
         const content = contents.get(at)
@@ -122,13 +122,13 @@ export const objectActions = (context: FileStore): ObjectActions => {
         contents.removeSync(at)
         releaseBody(context, content.body)
         return true
-      })
+      }
+      return commit(context, remove, 'reserve')
     },
 
     copyObject: async (source, bucket, key, record, condition) => {
       const from = objectKey(source.bucketId, source.key)
       const to = objectKey(bucket.id, key)
-      database.assertSpace()
       return commit(context, () => {
         requireBucket(context, bucket)
         assertBucket(context, source.bucketId)

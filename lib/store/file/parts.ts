@@ -71,19 +71,18 @@ export const forgetCompletion = (context: FileStore, at: Uint8Array, { upload }:
 export const dropUploadsIn = async (context: FileStore, root: Uint8Array): Promise<void> => {
   const { database } = context
   const { uploads, completions } = database.tables
-  const dropSome = (): Promise<boolean> =>
-    commit(context, () => {
-      const [open] = keysOf(uploads, root, 1)
-      const row = open && uploads.get(open)
-      if (open === undefined || row === undefined) return false
-      const some = partsOf(context, row).slice(0, step)
-      if (some.length < step) uploads.removeSync(open)
-      removeParts(context, some)
-      return true
-    })
-  while (await dropSome());
+  const dropSome = (): boolean => {
+    const [open] = keysOf(uploads, root, 1)
+    const row = open && uploads.get(open)
+    if (open === undefined || row === undefined) return false
+    const some = partsOf(context, row).slice(0, step)
+    if (some.length < step) uploads.removeSync(open)
+    removeParts(context, some)
+    return true
+  }
+  while (await commit(context, dropSome, 'reserve'));
   for (const { key, value } of database.read(() => entriesOf(completions, root))) {
-    await database.write(() => forgetCompletion(context, key, value))
+    await database.write(() => forgetCompletion(context, key, value), 'reserve')
   }
 }
 
@@ -112,8 +111,9 @@ export const dropOldAttempts = async (context: FileStore): Promise<void> => {
       )
     }
     if (database.read(superfluous).length === 0) continue
-    await commit(context, () => {
+    const drop = (): void => {
       if (uploads.doesExist(key)) removeParts(context, superfluous())
-    })
+    }
+    await commit(context, drop, 'reserve')
   }
 }

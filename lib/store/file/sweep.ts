@@ -37,7 +37,7 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
 
   // As a change, not a read: a process that was killed may have written a commit without announcing it, and LMDB finds that when the next
   // writer begins. And of several that sweep only one takes an entry away.
-  const abandoned = await database.write(() => {
+  const abandon = (): number => {
     const gone = entriesWhere(pending, isGone)
     for (const { key } of gone) {
       discardBody(context, { form: 'file', id: decodeKey(key)[0] ?? '', size: 0 })
@@ -45,11 +45,14 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
       pending.removeSync(key)
     }
     return gone.length
-  })
+  }
+  const abandoned = await database.write(abandon, 'reserve')
   await dropLostUploads(context)
   await dropOldAttempts(context)
   const expired = database.read(() => entriesWhere(completions, ({ at }) => now() - at >= remember))
-  for (const { key, value } of expired) await database.write(() => forgetCompletion(context, key, value))
+  for (const { key, value } of expired) {
+    await database.write(() => forgetCompletion(context, key, value), 'reserve')
+  }
 
   const collected = await asStoreFailed(() => collectGarbage(context))
   let { removed } = collected

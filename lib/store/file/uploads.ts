@@ -62,7 +62,6 @@ export const uploadActions = (context: FileStore): UploadActions => {
       const { id, session, kind, headers, notes, owner, initiated, mac } = upload
       const at = uploadKey(bucket.id, key, id)
       const kept = { id, kind, headers, notes, owner, initiated, ...(session && { session }), ...(mac && { mac }) }
-      database.assertSpace()
       return database.write(() => {
         requireBucket(context, bucket)
         if (findUpload(at, true) !== undefined) throw new TypeError('the id of the upload is taken')
@@ -176,12 +175,13 @@ export const uploadActions = (context: FileStore): UploadActions => {
 
     abortUpload: async (bucket, key, id) => {
       const at = uploadKey(bucket.id, key, id)
-      return commit(context, () => {
+      const remove = (): void => {
         requireBucket(context, bucket)
         const all = partsOf(context, requireUpload(at))
         uploads.removeSync(at)
         removeParts(context, all)
-      })
+      }
+      return commit(context, remove, 'reserve')
     },
   }
 }
