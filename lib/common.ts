@@ -32,6 +32,7 @@ export type { BucketKeyOptions } from './kms/bucket-keys.ts'
 export { clientContext, type ContextInput, type EncryptionContext, encryptionContext } from './kms/context.ts'
 export { customerKey, type CustomerKey } from './kms/customer.ts'
 export { DataKey } from './kms/data-key.ts'
+export type { KeyManager, ManagedKey } from './kms/manager.ts'
 export type {
   AcceptedKey,
   AcceptScope,

@@ -273,6 +273,11 @@ const table = {
     s3Code: 'InternalError',
     message: 'An optional package is missing. Install it with npm.',
   },
+  NotConforming: {
+    status: 500,
+    s3Code: 'InternalError',
+    message: 'The key manager fails cases of the conformance suite. Mend what they name.',
+  },
   FileFailed: { status: 500, s3Code: 'InternalError', message: 'A file could not be read or written.' },
 } as const satisfies Record<string, ErrorRow>
 
