@@ -230,6 +230,22 @@ const table = {
     status: 403,
     message: 'CORSResponse: this CORS request is not allowed. Change the CORS configuration.',
   },
+  NoSuchPublicAccessBlockConfiguration: {
+    status: 404,
+    message: 'The public access block configuration was not found. Put one first.',
+  },
+  OwnershipControlsNotFoundError: {
+    status: 404,
+    message: 'The bucket ownership controls were not found. Put them first; without any the bucket takes ACLs.',
+  },
+  AccessControlListNotSupported: {
+    status: 400,
+    message: 'The bucket does not allow ACLs. Leave the ACL out, or name bucket-owner-full-control.',
+  },
+  InvalidBucketAclWithObjectOwnership: {
+    status: 400,
+    message: 'A bucket whose ACL opens it to others cannot disable ACLs. Put the ACL private first.',
+  },
   NoSuchTagSet: { status: 404, message: 'The TagSet does not exist. Put tags first.' },
   InvalidTag: { status: 400, message: 'The tags are not valid. Correct the tag that is named.' },
   MalformedXML: { status: 400, message: 'The XML is not well-formed or does not fit its schema. Correct it.' },

@@ -88,7 +88,8 @@ const requests: readonly (readonly [method: string, target: string, copySource?:
   ['GET', '/b?uploads'],
   ['POST', '/b?delete'],
   ['GET', '/b?location'],
-  ...['policy', 'encryption', 'cors', 'tagging'].flatMap(sub =>
+  ['GET', '/b?policyStatus'],
+  ...['policy', 'publicAccessBlock', 'ownershipControls', 'encryption', 'cors', 'tagging'].flatMap(sub =>
     ['GET', 'PUT', 'DELETE'].map(method => [method, `/b?${sub}`] as const),
   ),
   ...['acl', 'versioning'].flatMap(sub => ['GET', 'PUT'].map(method => [method, `/b?${sub}`] as const)),

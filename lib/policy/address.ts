@@ -25,6 +25,15 @@ export const inRanges = (ranges: readonly Placed[], wrong: (range: Placed) => Er
   }
 }
 
+/**
+ * Whether a range takes in so many addresses that S3 calls a policy which lets it in public: more than a /8 of IPv4, more than a /32 of IPv6. So
+ * is what is no range.
+ */
+export const isBroad = (range: string): boolean => {
+  const parsed = parseRange(range)
+  return parsed === undefined || parsed.bits < (parsed.family === 'ipv4' ? 8 : 32)
+}
+
 interface Address {
   /** Without a zone. */
   readonly address: string

@@ -9,6 +9,7 @@
  * `…IfExists` holds for an absent key after every prefix. A value of the request that is no number, date or address matches
  * nothing. Names of operators are case-sensitive, names of keys are not.
  */
+import { isBroad } from './address.ts'
 import { conditionKey } from './facts.ts'
 import { bool, type Operator, operators } from './operators.ts'
 import { asList, asObject, asText, type Json, malformed, type Placed, quote } from './syntax.ts'
@@ -21,6 +22,8 @@ export interface Condition {
   readonly key: string
   /** Whether it holds for the values that the request has for the key; none are `undefined` or an empty list. */
   readonly holds: (values: readonly string[] | undefined) => boolean
+  /** Whether it holds only for addresses that are named, so that what it allows is not public. */
+  readonly isNarrow: boolean
 }
 
 /** Values may be written as JSON strings, booleans or numbers. */
@@ -54,6 +57,12 @@ const parseKey = (place: string, name: string): string => {
   return key
 }
 
+/** Of the keys that S3 takes for narrow if their values are fixed, this is the one that there is. */
+const namesAddresses = (operator: string, key: string, values: readonly Placed[]): boolean =>
+  key === 'aws:sourceip' &&
+  /^(?:ForAnyValue:)?(?:IpAddress|StringEquals)$/.test(operator) &&
+  values.every(({ text }) => !isBroad(text))
+
 const parseOne = (
   operator: string,
   parsed: ParsedOperator | 'Null',
@@ -65,13 +74,14 @@ const parseOne = (
   if (parsed === 'Null') {
     // `true` where the key must be absent, `false` where it must be there.
     const wanted = bool(values, wrong)
-    return { operator, key, holds: (values = []) => wanted(String(values.length === 0)) }
+    return { operator, key, isNarrow: false, holds: (values = []) => wanted(String(values.length === 0)) }
   }
   const { compile, negated, set, ifExists } = parsed
   const matches = compile(values, wrong)
   return {
     operator,
     key,
+    isNarrow: namesAddresses(operator, key, values),
     holds: (values = []) => {
       if (values.length === 0) return ifExists || set === 'ForAllValues' || (negated && set === undefined)
       if (set === 'ForAllValues') return values.every(value => matches(value) !== negated)

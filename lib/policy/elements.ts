@@ -55,9 +55,16 @@ const parseOne = ({ place, text }: Placed, forms: readonly RegExp[]): Test => {
   )
 }
 
-/** Reads a Principal or NotPrincipal element into a test; throws `SseError` MalformedPolicy. */
-export const parsePrincipal = (place: string, value: Json): Test => {
-  if (value === '*') return everyone
+/** A Principal or NotPrincipal element. */
+export interface PrincipalPattern {
+  readonly covers: Test
+  /** Whether it is about everyone, also without credentials. */
+  readonly isEveryone: boolean
+}
+
+/** Reads a Principal or NotPrincipal element; throws `SseError` MalformedPolicy. */
+export const parsePrincipal = (place: string, value: Json): PrincipalPattern => {
+  if (value === '*') return { covers: everyone, isEveryone: true }
   if (!(value instanceof Map))
     throw malformed(place, 'write "*" or an object such as {"AWS": "arn:aws:iam::DOMAIN:root"}.')
   onlyKnown(place, value, [...forms.keys()])
@@ -66,7 +73,7 @@ export const parsePrincipal = (place: string, value: Json): Test => {
     const named = value.get(kind)
     return named === undefined ? [] : asTexts(`${place}.${kind}`, named).map(one => parseOne(one, forms))
   })
-  return principal => tests.some(test => test(principal))
+  return { covers: principal => tests.some(test => test(principal)), isEveryone: tests.includes(everyone) }
 }
 
 const words = (text: string): readonly string[] => text.trim().toLowerCase().split(/\s+/)

@@ -47,6 +47,8 @@ export interface Statement {
   readonly coversResource: (resource: string) => boolean
   /** All must hold. */
   readonly conditions: readonly Condition[]
+  /** Whether it allows something to everyone, and no condition names addresses. */
+  readonly isPublic: boolean
 }
 
 /** A bucket policy. Frozen. */
@@ -57,6 +59,8 @@ export interface Policy {
   readonly id: string | undefined
   /** In the order of the document, which does not matter. */
   readonly statements: readonly Statement[]
+  /** Whether S3 calls it public: one statement is. A Deny does not take that back. */
+  readonly isPublic: boolean
 }
 
 /** What a policy is parsed for. */
@@ -116,7 +120,7 @@ const parseStatement = (place: string, json: Json, bucket: string, check: (value
   const resource = oneOf(place, statement, 'Resource')
   const condition = statement.get('Condition')
 
-  const isPrincipal = parsePrincipal(principal.place, principal.value)
+  const { covers, isEveryone } = parsePrincipal(principal.place, principal.value)
   const effect = parseEffect(`${place}.Effect`, statement.get('Effect'))
   if (effect === 'Allow' && principal.not)
     throw malformed(principal.place, 'Allow with NotPrincipal is not allowed. Name whom to allow under Principal.')
@@ -128,17 +132,18 @@ const parseStatement = (place: string, json: Json, bucket: string, check: (value
   })
   const isResource = glob(resources.map(({ pattern }) => pattern))
   if (!action.not && !resource.not) for (const one of actions) checkApplies(one, resources)
+  const conditions =
+    condition === undefined
+      ? []
+      : parseConditions(`${place}.Condition`, condition, check).map(one => Object.freeze(one))
   return Object.freeze({
     sid: sid === undefined ? undefined : asText(`${place}.Sid`, sid),
     effect,
-    coversPrincipal: (who: PolicyPrincipal) => isPrincipal(who) !== principal.not,
+    coversPrincipal: (who: PolicyPrincipal) => covers(who) !== principal.not,
     coversAction: (name: string) => isAction(name) !== action.not,
     coversResource: (name: string) => isResource(name) !== resource.not,
-    conditions: Object.freeze(
-      condition === undefined
-        ? []
-        : parseConditions(`${place}.Condition`, condition, check).map(one => Object.freeze(one)),
-    ),
+    conditions: Object.freeze(conditions),
+    isPublic: effect === 'Allow' && isEveryone && !conditions.some(({ isNarrow }) => isNarrow),
   })
 }
 
@@ -175,12 +180,12 @@ export const parsePolicy = (text: string, { bucket }: ParsePolicyOptions): Polic
   const statement = document.get('Statement')
   if (statement === undefined) throw malformed('Policy', 'has no Statement. Write at least one.')
   const check = version === '2012-10-17' ? refuseVariables : () => undefined
+  const statements = asList('Statement', statement).map(([place, json]) => parseStatement(place, json, bucket, check))
   return Object.freeze({
     version,
     id: id === undefined ? undefined : asText('Id', id),
-    statements: Object.freeze(
-      asList('Statement', statement).map(([place, json]) => parseStatement(place, json, bucket, check)),
-    ),
+    statements: Object.freeze(statements),
+    isPublic: statements.some(({ isPublic }) => isPublic),
   })
 }
 

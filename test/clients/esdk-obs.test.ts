@@ -271,6 +271,24 @@ const course = async (t: Test, style: Style): Promise<void> => {
     t.match(await obs.getObject({ Bucket, Key: 'own' }), { CommonMsg: { Status: 400, Code: 'InvalidRequest' } })
   })
 
+  await t.test("the block and the policy's status, by OBS's client", async t => {
+    const { connect } = await start(t, style)
+    const obs = await connect()
+    await result(obs.createBucket({ Bucket }))
+    const none = { CommonMsg: { Status: 404, Code: 'NoSuchPublicAccessBlockConfiguration' } }
+    t.match(await obs.getBucketPublicAccessBlock({ Bucket }), none)
+    await result(obs.putBucketPublicAccessBlock({ Bucket, BlockPublicAcls: true, BlockPublicPolicy: false }))
+    const kept = { BlockPublicAcls: 'true', BlockPublicPolicy: 'false', IgnorePublicAcls: 'false' }
+    t.match(await result(obs.getBucketPublicAccessBlock({ Bucket })), kept)
+    const open = await obs.setBucketAcl({ Bucket, ACL: 'public-read' })
+    t.match(open, { CommonMsg: { Status: 403, Code: 'AccessDenied' } })
+    await result(obs.deleteBucketPublicAccessBlock({ Bucket }))
+    await result(obs.setBucketAcl({ Bucket, ACL: 'public-read' }))
+    const read = { Effect: 'Allow', Principal: { ID: '*' }, Action: ['GetObject'], Resource: [`${Bucket}/*`] }
+    await result(obs.setBucketPolicy({ Bucket, Policy: JSON.stringify({ Statement: [read] }) }))
+    t.match(await result(obs.getBucketPolicyPublicStatus({ Bucket })), { IsPublic: 'true' })
+  })
+
   await t.test('URLs and forms that it signs', async t => {
     const { connect, at, port } = await start(t, style)
     const obs = await connect()

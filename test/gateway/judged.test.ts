@@ -272,3 +272,57 @@ const until = async (what: string, check: () => boolean): Promise<void> => {
   }
   throw new Error(`it did not happen: ${what}`)
 }
+
+t.test('what may be public is asked again where that changes while the body is under way', async t => {
+  const blocks = (name: string) =>
+    `<PublicAccessBlockConfiguration><${name}>true</${name}></PublicAccessBlockConfiguration>`
+  const disables =
+    '<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>'
+  const group = '<Grantee><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>'
+  const acl = `<AccessControlPolicy><Owner><ID>domain1</ID></Owner><AccessControlList><Grant>${group}<Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>`
+  const opens = denying('s3:GetObject')
+    .replace('Deny', 'Allow')
+    .replace(/"Principal":\{.*?\}/, '"Principal":"*"')
+  const open = { 'x-amz-acl': 'public-read' }
+  for (const [what, code, sent, changed, change, headers] of [
+    [
+      'a public object',
+      'AccessDenied',
+      ['PUT', '/bucket/key', open, large],
+      'publicAccessBlock',
+      blocks('BlockPublicAcls'),
+    ],
+    [
+      'a public object',
+      'AccessControlListNotSupported',
+      ['PUT', '/bucket/key', open, large],
+      'ownershipControls',
+      disables,
+    ],
+    ['an ACL', 'AccessDenied', ['PUT', '/bucket/key?acl=', {}, acl], 'publicAccessBlock', blocks('BlockPublicAcls')],
+    [
+      'a public policy',
+      'AccessDenied',
+      ['PUT', '/bucket?policy=', {}, opens],
+      'publicAccessBlock',
+      blocks('BlockPublicPolicy'),
+    ],
+    [
+      'controls that disable ACLs',
+      'InvalidBucketAclWithObjectOwnership',
+      ['PUT', '/bucket?ownershipControls=', {}, disables],
+      'acl',
+      undefined,
+      open,
+    ],
+  ] as const) {
+    const { gateway, send } = await withBucket(t)
+    await send(admin, 'PUT', '/bucket/key', 'old')
+    const answer = await holding(gateway, admin, sent, async half => {
+      await half()
+      await send(admin, 'PUT', `/bucket?${changed}=`, change, headers)
+    })
+    t.equal(answer.code, code, `${what}: ${changed}`)
+    t.equal((await gateway.signedFetch(admin, 'GET', '/bucket/key')).text, 'old')
+  }
+})

@@ -16,6 +16,10 @@ const obsNames = new Map([
   ['ListVersions', 'ListObjectVersions'],
   ['InitiateMultipartUpload', 'CreateMultipartUpload'],
   ['CopyPart', 'UploadPartCopy'],
+  ['GetBucketPublicAccessBlock', 'GetPublicAccessBlock'],
+  ['PutBucketPublicAccessBlock', 'PutPublicAccessBlock'],
+  ['DeleteBucketPublicAccessBlock', 'DeletePublicAccessBlock'],
+  ['GetBucketPolicyPublicStatus', 'GetBucketPolicyStatus'],
 ])
 
 t.test('every operation of S3 and OBS is built, or refused by its name', async t => {

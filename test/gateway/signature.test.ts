@@ -729,7 +729,9 @@ t.test('the presigned examples of version 2', t => {
   }
   t.match(isRefused(t, 'AccessDenied', at(puppy.replace('=1175139620', '=soon')), 'soon').message, /seconds since 1970/)
   isRefused(t, 'SignatureDoesNotMatch', at(puppy.replace('=1175139620', '=1175139621')), 'a longer life')
-  isRefused(t, 'SignatureDoesNotMatch', at(`${puppy}&acl`), 'another sub-resource')
+  for (const more of ['acl', 'publicAccessBlock', 'ownershipControls', 'policyStatus']) {
+    isRefused(t, 'SignatureDoesNotMatch', at(`${puppy}&${more}`), `another sub-resource: ${more}`)
+  }
   t.ok(at(`${puppy}&prefix=a`)(), 'what is no sub-resource is not covered')
   const other = {
     lookup: () => ({ name: '', secretAccessKey: 'OtxrzxIsfpFjA7SwPzILwy8Bw21TLhquhboDYROV' }),

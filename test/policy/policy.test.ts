@@ -874,3 +874,43 @@ t.test('a value that is too long is refused', t => {
   t.equal(values('s3:prefix'), undefined)
   t.end()
 })
+
+t.test('what is public, as S3 documents it', t => {
+  const ranges = (...values: readonly string[]) => ({ Condition: { IpAddress: { 'aws:SourceIp': values } } })
+  const rows: readonly (readonly [what: string, elements: object, isPublic: boolean])[] = [
+    ['everyone', {}, true],
+    ['everyone, as AWS', { Principal: { AWS: '*' } }, true],
+    ['everyone, as ID', { Principal: { ID: ['*'] } }, true],
+    ['everyone among others', { Principal: { AWS: [tenant, '*'] } }, true],
+    ['a tenant', { Principal: { AWS: tenant } }, false],
+    ['a user', { Principal: { ID: `domain/${tenant}:user/alice` } }, false],
+    ['nobody but by a Deny', { Effect: 'Deny' }, false],
+    ['a Deny of all others', { Effect: 'Deny', Principal: undefined, NotPrincipal: { AWS: tenant } }, false],
+    ['writing', { Action: 's3:PutObject' }, true],
+    ['one address', ranges('192.0.2.1'), false],
+    ['addresses', ranges('192.0.2.0/24', '10.0.0.0/8', '2001:db8::/32'), false],
+    ['a broad range', ranges('0.0.0.0/1'), true],
+    ['a range of /7', ranges('10.0.0.0/7'), true],
+    ['a broad range of IPv6', ranges('2001:d00::/31'), true],
+    ['a broad range among others', ranges('192.0.2.1', '0.0.0.0/0'), true],
+    ['an address as text', { Condition: { StringEquals: { 'aws:SourceIp': '192.0.2.1' } } }, false],
+    ['a pattern of addresses', { Condition: { StringLike: { 'aws:SourceIp': '192.*' } } }, true],
+    ['any of the addresses', { Condition: { 'ForAnyValue:IpAddress': { 'aws:SourceIp': '192.0.2.1' } } }, false],
+    ['all of none', { Condition: { 'ForAllValues:IpAddress': { 'aws:SourceIp': '192.0.2.1' } } }, true],
+    ['an address, or none', { Condition: { IpAddressIfExists: { 'aws:SourceIp': '192.0.2.1' } } }, true],
+    ['all but an address', { Condition: { NotIpAddress: { 'aws:SourceIp': '192.0.2.1' } } }, true],
+    ['no address', { Condition: { Null: { 'aws:SourceIp': 'false' } } }, true],
+    ['another key', { Condition: { StringEquals: { 'aws:Referer': 'https://example.com' } } }, true],
+    ['TLS', { Condition: { Bool: { 'aws:SecureTransport': 'true' } } }, true],
+    [
+      'TLS from an address',
+      { Condition: { Bool: { 'aws:SecureTransport': 'true' }, ...ranges('192.0.2.1').Condition } },
+      false,
+    ],
+  ]
+  for (const [what, elements, isPublic] of rows) t.equal(policy(elements).isPublic, isPublic, what)
+  const statements = (...all: readonly object[]) => parse({ Version: '2012-10-17', Statement: all }).isPublic
+  t.equal(statements(statement({ Principal: { AWS: tenant } }), statement()), true, 'one statement does')
+  t.equal(statements(statement(), statement({ Effect: 'Deny' })), true, 'and no Deny takes it back')
+  t.end()
+})

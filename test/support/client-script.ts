@@ -576,6 +576,34 @@ const policySteps: readonly Step[] = [
   owner('policy: delete it again', () => new s3.DeleteBucketPolicyCommand({ Bucket })),
 ]
 
+const publicRead = { Effect: 'Allow', Action: 's3:GetObject', Resource: `arn:aws:s3:::${Bucket}/*` }
+
+const publicSteps: readonly Step[] = [
+  owner('public access block: get none', () => new s3.GetPublicAccessBlockCommand({ Bucket })),
+  owner('is the policy public: none', () => new s3.GetBucketPolicyStatusCommand({ Bucket })),
+  owner('public access block: put', () => {
+    const PublicAccessBlockConfiguration = { BlockPublicAcls: true, BlockPublicPolicy: true }
+    return new s3.PutPublicAccessBlockCommand({ Bucket, PublicAccessBlockConfiguration })
+  }),
+  owner('public access block: get', () => new s3.GetPublicAccessBlockCommand({ Bucket })),
+  owner('public access block: a public ACL of the bucket', () => {
+    return new s3.PutBucketAclCommand({ Bucket, ACL: 'public-read' })
+  }),
+  owner('public access block: a public ACL of an object', () => {
+    return new s3.PutObjectAclCommand({ Bucket, Key: 'k', ACL: 'authenticated-read' })
+  }),
+  owner('public access block: an object with a public ACL', () => put('b', bodies.small, { ACL: 'public-read' })),
+  owner('public access block: a public policy', () => policy(publicRead)),
+  owner('public access block: delete', () => new s3.DeletePublicAccessBlockCommand({ Bucket })),
+  owner('is the policy public: put one', () => policy(publicRead)),
+  owner('is the policy public: yes', () => new s3.GetBucketPolicyStatusCommand({ Bucket })),
+  owner('is the policy public: put one for addresses', () => {
+    return policy({ ...publicRead, Condition: { IpAddress: { 'aws:SourceIp': '192.0.2.0/24' } } })
+  }),
+  owner('is the policy public: no', () => new s3.GetBucketPolicyStatusCommand({ Bucket })),
+  owner('is the policy public: delete it', () => new s3.DeleteBucketPolicyCommand({ Bucket })),
+]
+
 const kms = (SSEKMSKeyId?: string) => ({ ServerSideEncryption: 'aws:kms', SSEKMSKeyId }) as const
 const customer = (byte: number) => {
   const key = Buffer.alloc(32, byte)
@@ -777,8 +805,6 @@ const requestSteps: readonly Step[] = [
   owner('notifications: get', () => new s3.GetBucketNotificationConfigurationCommand({ Bucket })),
   owner('logging: get', () => new s3.GetBucketLoggingCommand({ Bucket })),
   owner('who pays for requests', () => new s3.GetBucketRequestPaymentCommand({ Bucket })),
-  owner('public access block: get none', () => new s3.GetPublicAccessBlockCommand({ Bucket })),
-  owner('is the policy public', () => new s3.GetBucketPolicyStatusCommand({ Bucket })),
   owner('delete a bucket that is not empty', () => new s3.DeleteBucketCommand({ Bucket })),
   owner('delete a bucket that is not there', () => new s3.DeleteBucketCommand({ Bucket: 'none-such' })),
 ]
@@ -793,6 +819,7 @@ export const script: readonly Step[] = [
   ...copySteps,
   ...settingSteps,
   ...policySteps,
+  ...publicSteps,
   ...kmsSteps,
   ...customerSteps,
   ...requestSteps,

@@ -14,6 +14,7 @@ import type { Bucket, ObjectCondition, ObjectSummary } from '../../store/records
 import { assertCondition } from '../../store/condition.ts'
 import { aclGrants, bucketAclGrants } from './acl.ts'
 import { createPolicyCache, type PolicyOf } from './policy-cache.ts'
+import { effectiveAcl, isRestricted } from './public-access.ts'
 
 /** What a decision looks at: who asks, and what a bucket policy can see of the request. */
 export interface AccessFacts extends Omit<RequestFacts, 'header'> {
@@ -27,8 +28,8 @@ export interface Access {
   find(name: string, facts: AccessFacts, expectedOwner?: string): Promise<JudgedBucket>
 }
 
-/** `none`: neither policy, owner nor ACL decides, so the answer is no. */
-type Verdict = 'allow' | 'deny' | 'none'
+/** `restricted`: the bucket serves its owner alone. `none`: neither policy, owner nor ACL decides, so the answer is no. */
+type Verdict = 'allow' | 'deny' | 'restricted' | 'none'
 
 const managesPolicy = ['s3:GetBucketPolicy', 's3:PutBucketPolicy', 's3:DeleteBucketPolicy']
 
@@ -48,6 +49,10 @@ export const signatureNeeded = (): SseError =>
 const refusal = (verdict: Verdict, requester: Requester): SseError => {
   if (verdict === 'deny') {
     const message = 'The policy of the bucket denies this. Send what it asks for, or ask its owner to change it.'
+    return new SseError('AccessDenied', { message })
+  }
+  if (verdict === 'restricted') {
+    const message = 'The public access block of the bucket keeps it for the tenant that owns it. Ask its owner.'
     return new SseError('AccessDenied', { message })
   }
   return requester.kind === 'signed' ? new SseError('AccessDenied') : signatureNeeded()
@@ -97,6 +102,18 @@ export class JudgedBucket {
     return this.#bucket
   }
 
+  /** The bucket's policy, if it has one. */
+  get policy(): Policy | undefined {
+    return this.#shared.policyOf(this.#bucket)
+  }
+
+  /** What its settings make of something. Asked again, for what it throws, if they have changed before the commit. */
+  bySettings<T>(ask: (settings: Bucket['settings']) => T): T {
+    const answer = ask(this.#bucket.settings)
+    this.#granted.push(() => void this.bySettings(ask))
+    return answer
+  }
+
   /** The same bucket and request, nothing asked yet: for one of many objects, each of which is decided by itself. */
   apart(): JudgedBucket {
     return new JudgedBucket(this.#shared, this.#bucket, this.owner, this.#facts, this.#rulings)
@@ -118,7 +135,7 @@ export class JudgedBucket {
   assertMayOpen(key: string): void {
     const { requester } = this.#facts
     const verdict = this.#judge('s3:PutObjectAcl', key)
-    const byAcl = verdict === 'none' && bucketAclGrants(this.#bucket.settings['acl'], 's3:PutObject', requester)
+    const byAcl = verdict === 'none' && this.#byAcl('s3:PutObject')
     if (verdict !== 'allow' && !byAcl) throw refusal(verdict, requester)
     this.#granted.push(() => this.assertMayOpen(key))
   }
@@ -145,8 +162,9 @@ export class JudgedBucket {
   /** `AccessDenied` where the requester may do this to no object at all: asked before a body names the objects. */
   assertMayToSome(permission: string): void {
     const { requester } = this.#facts
-    const byAcl = bucketAclGrants(this.#bucket.settings['acl'], permission, requester)
-    if (!this.isOwner && !byAcl && !this.#ruling(permission).mayAllow) throw refusal('none', requester)
+    if (this.isOwner) return
+    if (this.#isRestricted()) throw refusal('restricted', requester)
+    if (!this.#byAcl(permission) && !this.#ruling(permission).mayAllow) throw refusal('none', requester)
   }
 
   /** The same for reading an object, whose own ACL may let the requester in. `NoSuchKey` for who may list the bucket. */
@@ -157,7 +175,8 @@ export class JudgedBucket {
     const record = verdict === 'none' ? await this.#shared.store.getObject(this.#bucket.id, key) : undefined
     // Whoever may list the bucket may know that there is no such object.
     if (verdict === 'none' && record === undefined && this.may('s3:ListBucket')) throw noSuchKey(this, key)
-    if (!aclGrants(record?.notes.acl, 'READ', requester)) throw refusal(verdict, requester)
+    const acl = effectiveAcl(this.#bucket.settings, record?.notes.acl)
+    if (!aclGrants(acl, 'READ', requester)) throw refusal(verdict, requester)
     this.onlyRevision = record?.revision
   }
 
@@ -191,16 +210,26 @@ export class JudgedBucket {
     if (this.#managesPolicy(requester) && managesPolicy.includes(action)) return 'allow'
     const decision = this.#byPolicy(action, key)
     if (decision !== 'none') return decision
-    return this.isOwner || bucketAclGrants(this.#bucket.settings['acl'], action, requester) ? 'allow' : 'none'
+    return this.isOwner || this.#byAcl(action) ? 'allow' : 'none'
+  }
+
+  #byAcl(action: string): boolean {
+    const { settings } = this.#bucket
+    return bucketAclGrants(effectiveAcl(settings, settings['acl']), action, this.#facts.requester)
+  }
+
+  #isRestricted(): boolean {
+    return !this.isOwner && isRestricted(this.#bucket.settings, this.policy)
   }
 
   #byPolicy(action: string, key: string | undefined): Verdict {
+    if (this.#isRestricted()) return 'restricted'
     const resource = `arn:aws:s3:::${this.#bucket.name}${key === undefined ? '' : `/${key}`}`
     return this.#ruling(action).of(resource)
   }
 
   #ruling(action: string): Ruling {
-    const policy = this.#shared.policyOf(this.#bucket)
+    const { policy } = this
     const ofPolicy = this.#rulings.get(policy) ?? new Map<string, Ruling>()
     this.#rulings.set(policy, ofPolicy)
     const known = ofPolicy.get(action)

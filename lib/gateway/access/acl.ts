@@ -5,13 +5,16 @@
 import { SseError } from '../../errors.ts'
 import type { Dialect, HeaderGetter } from '../../sse/names.ts'
 import type { Requester, Tenant } from '../../sse/profile.ts'
+import type { Bucket } from '../../store/records.ts'
 import { field, fields, fromXml, textOf, type XmlContent } from '../http/xml.ts'
+import { assertTakesOpenAcl, hasAclsDisabled } from './public-access.ts'
 
 /** A list that opens something to others. */
 export type OpenAcl = 'public-read' | 'public-read-write' | 'authenticated-read'
 
 const openAcls: readonly OpenAcl[] = ['public-read', 'public-read-write', 'authenticated-read']
-const closedAcls = ['private', 'bucket-owner-read', 'bucket-owner-full-control']
+const ownerFullControl = 'bucket-owner-full-control'
+const closedAcls = ['private', 'bucket-owner-read', ownerFullControl]
 const known = [...closedAcls, ...openAcls].join(', ')
 
 const groups = 'http://acs.amazonaws.com/groups/global/'
@@ -55,25 +58,38 @@ const grantHeaders = [
   'full-control-delivered',
 ]
 
-/** The ACL that headers ask for: `undefined` where they name none, `'closed'` for one that opens nothing. */
-export const requestedAcl = (header: HeaderGetter): OpenAcl | 'closed' | undefined => {
-  for (const family of ['x-amz', 'x-obs']) {
-    const grant = grantHeaders.map(name => `${family}-grant-${name}`).find(name => header(name) !== undefined)
-    if (grant !== undefined) throw notBuilt(`The header ${grant}`)
-  }
+/**
+ * The ACL that headers ask for: `undefined` where they name none, `'closed'` for one that opens nothing. `NotImplemented`, `InvalidArgument`; what
+ * the bucket's settings refuse: `AccessControlListNotSupported`, `AccessDenied`.
+ */
+export const requestedAcl = (header: HeaderGetter, settings: Bucket['settings']): OpenAcl | 'closed' | undefined => {
+  const grants = ['x-amz', 'x-obs'].flatMap(family => grantHeaders.map(name => `${family}-grant-${name}`))
+  const grant = grants.find(name => header(name) !== undefined)
   const name = ['x-amz-acl', 'x-obs-acl'].find(each => header(each) !== undefined) ?? ''
   const value = header(name)
-  return value === undefined ? undefined : (parseCanned(name, value) ?? 'closed')
+  if (hasAclsDisabled(settings) && (grant ?? value ?? ownerFullControl) !== ownerFullControl) {
+    throw new SseError('AccessControlListNotSupported')
+  }
+  if (grant !== undefined) throw notBuilt(`The header ${grant}`)
+  if (value === undefined) return undefined
+  const open = parseCanned(name, value)
+  if (open !== undefined) assertTakesOpenAcl(settings)
+  return open ?? 'closed'
 }
 
-/** The ACL of an `AccessControlPolicy`: one that a canned ACL could have made. `MalformedXML`, `NotImplemented`, `AccessDenied` for another owner. */
-export const parseAcl = (xml: string, owner: Tenant): OpenAcl | 'closed' => {
+/**
+ * The ACL of an `AccessControlPolicy`: one that a canned ACL could have made. `MalformedXML`, `NotImplemented`, `AccessDenied` for another owner;
+ * what the bucket's settings refuse, as {@link requestedAcl}.
+ */
+export const parseAcl = (xml: string, owner: Tenant, settings: Bucket['settings']): OpenAcl | 'closed' => {
   const content = fromXml(xml, 'AccessControlPolicy')
   const isOwner = (id: string | undefined): boolean => id === owner.domainId
   const named = textOf(field(content, 'Owner'), 'ID')
   if (named === undefined) throw new SseError('MalformedXML')
   if (!isOwner(named))
     throw new SseError('AccessDenied', { message: 'The owner cannot be changed. Name the owner that is.' })
+  const other = (what: string): SseError =>
+    hasAclsDisabled(settings) ? new SseError('AccessControlListNotSupported') : notBuilt(what)
   const given = new Set<string>()
   for (const grant of fields(field(content, 'AccessControlList'), 'Grant')) {
     const grantee = field(grant, 'Grantee')
@@ -81,22 +97,23 @@ export const parseAcl = (xml: string, owner: Tenant): OpenAcl | 'closed' => {
     const id = textOf(grantee, 'ID')
     const group = textOf(grantee, 'URI') ?? canned(textOf(grantee, 'Canned'))
     if (permission === undefined) throw new SseError('MalformedXML')
-    if (textOf(grantee, 'EmailAddress') !== undefined) throw notBuilt('A grant to an email address')
+    if (textOf(grantee, 'EmailAddress') !== undefined) throw other('A grant to an email address')
     if ((id === undefined) === (group === undefined)) throw new SseError('MalformedXML')
-    if (group === undefined && !isOwner(id)) throw notBuilt('A grant to another user')
+    if (group === undefined && !isOwner(id)) throw other('A grant to another user')
     given.add(group === undefined ? `owner ${permission}` : `${group} ${permission}`)
   }
   // The owner has full control here, whatever the list says: one that says less would not be kept as it is.
   given.delete('owner FULL_CONTROL')
   if ([...given].some(grant => grant.startsWith('owner '))) {
-    throw notBuilt('A list that gives its owner less than FULL_CONTROL')
+    throw other('A list that gives its owner less than FULL_CONTROL')
   }
   if (given.size === 0) return 'closed'
   const same = (acl: OpenAcl): boolean =>
     grantsOf[acl].length === given.size &&
     grantsOf[acl].every(([group, permission]) => given.has(`${groups}${group} ${permission}`))
   const found = openAcls.find(same)
-  if (found === undefined) throw notBuilt('This list of grants')
+  if (found === undefined) throw other('This list of grants')
+  assertTakesOpenAcl(settings)
   return found
 }
 

@@ -3,6 +3,7 @@ import { base64url, utf8 } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { HeaderGetter } from '../../sse/names.ts'
 import { requestedAcl } from '../access/acl.ts'
+import { assertOwnershipFits, requestedOwnership } from '../access/public-access.ts'
 import { readBody } from '../body/body.ts'
 import { answerEmpty, answerXml } from '../http/answer.ts'
 import { answeredTime } from '../http/time.ts'
@@ -46,7 +47,10 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
   const caller = callerOf(request)
   const name = bucketNameOf(request)
   const { store, profile, limits, now } = request.services
-  const acl = requestedAcl(request.header)
+  const asked = requestedAcl(request.header, {})
+  const acl = asked === 'closed' ? undefined : asked
+  const ownership = requestedOwnership(request.header)
+  assertOwnershipFits(ownership, acl)
   assertKindBuilt(request.header)
   const body = await readBody(request, 64 * 1024)
   const { wanted, tags } = configuration(body)
@@ -58,7 +62,8 @@ export const createBucket = async (request: GatewayRequest): Promise<void> => {
     })
   }
   const settings = {
-    ...(acl !== undefined && acl !== 'closed' && { acl }),
+    ...(acl !== undefined && { acl }),
+    ...(ownership !== undefined && { ownership }),
     ...(tags.length > 0 && { tagging: encodeTags(tags) }),
   }
   const made = { owner: caller.domainId, region: profile.region, created: now(), settings }

@@ -11,6 +11,7 @@ import { getObject, getObjectAttributes, headObject } from './get-object.ts'
 import { listObjects, listObjectsV2, listObjectVersions } from './list-objects.ts'
 import { listMultipartUploads, listParts } from './list-parts.ts'
 import { deleteObject, deleteObjects, putObject } from './objects.ts'
+import { bucketOwnershipActions, getBucketPolicyStatus, publicAccessBlockActions } from './public-access.ts'
 import {
   bucketAclActions,
   bucketEncryptionActions,
@@ -39,6 +40,13 @@ export const actions: Readonly<Record<Operation, Action>> = {
   GetBucketPolicy: bucketPolicyActions.get,
   PutBucketPolicy: bucketPolicyActions.put,
   DeleteBucketPolicy: bucketPolicyActions.delete,
+  GetBucketPolicyStatus: getBucketPolicyStatus,
+  GetPublicAccessBlock: publicAccessBlockActions.get,
+  PutPublicAccessBlock: publicAccessBlockActions.put,
+  DeletePublicAccessBlock: publicAccessBlockActions.delete,
+  GetBucketOwnershipControls: bucketOwnershipActions.get,
+  PutBucketOwnershipControls: bucketOwnershipActions.put,
+  DeleteBucketOwnershipControls: bucketOwnershipActions.delete,
   GetBucketEncryption: bucketEncryptionActions.get,
   PutBucketEncryption: bucketEncryptionActions.put,
   DeleteBucketEncryption: bucketEncryptionActions.delete,

@@ -9,6 +9,7 @@ import { bucketEncryptionOrBase, formatBucketEncryption, parseBucketEncryption }
 import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
 import { aclXml, type OpenAcl, parseAcl, requestedAcl } from '../access/acl.ts'
 import { assertOpenTo, closedToOthers, type JudgedBucket, noSuchKey } from '../access/access.ts'
+import { assertTakesPolicy, effectiveAcl } from '../access/public-access.ts'
 import { readBody } from '../body/body.ts'
 import { answerEmpty, answerXml, setHeaders } from '../http/answer.ts'
 import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXml } from '../http/tags.ts'
@@ -122,8 +123,9 @@ export const bucketPolicyActions = bucketSetting({
   malformed: 'MalformedPolicy',
   ownerOnly: true,
   status: 204,
-  parse: (document, { bucket }) => {
-    parsePolicy(document, { bucket: bucket.name })
+  parse: (document, bucket) => {
+    const policy = parsePolicy(document, { bucket: bucket.bucket.name })
+    bucket.bySettings(settings => assertTakesPolicy(settings, policy))
     return document
   },
   answer: ({ res }, kept, { bucket }) => {
@@ -185,28 +187,29 @@ const wantedAcl = (
   permission: string,
   key?: string,
 ): OpenAcl | undefined => {
-  const named = requestedAcl(header)
+  const named = bucket.bySettings(settings => requestedAcl(header, settings))
   if (named !== undefined && document !== '') {
     throw new SseError('InvalidRequest', { message: 'The ACL stands in a header and in the body. Send one of them.' })
   }
   if (named === undefined && document === '') {
     throw new SseError('InvalidRequest', { message: `Name the ACL in x-amz-acl, or send an ${aclDocument}.` })
   }
-  const acl = named ?? parseAcl(document, bucket.owner)
+  const acl = named ?? bucket.bySettings(settings => parseAcl(document, bucket.owner, settings))
   const open = acl === 'closed' ? undefined : acl
   if (named === undefined)
     bucket.assertMayWith(name => (name === 'x-amz-acl' ? (open ?? 'private') : header(name)), permission, key)
   return open
 }
 
-/** A bucket's list: canned ones, by header or as the XML that they come to. */
+/** A bucket's list: canned ones, by header or as the XML that they come to; answered as far as it counts. */
 export const bucketAclActions = bucketSetting({
   name: 'acl',
   permissions: { get: 'GetBucketAcl', put: 'PutBucketAcl' },
   limit: smallBody,
   status: 200,
   parse: (document, bucket, request) => wantedAcl(document, bucket, request, 's3:PutBucketAcl'),
-  answer: ({ res, dialect }, kept, { owner }) => answerXml(res, aclDocument, aclXml(owner, kept, dialect)),
+  answer: ({ res, dialect }, kept, { owner, bucket }) =>
+    answerXml(res, aclDocument, aclXml(owner, effectiveAcl(bucket.settings, kept), dialect)),
 })
 
 /** The record of the object that a request names. `NoSuchKey`; `AccessDenied` for another tenant's SSE-KMS. */
@@ -244,11 +247,12 @@ const changeNotes = async (
   throw new SseError('SlowDown')
 }
 
-/** Answers an object's list. */
+/** Answers an object's list as far as it counts. */
 export const getObjectAcl = async (request: GatewayRequest): Promise<void> => {
   const bucket = await openBucket(request, 's3:GetObjectAcl')
   const { notes } = await readRecord(request, bucket)
-  answerXml(request.res, aclDocument, aclXml(bucket.owner, notes.acl, request.dialect))
+  const acl = effectiveAcl(bucket.bucket.settings, notes.acl)
+  answerXml(request.res, aclDocument, aclXml(bucket.owner, acl, request.dialect))
 }
 
 /** Puts an object's list. */

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { SseError } from '../../errors.ts'
 import { refuseOnOther } from '../../sse/request.ts'
 import { closedToOthers, initiatorOf } from '../access/access.ts'
+import { assertTakesOpenAcl } from '../access/public-access.ts'
 import { incomingBody, readBody } from '../body/body.ts'
 import { answerEmpty, answerXml, withBlanks } from '../http/answer.ts'
 import { writeCondition } from '../http/conditions.ts'
@@ -189,6 +190,7 @@ export const completeMultipartUpload = async (request: GatewayRequest): Promise<
   const { key } = upload
   refuseOnOther('complete', header, services.profile)
   const condition = writeCondition(header)
+  if (upload.notes.acl !== undefined && upload.completed === undefined) bucket.bySettings(assertTakesOpenAcl)
   const agreed = uploadChecksum(upload.notes)
   assertSameChecksum(header, agreed)
   const { keys, answer, release } = await unlockUpload(request, { upload, bucket }, 'complete')

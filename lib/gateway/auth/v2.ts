@@ -51,14 +51,17 @@ export const schemeObs: OldScheme = {
   accessKeyId: 'AccessKeyId',
 }
 
-/** Query parameters that are signed, in lower case: those of either reference, and those that esdk-obs-nodejs and botocore sign. */
+/**
+ * Query parameters that are signed, in lower case: those of either reference, those that esdk-obs-nodejs and botocore sign, and what would make
+ * another change of one that was signed.
+ */
 const subResources = new Set(
   [
     'accelerate acl analytics append attname backtosource bucketstatus cdnnotifyconfiguration cors customdomain',
     'defaultobjectacl delete deletebucket directcoldaccess encryption inventory length lifecycle location logging',
     'metadata metrics mirrorbacktosource modify name notification object-lock obsalias obsbucketalias',
-    'obscompresspolicy obsworkflowtriggerpolicy orchestration partnumber policy policystatus position',
-    'publicaccessblock quota rename replication requestpayment response-cache-control response-content-disposition',
+    'obscompresspolicy obsworkflowtriggerpolicy orchestration ownershipcontrols partnumber policy policystatus',
+    'position publicaccessblock quota rename replication requestpayment response-cache-control response-content-disposition',
     'response-content-encoding response-content-language response-content-type response-expires restore retention',
     'select select-type storageclass storageinfo storagepolicy tagging torrent truncate uploadid uploads versionid',
     'versioning versions website x-image-process x-image-save-bucket x-image-save-object x-obs-security-token',

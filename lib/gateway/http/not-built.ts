@@ -87,17 +87,6 @@ const table: ReadonlyMap<string, Operations> = new Map<string, Operations>(
       PUT: 'SetBucketCompressPolicy',
       DELETE: 'DeleteBucketCompressPolicy',
     },
-    ownershipControls: {
-      GET: 'GetBucketOwnershipControls',
-      PUT: 'PutBucketOwnershipControls',
-      DELETE: 'DeleteBucketOwnershipControls',
-    },
-    policyStatus: { GET: 'GetBucketPolicyStatus' },
-    publicAccessBlock: {
-      GET: 'GetPublicAccessBlock',
-      PUT: 'PutPublicAccessBlock',
-      DELETE: 'DeletePublicAccessBlock',
-    },
     quota: { GET: 'GetBucketQuota', PUT: 'SetBucketQuota' },
     rename: { POST: 'RenameObject' },
     renameObject: { PUT: 'RenameObject' },

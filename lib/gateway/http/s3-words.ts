@@ -7,6 +7,7 @@ const schema = 'The XML you provided was not well-formed or did not validate aga
 
 /** By the code that is answered. */
 export const s3Words: ReadonlyMap<string, string> = new Map([
+  ['AccessControlListNotSupported', 'The bucket does not allow ACLs'],
   ['AccessDenied', 'Access Denied'],
   ['BadDigest', 'The Content-MD5 you specified did not match what we received.'],
   [
@@ -20,6 +21,10 @@ export const s3Words: ReadonlyMap<string, string> = new Map([
   ['IncompleteBody', 'You did not provide the number of bytes specified by the Content-Length HTTP header'],
   ['InternalError', 'We encountered an internal error. Please try again.'],
   ['InvalidAccessKeyId', 'The AWS Access Key Id you provided does not exist in our records.'],
+  [
+    'InvalidBucketAclWithObjectOwnership',
+    "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+  ],
   ['InvalidBucketName', 'The specified bucket is not valid.'],
   ['InvalidDigest', 'The Content-MD5 you specified was invalid.'],
   ['InvalidLocationConstraint', 'The specified location-constraint is not valid'],
@@ -43,6 +48,7 @@ export const s3Words: ReadonlyMap<string, string> = new Map([
   ['NoSuchBucketPolicy', 'The bucket policy does not exist'],
   ['NoSuchCORSConfiguration', 'The CORS configuration does not exist'],
   ['NoSuchKey', 'The specified key does not exist.'],
+  ['NoSuchPublicAccessBlockConfiguration', 'The public access block configuration was not found'],
   ['NoSuchTagSet', 'The TagSet does not exist'],
   [
     'NoSuchUpload',
@@ -52,6 +58,7 @@ export const s3Words: ReadonlyMap<string, string> = new Map([
     'OperationAborted',
     'A conflicting conditional operation is currently in progress against this resource. Please try again.',
   ],
+  ['OwnershipControlsNotFoundError', 'The bucket ownership controls were not found'],
   ['PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'],
   ['RequestTimeTooSkewed', 'The difference between the request time and the current time is too large.'],
   ['ServerSideEncryptionConfigurationNotFoundError', 'The server side encryption configuration was not found'],

@@ -35,7 +35,7 @@ export const requestedNotes = (
 ): Pick<ObjectNotes, 'acl' | 'tags'> => {
   assertHeadersBuilt(header)
   checkStorageClass(header)
-  const acl = requestedAcl(header)
+  const acl = bucket.bySettings(settings => requestedAcl(header, settings))
   const tags = requestedTags(header)
   const opens = acl !== undefined && acl !== 'closed'
   if (opens) bucket.assertMayOpen(key)
