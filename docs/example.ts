@@ -38,9 +38,11 @@ const importsOf = (tree: ts.SourceFile, used: ReadonlySet<string>): readonly str
     if (bindings === undefined || !ts.isNamedImports(bindings)) return []
     const names = bindings.elements.filter(({ name }) => used.has(name.text)).map(element => element.getText())
     if (names.length === 0) return []
-    const from = moduleSpecifier.getText().replace(/^'(?:\.\.\/)+lib\/(\w+)\.ts'$/, (_, entry: string) => {
-      return entry === 'index' ? "'sse-kms-streams'" : `'sse-kms-streams/${entry}'`
-    })
+    const from = moduleSpecifier
+      .getText()
+      .replace(/^'(?:\.\.\/)+lib\/(\w+|kms\/\w+(?=\/))(?:\/\w+)?\.ts'$/, (_, entry: string) => {
+        return entry === 'index' ? "'sse-kms-streams'" : `'sse-kms-streams/${entry}'`
+      })
     const line = `import { ${names.join(', ')} } from ${from}`
     return line.length <= 120 ? [line] : ['import {', ...names.map(name => `  ${name},`), `} from ${from}`]
   })

@@ -53,6 +53,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./rewrap.ts')).rewrap,
   },
   {
+    name: 'certify',
+    summary: 'hold a key manager of your own to the conformance suite',
+    load: async () => (await import('./certify.ts')).certify,
+  },
+  {
     name: 'serve',
     summary: 'start the S3-compatible gateway',
     load: async () => (await import('./serve.ts')).serve,

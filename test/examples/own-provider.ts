@@ -9,7 +9,7 @@ import {
   type WrappedKey,
   type WrapTarget,
 } from '../../lib/index.ts'
-import type { ConformanceSetup } from '../../lib/testing.ts'
+import { type ConformanceSetup } from '../../lib/testing.ts'
 
 // #region provider
 /** Master keys by name, here in memory: where a cipher is made stands the call of your KMS. */
