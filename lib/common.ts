@@ -62,7 +62,7 @@ export {
   type Session,
 } from './envelope/envelope.ts'
 export type { PartRow } from './envelope/part-table.ts'
-export { compositeFlag, valueIds, type Values } from './envelope/sealed-values.ts'
+export { compositeFlag, type PartValues, valueIds, type Values } from './envelope/sealed-values.ts'
 export {
   type ByteRange,
   maxPlaintext,

@@ -3,8 +3,10 @@
  *
  *     nonce[12] ‖ AES-256-GCM(K_aux, nonce, list, AAD)        list = (u8 id, u16 len, value)*, ids strictly ascending, at least one
  *     AAD = descriptor[108] of an object, or "part" ‖ row[36]
+ *
+ * Those of the parts may stay with the object, as they lie in the receipts: (u16 len, sealed values)*, one for each row of the table, in its order.
  */
-import { concat, u16, utf8, wipe } from '../bytes.ts'
+import { concat, u16, utf8, view, wipe } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { nonceSize, tagSize } from '../cipher/suite.ts'
@@ -113,4 +115,54 @@ export const openValues = async (
   } while (reader.position < list.length)
   wipe(list)
   return values
+}
+
+/** Joins the sealed values of an object's parts, in the order of its table; no bytes where none has any. */
+export const joinPartValues = (sealed: readonly Uint8Array[]): Uint8Array =>
+  sealed.every(each => each.length === 0)
+    ? new Uint8Array(0)
+    : concat(...sealed.flatMap(each => [u16(each.length), each]))
+
+const splitPartValues = (bytes: Uint8Array, count: number): readonly Uint8Array[] => {
+  const words = view(bytes)
+  const found: Uint8Array[] = []
+  let end = 0
+  while (found.length < count) {
+    const start = end + 2
+    if (start > bytes.length) return malformed()
+    end = start + words.getUint16(end)
+    found.push(bytes.subarray(start, end))
+  }
+  return end === bytes.length ? found : malformed()
+}
+
+/** Sealed values of an object's parts, and which of them are to be opened. */
+export interface PartValues {
+  /** As `joinPartValues` made them. */
+  readonly sealed: Uint8Array
+  /** Numbers of parts. */
+  readonly parts: readonly number[]
+}
+
+/**
+ * Opens the sealed values of parts by their number; a number that the table has not is left out. `NotAuthentic` where there are not as many as
+ * rows, or one that is asked for does not open; no bytes are no values.
+ */
+export const openPartValues = async (
+  engine: Engine,
+  key: Uint8Array,
+  rows: readonly PartRow[],
+  { sealed, parts }: PartValues,
+): Promise<ReadonlyMap<number, Values>> => {
+  const opened = new Map<number, Values>()
+  if (sealed.length === 0 || parts.length === 0) return opened
+  const all = splitPartValues(sealed, rows.length)
+  const wanted = new Set(parts)
+  for (const [i, row] of rows.entries()) {
+    const values = all[i]
+    if (values !== undefined && wanted.has(row.part)) {
+      opened.set(row.part, await openValues(engine, key, partAad(row), values))
+    }
+  }
+  return opened
 }

@@ -8,7 +8,7 @@ import type { Engine } from '../cipher/engine.ts'
 import { objectEtag, verifyTable, verifyTag } from '../envelope/descriptor.ts'
 import { type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import type { PartRow } from '../envelope/part-table.ts'
-import { openValues, type Values } from '../envelope/sealed-values.ts'
+import { openPartValues, openValues, type PartValues, type Values } from '../envelope/sealed-values.ts'
 import { SseError } from '../errors.ts'
 import { assertAccepted } from '../kms/wrap.ts'
 import type { BucketKeys } from '../kms/bucket-keys.ts'
@@ -52,6 +52,8 @@ export interface DecryptParts {
   readonly etag?: string | undefined
   /** Sealed values that lie beside the envelope, to be opened. */
   readonly values?: Uint8Array | undefined
+  /** Sealed values of parts that lie beside the envelope, and the numbers of the parts of which they are to be opened. */
+  readonly partValues?: PartValues | undefined
   /** Says that every stored byte comes, in order, though a range is asked for: a pipe. */
   readonly sequential?: boolean | undefined
 }
@@ -78,6 +80,8 @@ export interface Decryption {
   readonly parts: readonly PartRow[]
   /** Sealed values, opened; none where none were given. */
   readonly values: Values
+  /** Sealed values of the parts that were asked for, opened, by part number; none where none were given. */
+  readonly partValues: ReadonlyMap<number, Values>
 }
 
 /** Unwraps a data key whose master key was found to be an accepted one. The caller disposes it. */
@@ -161,6 +165,7 @@ export interface Verified {
   readonly index: PartIndex
   readonly etag: string
   readonly values: Values
+  readonly partValues: ReadonlyMap<number, Values>
 }
 
 const tables = new VerifiedTables()
@@ -169,7 +174,7 @@ const tables = new VerifiedTables()
 export const verifyEnvelope = async (
   envelope: Envelope,
   unlocking: UnlockParts,
-  claimed: Pick<DecryptParts, 'etag' | 'values'> = {},
+  claimed: Pick<DecryptParts, 'etag' | 'values' | 'partValues'> = {},
 ): Promise<Verified> => {
   const { engine } = unlocking
   const { descriptor, table, record } = envelope
@@ -183,7 +188,9 @@ export const verifyEnvelope = async (
     const etag = await objectEtag(engine, keys.etag, descriptor)
     if (claimed.etag !== undefined && claimed.etag !== etag) throw new SseError('NotAuthentic')
     const values = await openValues(engine, keys.aux, descriptor.bytes, claimed.values ?? new Uint8Array(0))
-    return { engine, envelope, key, index, etag, values }
+    const asked = claimed.partValues ?? { sealed: new Uint8Array(0), parts: [] }
+    const partValues = await openPartValues(engine, keys.aux, index.rows, asked)
+    return { engine, envelope, key, index, etag, values, partValues }
   } catch (error) {
     key.dispose()
     throw error
@@ -194,7 +201,7 @@ export const verifyEnvelope = async (
 
 /** The driver of a verified object. The key is copied; `index` may replace the table's where a file's length was established otherwise. */
 export const openVerified = (
-  { engine, envelope, key, index: table, etag, values }: Verified,
+  { engine, envelope, key, index: table, etag, values, partValues }: Verified,
   parts: Pick<DecryptParts, 'range' | 'sequential'>,
   index: PartIndex = table,
 ): Decryption => {
@@ -205,7 +212,7 @@ export const openVerified = (
   const length = range === undefined ? plaintextLength : take
   const { keyId, wrapAlg } = envelope.record.wrapped
   const bucketKey = wrapAlg === 3
-  return { driver, stored, range, length, plaintextLength, etag, keyId, bucketKey, parts: rows, values }
+  return { driver, stored, range, length, plaintextLength, etag, keyId, bucketKey, parts: rows, values, partValues }
 }
 
 /**

@@ -10,7 +10,7 @@ import { malformed } from '../envelope/codec.ts'
 import { objectEtag, partEtag, sealDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, encodeReceipt, parseReceipt } from '../envelope/envelope.ts'
 import { maxParts, type PartRow, totals } from '../envelope/part-table.ts'
-import { openValues, partAad, sealValues, valueIds, type Values } from '../envelope/sealed-values.ts'
+import { joinPartValues, openValues, partAad, sealValues, valueIds, type Values } from '../envelope/sealed-values.ts'
 import { SseError } from '../errors.ts'
 import { type Driver, strict } from '../segment/driver.ts'
 import { seal } from '../segment/select.ts'
@@ -110,6 +110,8 @@ export interface ListedPart extends PartRow {
   readonly attempt: string
   /** Its sealed values, opened. */
   readonly values: Values
+  /** The same as they lie in the receipt. */
+  readonly sealed: Uint8Array
 }
 
 /** How stored receipts are listed. */
@@ -143,7 +145,7 @@ const openReceipt = async (
   const { row, values: sealed } = parseReceipt(bytes, session.suite)
   const values = await openValues(engine, keys.aux, partAad(row), sealed)
   const etag = md5 ? hex(values.get(valueIds.md5.id) ?? malformed()) : await partEtag(engine, keys.etag, row)
-  return { ...row, etag, attempt: hex(row.salt), values }
+  return { ...row, etag, attempt: hex(row.salt), values, sealed }
 }
 
 /** What a store really holds of an attempt. */
@@ -188,6 +190,11 @@ export interface CompletedUpload {
   readonly parts: readonly ListedPart[]
   /** Sealed values: no bytes where there are none. */
   readonly values: Uint8Array
+  /**
+   * The sealed values of the parts, as they lie in their receipts: to be stored with the object where those of single parts are to be told.
+   * `decrypt` opens them.
+   */
+  readonly partValues: Uint8Array
   /** The descriptor's bytes in hex: what the upload's state is swapped to, so that a second Complete can be told from another one. */
   readonly token: string
 }
@@ -239,6 +246,7 @@ export const completeUpload = async (
       descriptor,
       (await options.values?.(chosen)) ?? new Map<number, Uint8Array>(),
     ),
+    partValues: joinPartValues(chosen.map(part => part.sealed)),
     token: hex(descriptor),
   }
 }

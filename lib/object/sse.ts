@@ -89,7 +89,8 @@ export interface TargetOptions extends KeyOptions {
 export interface EncryptOptions extends TargetOptions, Pick<EncryptParts, 'length' | 'values' | 'file'> {}
 
 /** How an object is decrypted. */
-export interface DecryptOptions extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values'> {}
+export interface DecryptOptions
+  extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values' | 'partValues'> {}
 
 /** How an upload is created. */
 export interface UploadOptions extends TargetOptions {
@@ -238,8 +239,8 @@ const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
 const opened = (
   envelope: Uint8Array,
   unlock: UnlockParts,
-  { range, held, etag, values }: DecryptOptions,
-): Promise<Decryption> => decryptBody(unlock, { envelope, range, held, etag, values })
+  { range, held, etag, values, partValues }: DecryptOptions,
+): Promise<Decryption> => decryptBody(unlock, { envelope, range, held, etag, values, partValues })
 
 /** The façade over an engine that is chosen once, at the first call. */
 export const sseOver = <F>(

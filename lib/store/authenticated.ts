@@ -1,6 +1,6 @@
 /**
  * A store whose rows decide nothing unless they carry a MAC: HMAC-SHA-256 under the store's index key, over what decides in a bucket (its id,
- * name, owner, settings), an object (its place, kind, owner, headers, notes, digest of the envelope), an upload and a claim. A row that
+ * name, owner, settings), an object (its place, kind, owner, headers, notes, digests of envelope and values), an upload and a claim. A row that
  * somebody changed, moved or made without the key is refused with `IndexNotAuthentic`. Listings are not checked.
  *
  * Not detected: a row that is gone, or that is replaced by an older one of the same name.
@@ -28,7 +28,11 @@ const ofBucket = (name: string, { id, owner, region, created, settings }: Omit<B
 
 const ofObject = (bucketId: string, key: string, record: NewObject) => {
   const { size, etag, modified, kind, headers, notes, owner } = record
-  const sealed = { envelope: digest(record.envelope), values: digest(record.values) }
+  const sealed = {
+    envelope: digest(record.envelope),
+    values: digest(record.values),
+    partValues: digest(record.partValues),
+  }
   return { row: 'object', bucketId, key, size, etag, modified, kind, headers, notes, owner, ...sealed } as const
 }
 

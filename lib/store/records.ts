@@ -81,6 +81,8 @@ export interface ObjectRecord extends ObjectSummary {
   readonly envelope?: Uint8Array | undefined
   /** Sealed checksums (format.md, section 5). */
   readonly values?: Uint8Array | undefined
+  /** Of an object that was uploaded in parts: their sealed checksums (format.md, section 5), or those of a plain one as they are. */
+  readonly partValues?: Uint8Array | undefined
   /** Authenticates the record; opaque to the store. See `authenticated`. */
   readonly mac?: Uint8Array | undefined
 }

@@ -162,6 +162,12 @@ const cases: readonly Case[] = [
     request: ({ signedFetch }) => signedFetch(admin, 'GET', '/bucket/plain'),
   },
   {
+    name: 'refused: checksums of parts are given to an object',
+    change: ({ tables, id }) =>
+      rewrite(tables.contents, encodeKey(id, 'plain'), row => ({ ...row, partValues: new Uint8Array(4) })),
+    request: ({ signedFetch }) => signedFetch(admin, 'GET', '/bucket/plain'),
+  },
+  {
     name: 'refused: an object loses its MAC',
     change: ({ tables, id }) => rewrite(tables.contents, encodeKey(id, 'plain'), ({ mac: _mac, ...row }) => row),
     request: ({ signedFetch }) => signedFetch(admin, 'GET', '/bucket/plain'),

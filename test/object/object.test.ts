@@ -435,6 +435,63 @@ t.test('Complete opens each receipt once, however many attempts a part has', asy
   t.equal(etags, parts * attempts + 2, 'one for each receipt, the descriptor and the object')
 })
 
+t.test('values of single parts stay with the object, sealed as in their receipts', async t => {
+  const context = arn('parts')
+  const upload = await sse.createUpload({ context })
+  const sealing = [
+    [2, bodyOf(20), true],
+    [5, bodyOf(50), false],
+    [7, bodyOf(70), true],
+  ] as const
+  const receipts: Uint8Array[] = []
+  const named: NamedPart[] = []
+  for (const [number, plaintext, hasValues] of sealing) {
+    const values = () => new Map(hasValues ? [[valueIds.md5.id, md5(plaintext)]] : [])
+    const part = await sse.encryptPart(upload, number, { context, values })
+    await put(part, plaintext)
+    receipts.push(part.result().receipt)
+    named.push({ part: number, etag: part.result().etag })
+  }
+  const { envelope, partValues: sealed } = await sse.completeUpload(upload, named, receipts, { context })
+  const open = async (parts: readonly number[], from = sealed, bytes = envelope, key: object = {}) => {
+    const reading = await sse.decrypt(bytes, { context, partValues: { sealed: from, parts }, ...key })
+    reading.driver.dispose()
+    return reading.partValues
+  }
+  const of = (length: number) => new Map([[valueIds.md5.id, md5(bodyOf(length))]])
+  t.strictSame(await open([7]), new Map([[7, of(70)]]))
+  t.strictSame(
+    await open([2, 5, 6, 7]),
+    new Map([
+      [2, of(20)],
+      [5, new Map()],
+      [7, of(70)],
+    ]),
+    'a part without values has none, and a number that is no part is left out',
+  )
+  t.strictSame(await open([2], new Uint8Array(0)), new Map(), 'none are kept')
+  const customer = { customerKey: new Uint8Array(32).fill(9) }
+  const moved = await sse.rewrap(envelope, { context, to: customer })
+  t.strictSame(await open([7], sealed, moved, customer), new Map([[7, of(70)]]), 'a rewrap leaves them')
+
+  const half = sealed.length / 2 - 1 // two of the same size, and between them the length of none
+  const [first, none, last] = [sealed.subarray(0, half), sealed.subarray(half, half + 2), sealed.subarray(half + 2)]
+  const changed = copy(sealed)
+  changed[20] = (changed[20] ?? 0) ^ 1
+  for (const [wrong, what] of [
+    [concat(last, none, first), 'in another order'],
+    [concat(first, last), 'one is missing'],
+    [concat(sealed, none), 'one more'],
+    [sealed.subarray(0, -1), 'cut'],
+    [changed, 'changed'],
+  ] as const) {
+    await t.rejects(open([2], wrong), { code: 'NotAuthentic' }, what)
+  }
+  t.strictSame(await open([7], changed), new Map([[7, of(70)]]), 'only those that are asked for are opened')
+  const { done } = await multipart(sse, [[1, bodyOf(1)]])
+  t.equal(done.partValues.length, 0, 'no bytes where no part has values')
+})
+
 t.test('one part, and 10,000', async t => {
   const { done, stored, context } = await multipart(sse, [[10_000, bodyOf(3)]])
   t.ok(equal(await get(await sse.decrypt(done.envelope, { context }), stored), bodyOf(3)))

@@ -8,10 +8,16 @@ import { answerBody, answerEmpty, type AnswerHeaders, answerXml, setHeaders } fr
 import { isNotModified, isRangeFor, parseRange } from '../http/conditions.ts'
 import { answerMetadata, overriddenHeaders } from '../http/object-headers.ts'
 import type { XmlContent } from '../http/xml.ts'
-import { checksumHeaders, checksumXml, type StoredChecksum, wantsChecksums } from '../objects/checksums.ts'
+import {
+  checksumHeaders,
+  checksumXml,
+  hasPartChecksums,
+  partChecksumXml,
+  wantsChecksums,
+} from '../objects/checksums.ts'
 import { decideRead, describeStored, encryptionHeaders, type ReadEncryption } from '../objects/encryption.ts'
-import { partRange, type PartSize } from '../objects/parts.ts'
-import { openStored } from '../objects/read.ts'
+import { partRange, type PartSize, partsOf } from '../objects/parts.ts'
+import { type OpenedObject, openStored } from '../objects/read.ts'
 import { integer } from '../http/parameters.ts'
 import { partNumberOf } from '../plan/upload.ts'
 import { type GatewayRequest, keyOf, openForReading } from '../request.ts'
@@ -47,8 +53,8 @@ const withTotal = (error: unknown, { header }: GatewayRequest, total: number): u
 /** The part of an object that a request asks for. */
 interface RequestedBytes {
   readonly range: RangeRequest | undefined
-  /** Whether they are one of several parts, or the only one, of an object that was uploaded in parts. */
-  readonly ofParts: boolean
+  /** The number of the part that they are, of an object that was uploaded in parts. */
+  readonly part: number | undefined
   /** Headers that the request adds to the object's. */
   readonly headers: AnswerHeaders
 }
@@ -58,7 +64,7 @@ const requestedBytes = (request: GatewayRequest, record: ObjectRecord): Requeste
   const headers = overriddenHeaders(query, requester.kind === 'signed')
   const asked = header('range')
   if (!query.has('partNumber')) {
-    return { range: isRangeFor(header, record) ? parseRange(asked) : undefined, ofParts: false, headers }
+    return { range: isRangeFor(header, record) ? parseRange(asked) : undefined, part: undefined, headers }
   }
   const number = partNumberOf(request)
   if (asked !== undefined) {
@@ -66,15 +72,30 @@ const requestedBytes = (request: GatewayRequest, record: ObjectRecord): Requeste
     throw new SseError('InvalidRequest', { message })
   }
   const { range, count } = partRange(record, number)
-  return { range, ofParts: count !== undefined, headers: { ...headers, 'x-amz-mp-parts-count': count } }
+  const part = count === undefined ? undefined : number
+  return { range, part, headers: { ...headers, 'x-amz-mp-parts-count': count } }
 }
 
-/** Whether the object's checksum is asked for, and is that of the bytes which are asked for: all of them. */
-const tellsWhole = ({ header }: GatewayRequest, { range, ofParts }: RequestedBytes, size: number): boolean => {
-  if (!wantsChecksums(header) || ofParts) return false
+const ofPart = ({ part }: RequestedBytes): readonly number[] => (part === undefined ? [] : [part])
+
+/** Whether a checksum is asked for, and one of the bytes which are asked for may be known: of all of them, or of a part. */
+const tellsChecksum = ({ header }: GatewayRequest, { range, part }: RequestedBytes, record: ObjectRecord): boolean => {
+  if (!wantsChecksums(header)) return false
+  if (part !== undefined && hasPartChecksums(record)) return true
   if (range === undefined) return true
-  const { start, end } = resolveRange(range, size)
-  return start === 0 && end === size - 1
+  const { start, end } = resolveRange(range, record.size)
+  return start === 0 && end === record.size - 1
+}
+
+/**
+ * The checksum of the bytes that are answered: of a part its own, and that of an object which is of all of its bytes, where it has but this
+ * part. As in S3 a part of several has none otherwise.
+ */
+const bytesChecksum = (part: number | undefined, { checksums, parts, partChecksums }: OpenedObject): AnswerHeaders => {
+  if (part === undefined) return checksumHeaders(checksums, parts.length)
+  const own = partChecksums.get(part)
+  if (own !== undefined) return checksumHeaders([own])
+  return parts.length === 1 && checksums[0]?.type === 'FULL_OBJECT' ? checksumHeaders(checksums) : {}
 }
 
 /** 304: what a cache keeps, and no body. */
@@ -97,17 +118,17 @@ export const getObject = async (request: GatewayRequest): Promise<void> => {
     const read = await decideRead(services, request, bucket, key, record)
     try {
       const asked = requestedBytes(request, record)
-      const { range, headers } = asked
+      const { range, headers, part } = asked
       if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
-      const details = tellsWhole(request, asked, record.size) // of a part of the bytes no checksum is known
-      const opened = await openStored(services, record, read, { body, range, details })
+      const details = tellsChecksum(request, asked, record)
+      const opened = await openStored(services, record, read, { body, range, details, partChecksums: ofPart(asked) })
       // Nothing is sent before the first bytes are verified, so an error can still be answered until then.
       await answerBody(request, opened.read(), () => {
         setHeaders(res, {
           ...recordHeaders(request, record),
           ...headers,
           ...rangeHeaders(opened.range, opened.total),
-          ...checksumHeaders(opened.checksums, opened.parts.length),
+          ...bytesChecksum(part, opened),
           ...encryptionHeaders(dialect, 'get', opened.encryption),
         })
         res.statusCode = opened.range === undefined ? 200 : 206
@@ -150,10 +171,13 @@ export const headObject = (request: GatewayRequest): Promise<void> => {
   return withRecord(request, check, async (record, read) => {
     const { services, header, dialect, res } = request
     const asked = requestedBytes(request, record)
-    const details = tellsWhole(request, asked, record.size)
+    const { part } = asked
+    const details = tellsChecksum(request, asked, record)
     // A customer's key is always tried, as S3 does: a wrong one reveals nothing about the object.
     const opened =
-      details || record.kind === 'sse-c' ? await openStored(services, record, read, { details }) : undefined
+      details || record.kind === 'sse-c'
+        ? await openStored(services, record, read, { details, partChecksums: ofPart(asked) })
+        : undefined
     opened?.close()
     if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
     const range = asked.range === undefined ? undefined : resolveRange(asked.range, record.size)
@@ -162,7 +186,7 @@ export const headObject = (request: GatewayRequest): Promise<void> => {
       ...recordHeaders(request, record),
       ...asked.headers,
       ...rangeHeaders(range, record.size),
-      ...(details ? checksumHeaders(opened?.checksums ?? [], opened?.parts.length) : {}),
+      ...(opened && bytesChecksum(part, opened)),
       ...encryptionHeaders(dialect, 'head', answer),
     })
   })
@@ -185,31 +209,47 @@ const wantedAttributes = ({ header }: GatewayRequest): ReadonlySet<string> => {
 
 const mostParts = 1000
 
-/**
- * A page of the parts; nothing for an object that was not uploaded in parts, and their count alone where the checksum is that of the whole object.
- */
-const partsXml = (
-  { header }: GatewayRequest,
-  parts: readonly PartSize[],
-  [checksum]: readonly StoredChecksum[],
-): XmlContent => {
-  if (parts.length === 0) return undefined
-  if (checksum?.type === 'FULL_OBJECT') return { PartsCount: parts.length }
+/** Parts of an object that are told together. */
+interface PartPage {
+  readonly marker: number
+  readonly limit: number
+  readonly parts: readonly PartSize[]
+  readonly truncated: boolean
+}
+
+/** The page of the parts that a request asks for. */
+const pageOf = ({ header }: GatewayRequest, all: readonly PartSize[]): PartPage => {
   const numberIn = (name: string, otherwise: number): number => {
     const text = header(name)
     return text === undefined ? otherwise : integer(name, text)
   }
   const marker = numberIn('x-amz-part-number-marker', 0)
   const limit = Math.min(numberIn('x-amz-max-parts', mostParts), mostParts)
-  const later = parts.filter(({ number }) => number > marker)
-  const page = later.slice(0, limit)
+  const later = all.filter(({ number }) => number > marker)
+  const parts = later.slice(0, limit)
+  return { marker, limit, parts, truncated: parts.length < later.length }
+}
+
+/**
+ * A page of the parts; nothing for an object that was not uploaded in parts, and their count alone where the checksum is that of the whole object.
+ */
+const partsXml = (
+  { marker, limit, parts, truncated }: PartPage,
+  { parts: { length: count }, checksums, partChecksums }: OpenedObject,
+): XmlContent => {
+  if (count === 0) return undefined
+  if (checksums[0]?.type === 'FULL_OBJECT') return { PartsCount: count }
+  const checksumOf = (number: number) => {
+    const own = partChecksums.get(number)
+    return own === undefined ? {} : partChecksumXml([own])
+  }
   return {
-    PartsCount: parts.length,
+    PartsCount: count,
     PartNumberMarker: marker,
-    NextPartNumberMarker: page.at(-1)?.number ?? marker,
+    NextPartNumberMarker: parts.at(-1)?.number ?? marker,
     MaxParts: limit,
-    IsTruncated: page.length < later.length,
-    Part: page.map(({ number, size }) => ({ PartNumber: number, Size: size })),
+    IsTruncated: truncated,
+    Part: parts.map(({ number, size }) => ({ PartNumber: number, Size: size, ...checksumOf(number) })),
   }
 }
 
@@ -223,16 +263,21 @@ export const getObjectAttributes = async (request: GatewayRequest): Promise<void
   }
   await withRecord(request, check, async (record, read) => {
     const details = wanted.has('Checksum') || wanted.has('ObjectParts')
-    const opened = details ? await openStored(request.services, record, read, { details }) : undefined
+    // A page of what the record claims; opening it verifies the table that it is of.
+    const page = wanted.has('ObjectParts') ? pageOf(request, partsOf(record)) : undefined
+    const numbers = page?.parts.map(({ number }) => number)
+    const opened = details
+      ? await openStored(request.services, record, read, { details, partChecksums: numbers })
+      : undefined
     opened?.close()
-    const { checksums = [], parts = [] } = opened ?? {}
+    const checksums = opened?.checksums ?? []
     answerXml(
       request.res,
       'GetObjectAttributesResponse',
       {
         ETag: wanted.has('ETag') ? record.etag : undefined,
         Checksum: wanted.has('Checksum') && checksums.length > 0 ? { ...checksumXml(checksums) } : undefined,
-        ObjectParts: wanted.has('ObjectParts') ? partsXml(request, parts, checksums) : undefined,
+        ObjectParts: page && opened ? partsXml(page, opened) : undefined,
         StorageClass: wanted.has('StorageClass') ? 'STANDARD' : undefined,
         ObjectSize: wanted.has('ObjectSize') ? record.size : undefined,
       },

@@ -6,7 +6,7 @@ import { base64, concat } from '../../bytes.ts'
 import { compositeFlag, valueIds, type Values } from '../../envelope/sealed-values.ts'
 import { SseError } from '../../errors.ts'
 import type { EncryptionKind, HeaderGetter } from '../../sse/names.ts'
-import type { NewUpload, ObjectNotes, UploadNotes } from '../../store/records.ts'
+import type { NewUpload, ObjectNotes, ObjectRecord, UploadNotes } from '../../store/records.ts'
 import type { IncomingBody } from '../body/body.ts'
 import {
   type ChecksumAlgorithm,
@@ -72,6 +72,50 @@ export const notedChecksums = ({ checksum }: ObjectNotes): readonly StoredChecks
   if (algorithm === undefined || checksum?.value === undefined) return []
   return [{ algorithm, type: checksum.type, value: checksum.value }]
 }
+
+/** Checksums of single parts, by part number: of a composite checksum alone, as S3 has it. */
+export type PartChecksums = ReadonlyMap<number, StoredChecksum>
+
+const byPart = (
+  [whole]: readonly StoredChecksum[],
+  parts: readonly number[],
+  bytesOf: (part: number, algorithm: ChecksumAlgorithm) => Uint8Array | undefined,
+): PartChecksums => {
+  const found = new Map<number, StoredChecksum>()
+  if (whole?.type !== 'COMPOSITE') return found
+  for (const part of parts) {
+    const bytes = bytesOf(part, whole.algorithm)
+    if (bytes !== undefined) found.set(part, { ...whole, value: base64(bytes) })
+  }
+  return found
+}
+
+/** Those among the opened values of parts; `checksums` are the object's. */
+export const partChecksumsOf = (
+  checksums: readonly StoredChecksum[],
+  values: ReadonlyMap<number, Values>,
+): PartChecksums =>
+  byPart(checksums, [...values.keys()], (part, algorithm) => values.get(part)?.get(valueIds[algorithm].id))
+
+/** What is kept of the checksums of a plain object's parts: one after the other. */
+export const plainPartValues = (checksums: readonly (Uint8Array | undefined)[]): Uint8Array =>
+  concat(...checksums.flatMap(bytes => (bytes === undefined ? [] : [bytes])))
+
+/** What was kept of them; `all` are the numbers of the object's parts, in order, and `parts` those that are asked for. */
+export const keptPartChecksums = (
+  { notes, partValues = new Uint8Array(0) }: ObjectRecord,
+  all: readonly number[],
+  parts: readonly number[],
+): PartChecksums =>
+  byPart(notedChecksums(notes), parts, (part, algorithm) => {
+    const { size } = valueIds[algorithm]
+    const at = all.indexOf(part) * size
+    return at < 0 || partValues.length !== all.length * size ? undefined : partValues.subarray(at, at + size)
+  })
+
+/** Whether single parts of an object have checksums that can be told. A claim. */
+export const hasPartChecksums = ({ notes, partValues }: ObjectRecord): boolean =>
+  notes.checksum?.type === 'COMPOSITE' && partValues !== undefined
 
 /** What a listing says of it. */
 export const listedChecksumXml = ({ checksum }: ObjectNotes): ChecksumXml => ({

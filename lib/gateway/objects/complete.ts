@@ -11,6 +11,7 @@ import type { Services } from '../services.ts'
 import {
   assertWhole,
   noteChecksums,
+  plainPartValues,
   type StoredChecksum,
   sumUp,
   type SummedPart,
@@ -119,6 +120,7 @@ const completeSealed = async (
     etag: md5 ? md5s(done.parts).etag : done.etag,
     envelope: done.envelope,
     values: done.values,
+    ...(whole?.type === 'COMPOSITE' && { partValues: done.partValues }),
   }
   return {
     completion: { token: done.token, attempts: done.parts.map(part => part.attempt), record },
@@ -153,6 +155,7 @@ const completePlain = async ({ store, profile, now }: Services, plan: CompletePl
     notes: { ...common.notes, partSizes: notePartSizes(chosen), ...noteChecksums(checksums, 'plain') },
     size: chosen.reduce((sum, part) => sum + part.size, 0),
     etag,
+    ...(whole?.type === 'COMPOSITE' && { partValues: plainPartValues(chosen.map(part => part.receipt)) }),
   }
   return { completion: { token: attempts.join(' '), attempts, record }, checksums }
 }

@@ -60,13 +60,13 @@ export const sourceBody = async (
 
 /** A new envelope over the source's bytes, the ETag that the object has under it, and its checksums, which stay. */
 const rewrapped = async ({ sse }: Services, { record, read, body }: CopySource, encryption: WriteEncryption) => {
-  const { envelope, values } = record
+  const { envelope, values, partValues } = record
   if (encryption.kind === 'plain' || envelope === undefined) throw new SseError('NotAuthentic')
   const next = await sse.rewrap(envelope, { ...read.options, to: encryption.options })
   const opened = await sse.decrypt(next, { ...encryption.options, held: body.size, values })
   opened.driver.dispose()
   const etag = hasMd5Etag(encryption.kind) ? record.etag : opened.etag
-  return { sealed: { envelope: next, values, etag }, checksums: checksumsOf(opened.values) }
+  return { sealed: { envelope: next, values, partValues, etag }, checksums: checksumsOf(opened.values) }
 }
 
 /** Whether the target is to have a checksum that the source has not, so that its bytes are read. */
@@ -83,7 +83,7 @@ const copyBytes = async (services: Services, plan: CopyPlan, source: CopySource)
   const { record, name } = source
   const { sealed, checksums } =
     plan.what === 'copy'
-      ? { sealed: { etag: record.etag }, checksums: notedChecksums(record.notes) }
+      ? { sealed: { etag: record.etag, partValues: record.partValues }, checksums: notedChecksums(record.notes) }
       : await rewrapped(services, source, encryption)
   const { parts, partSizes } = record.notes
   const target: NewObject = {

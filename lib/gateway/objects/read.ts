@@ -5,7 +5,14 @@ import type { ObjectEncryption } from '../../sse/response.ts'
 import type { BodyReader } from '../../store/store.ts'
 import type { ObjectRecord } from '../../store/records.ts'
 import type { Services } from '../services.ts'
-import { checksumsOf, notedChecksums, type StoredChecksum } from './checksums.ts'
+import {
+  checksumsOf,
+  keptPartChecksums,
+  notedChecksums,
+  type PartChecksums,
+  partChecksumsOf,
+  type StoredChecksum,
+} from './checksums.ts'
 import type { ReadEncryption } from './encryption.ts'
 import { partsInTable, type PartSize, partsOf } from './parts.ts'
 
@@ -22,6 +29,8 @@ export interface OpenedObject {
   readonly checksums: readonly StoredChecksum[]
   /** Where details were asked for; none of an object that was not uploaded in parts. */
   readonly parts: readonly PartSize[]
+  /** Those of single parts that were asked for, where there are any. */
+  readonly partChecksums: PartChecksums
   /** Keyed, without quotes; `undefined` for a plain object. */
   readonly etag: string | undefined
   /** The plaintext, each piece once its tag was checked. `TypeError` where no body was given. Call this or `close`. */
@@ -38,6 +47,8 @@ export interface OpenOptions {
   readonly range?: RangeRequest | undefined
   /** Whether its checksums and parts are told. */
   readonly details?: boolean | undefined
+  /** With details: numbers of the parts whose checksums are told, too. */
+  readonly partChecksums?: readonly number[] | undefined
 }
 
 const noBody = (): never => {
@@ -45,16 +56,22 @@ const noBody = (): never => {
 }
 
 const openPlain = (record: ObjectRecord, { answer }: ReadEncryption, options: OpenOptions): OpenedObject => {
-  const { body, range: asked, details = false } = options
+  const { body, range: asked, details = false, partChecksums: numbers = [] } = options
   if (body !== undefined && body.size !== record.size) throw new SseError('StoreFailed')
   const range = asked === undefined ? undefined : resolveRange(asked, record.size)
+  const parts = details ? partsOf(record) : []
   return {
     range,
     length: range === undefined ? record.size : range.end - range.start + 1,
     total: record.size,
     encryption: answer,
     checksums: details ? notedChecksums(record.notes) : [],
-    parts: details ? partsOf(record) : [],
+    parts,
+    partChecksums: keptPartChecksums(
+      record,
+      parts.map(part => part.number),
+      numbers,
+    ),
     etag: undefined,
     read: () => body?.read(range) ?? noBody(),
     close: () => undefined,
@@ -70,22 +87,25 @@ export const openStored = async (
 ): Promise<OpenedObject> => {
   if (record.kind === 'plain') return openPlain(record, read, options)
   if (record.envelope === undefined) throw new SseError('NotAuthentic')
-  const { body, range, details = false } = options
+  const { body, range, details = false, partChecksums: numbers = [] } = options
   const opened = await sse.decrypt(record.envelope, {
     ...read.options,
     held: body?.size,
     etag: record.kind === 'sse-s3' ? undefined : record.etag, // an MD5 is not the keyed one
     range,
     values: details ? record.values : undefined,
+    ...(details && record.partValues && { partValues: { sealed: record.partValues, parts: numbers } }),
   })
   const { keyId, bucketKey } = opened
+  const checksums = checksumsOf(opened.values)
   return {
     range: opened.range,
     length: opened.length,
     total: opened.plaintextLength,
     encryption: record.kind === 'sse-kms' ? { kind: 'sse-kms', keyId, bucketKey } : read.answer,
-    checksums: checksumsOf(opened.values),
+    checksums,
     parts: details ? partsInTable(opened.parts) : [],
+    partChecksums: partChecksumsOf(checksums, opened.partValues),
     etag: opened.etag,
     read: () => (body === undefined ? noBody() : opened.pieces(body.read({ ...opened.stored, reuse: true }))),
     close: () => opened.driver.dispose(),

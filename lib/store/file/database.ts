@@ -34,7 +34,7 @@ export interface BodyFile {
 }
 
 /** What lies beside an object's summary, so that listings do not load it. */
-export interface Content extends Pick<ObjectRecord, 'envelope' | 'values' | 'mac'> {
+export interface Content extends Pick<ObjectRecord, 'envelope' | 'values' | 'partValues' | 'mac'> {
   readonly body: BodyPlace
 }
 

@@ -24,10 +24,15 @@ export type ObjectActions = Pick<
 /** Inside a change: makes record and body the object. The body has its reference already. */
 export const replaceObject = (context: FileStore, at: Uint8Array, record: NewObject, body: BodyPlace): ObjectRecord => {
   const { objects, contents } = context.database.tables
-  const { envelope, values, mac, size, etag, modified, kind, headers, notes, owner } = record
+  const { envelope, values, partValues, mac, size, etag, modified, kind, headers, notes, owner } = record
   const old = contents.get(at)
   const summary = { size, storedSize: body.size, etag, modified, kind, headers, notes, owner, revision: newId() }
-  const sealed = { ...(envelope && { envelope }), ...(values && { values }), ...(mac && { mac }) }
+  const sealed = {
+    ...(envelope && { envelope }),
+    ...(values && { values }),
+    ...(partValues && { partValues }),
+    ...(mac && { mac }),
+  }
   objects.putSync(at, summary)
   contents.putSync(at, { ...sealed, body })
   if (old !== undefined) releaseBody(context, old.body)
