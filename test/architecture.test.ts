@@ -182,7 +182,11 @@ const outside = (module: RegExp, allowed: RegExp): readonly string[] =>
   importersOf(module).filter(name => !allowed.test(name))
 
 t.test('who may import what', async t => {
-  t.strictSame(outside(/^node:https?$/, /^(gateway|cli)\//), [], 'node:http only in the gateway and the command line')
+  t.strictSame(
+    outside(/^node:https?$/, /^(gateway|cli)\/|^kms\/http\.ts$/),
+    [],
+    'node:http only in the gateway, the command line, and below the key managers that are services',
+  )
   t.strictSame(outside(/^node:fs/, /^files\.ts$|^(kms\/local|store\/file|cli)\//), [], 'node:fs only where files live')
   t.strictSame(outside(/^lmdb/, /^store\/file\/database\.ts$/), [], 'lmdb in the embedded store')
   t.strictSame(outside(/^fast-xml-parser/, /^gateway\/http\/xml\.ts$/), [], 'XML in one place')
