@@ -68,7 +68,7 @@ export {
 export { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from './sse/response.ts'
 
 export type { PolicyPrincipal } from './policy/elements.ts'
-export { type ConditionValues, type RequestFacts, requestValues } from './policy/facts.ts'
+export { type ConditionValues, type PolicyTags, type RequestFacts, requestValues } from './policy/facts.ts'
 export {
   decide,
   parsePolicy,

@@ -148,6 +148,12 @@ export const keyOf = ({ target }: GatewayRequest): string => {
   throw new SseError('InvalidRequest', { message: 'Name an object in the request.' })
 }
 
+/** Whether the tags of the object are not those of the headers: they stand in the body, or a copy takes them from its source. */
+const tagsComeLater = (operation: Operation, header: HeaderGetter): boolean => {
+  const directive = header('x-amz-tagging-directive') ?? header('x-obs-tagging-directive')
+  return operation === 'PutObjectTagging' || (operation === 'CopyObject' && directive !== 'REPLACE')
+}
+
 const factsOf = (request: GatewayRequest, header: HeaderGetter): AccessFacts => {
   const { requester, req, query, tls, services } = request
   return {
@@ -161,6 +167,7 @@ const factsOf = (request: GatewayRequest, header: HeaderGetter): AccessFacts => 
     prefix: query.get('prefix'),
     delimiter: query.get('delimiter'),
     maxKeys: query.get('max-keys'),
+    tagsToCome: tagsComeLater(request.operation, header),
   }
 }
 

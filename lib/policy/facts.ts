@@ -6,6 +6,9 @@
 
 import { SseError } from '../errors.ts'
 
+/** Tags of an object. */
+export type PolicyTags = readonly (readonly [name: string, value: string])[]
+
 /** What conditions can ask of a request. */
 export interface RequestFacts {
   /**
@@ -29,10 +32,14 @@ export interface RequestFacts {
   readonly delimiter?: string | undefined
   /** `max-keys` of a listing, as sent. */
   readonly maxKeys?: string | undefined
+  /** Tags that the request puts on its object; asked for when a condition needs them. `unknown` while they are still to come. */
+  readonly requestTags?: (() => PolicyTags | 'unknown' | undefined) | undefined
+  /** Tags of the object that is there. `unknown` while nobody has looked. */
+  readonly existingTags?: PolicyTags | 'unknown' | undefined
 }
 
-/** The values that a request has for a canonical condition key, in lower case; `undefined` where it has none. */
-export type ConditionValues = (key: string) => readonly string[] | undefined
+/** The values that a request has for a canonical condition key, in lower case; `undefined` where it has none, `unknown` where that is not known yet. */
+export type ConditionValues = (key: string) => readonly string[] | 'unknown' | undefined
 
 type Reader = (facts: RequestFacts) => string | readonly string[] | undefined
 
@@ -112,6 +119,35 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['aws:epochtime', facts => String(Math.floor(facts.now.getTime() / 1000))],
 ])
 
+const tagKey = /^s3:(existing|request)objecttag(?:\/(.+)|keys)$/s
+
+/** The values of a key about tags: those of the tags that it names, in any case as everywhere in keys; or the names of all. */
+const tagValues = (key: string, { requestTags, existingTags }: RequestFacts): ReturnType<ConditionValues> => {
+  const [, whose, wanted] = tagKey.exec(key) ?? []
+  const tags = whose === 'existing' ? existingTags : requestTags?.()
+  if (tags === undefined || tags === 'unknown') return tags
+  if (wanted === undefined) return tags.map(([name]) => name)
+  return tags.flatMap(([name, value]) => (name.toLowerCase() === wanted ? [value] : []))
+}
+
+/** Actions, as `bareAction` gives them, for which there are keys about the tags of the object that is there: as in S3, not writing or deleting it. */
+const knowExisting = new Set([
+  ...['getobject', 'getobjectacl', 'getobjectattributes', 'getobjecttagging', 'putobjectacl', 'putobjecttagging'],
+  ...['getobjectversion', 'getobjectversionacl', 'getobjectversionattributes', 'getobjectversiontagging'],
+  ...['putobjectversionacl', 'putobjectversiontagging', 'deleteobjecttagging', 'deleteobjectversiontagging'],
+])
+/** And about the tags that a request brings. */
+const knowRequested = new Set(['putobject', 'putobjecttagging', 'putobjectversiontagging'])
+
+/** Whether a key is about tags. */
+export const isTagKey = (key: string): boolean => tagKey.test(key)
+
+/** Whether there is a value of a key for an action at all, as `bareAction` gives it. */
+export const hasKey = (action: string, key: string): boolean => {
+  const [, whose] = tagKey.exec(key) ?? []
+  return whose === undefined || (whose === 'existing' ? knowExisting : knowRequested).has(action)
+}
+
 /** OBS's names; those without `x-obs-` are of its older pages. */
 const aliases: ReadonlyMap<string, string> = new Map([
   ...['sourceip', 'securetransport', 'useragent', 'referer', 'currenttime', 'epochtime'].map(
@@ -129,7 +165,7 @@ const aliases: ReadonlyMap<string, string> = new Map([
 export const conditionKey = (name: string): string | undefined => {
   const lower = name.toLowerCase()
   const key = aliases.get(lower) ?? lower
-  return readers.has(key) ? key : undefined
+  return readers.has(key) || (isTagKey(key) && key !== 's3:existingobjecttagkeys') ? key : undefined
 }
 
 /** Characters that a value may have: no header has more, so only a form can send more. */
@@ -145,8 +181,8 @@ export const requestValues =
   (facts: RequestFacts): ConditionValues =>
   key => {
     const value = readers.get(key)?.(facts)
-    const values = typeof value === 'string' ? [value] : value
-    if (values?.some(({ length }) => length > maxValue))
+    const values = isTagKey(key) ? tagValues(key, facts) : typeof value === 'string' ? [value] : value
+    if (values !== 'unknown' && values?.some(({ length }) => length > maxValue))
       throw new SseError('InvalidArgument', { message: `The value of ${key} is too long. Send a shorter one.` })
     return values
   }

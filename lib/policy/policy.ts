@@ -14,7 +14,7 @@ import {
   type PolicyPrincipal,
   type ResourcePattern,
 } from './elements.ts'
-import type { ConditionValues } from './facts.ts'
+import { type ConditionValues, hasKey, isTagKey } from './facts.ts'
 import { glob } from './glob.ts'
 import {
   asList,
@@ -106,6 +106,18 @@ const checkApplies = (action: ActionPattern, resources: readonly ResourcePattern
   )
 }
 
+/** S3's "Conditions do not apply to combination of actions and resources in statement", of keys about tags. */
+const checkKeys = (actions: readonly ActionPattern[], conditions: readonly Condition[]): void => {
+  for (const { key } of conditions) {
+    const without = actions.find(({ pattern }) => !/[*?]/.test(pattern) && !hasKey(pattern, key))
+    if (without === undefined) continue
+    throw malformed(
+      without.place,
+      `there is no ${quote(key)} for ${quote(without.text)}. Take the action or the condition out of the statement.`,
+    )
+  }
+}
+
 const parseEffect = (place: string, value: Json | undefined): 'Allow' | 'Deny' => {
   if (value !== 'Allow' && value !== 'Deny') throw malformed(place, 'write "Allow" or "Deny".')
   return value
@@ -136,6 +148,7 @@ const parseStatement = (place: string, json: Json, bucket: string, check: (value
     condition === undefined
       ? []
       : parseConditions(`${place}.Condition`, condition, check).map(one => Object.freeze(one))
+  if (!action.not) checkKeys(actions, conditions)
   return Object.freeze({
     sid: sid === undefined ? undefined : asText(`${place}.Sid`, sid),
     effect,
@@ -208,6 +221,8 @@ export type PolicyDecision = 'allow' | 'deny' | 'none'
 export interface Ruling {
   /** Whether some resource may be allowed. */
   readonly mayAllow: boolean
+  /** Whether it hangs on tags that are not known yet. Until then, conditions on them hold for an Allow, and for no Deny: ask again. */
+  readonly isOpen: boolean
   /** The decision for a resource, as {@link PolicyRequest} names it. */
   of(resource: string): PolicyDecision
 }
@@ -218,13 +233,18 @@ export const ruling = (
   { principal, action, values }: Omit<PolicyRequest, 'resource'>,
 ): Ruling => {
   const name = bareAction(action)
-  const applying = (policy?.statements ?? []).filter(
-    statement =>
-      statement.coversPrincipal(principal) &&
-      statement.coversAction(name) &&
-      statement.conditions.every(({ key, holds }) => holds(values(key))),
+  const valuesOf: ConditionValues = key => (hasKey(name, key) ? values(key) : undefined)
+  const about = (policy?.statements ?? []).filter(
+    statement => statement.coversPrincipal(principal) && statement.coversAction(name),
+  )
+  const applying = about.filter(({ effect, conditions }) =>
+    conditions.every(({ key, holds }) => {
+      const known = valuesOf(key)
+      return known === 'unknown' ? effect === 'Allow' : holds(known)
+    }),
   )
   return {
+    isOpen: about.some(({ conditions }) => conditions.some(({ key }) => isTagKey(key) && valuesOf(key) === 'unknown')),
     mayAllow: applying.some(({ effect }) => effect === 'Allow'),
     of: resource => {
       const bare = bareResource(resource)
@@ -236,7 +256,8 @@ export const ruling = (
 }
 
 /**
- * An explicit deny wins over an allow, an allow over none. Without a policy: `none`.
+ * An explicit deny wins over an allow, an allow over none. Without a policy: `none`. While tags are unknown, conditions on them hold for an Allow, and
+ * for no Deny: decide again once they are known.
  *
  * {@includeCode ../../test/examples/rules.test.ts#policy}
  */

@@ -326,3 +326,52 @@ t.test('what may be public is asked again where that changes while the body is u
     t.equal((await gateway.signedFetch(admin, 'GET', '/bucket/key')).text, 'old')
   }
 })
+
+t.test(
+  'a policy that asks for tags is asked again where object or policy change while the body is under way',
+  async t => {
+    const tagged = { 'x-amz-tagging': 'a=b' }
+    const byTag = (effect: string, key: string, value: string, action: string) => {
+      const condition = { StringEquals: { [key]: value } }
+      const { Statement, ...others } = JSON.parse(denying(action))
+      return JSON.stringify({ ...others, Statement: { ...Statement, Effect: effect, Condition: condition } })
+    }
+    for (const [what, sent, before, changed, change, headers] of [
+      [
+        'other tags of the object',
+        ['PUT', '/bucket/key?tagging=', {}, tags],
+        byTag('Deny', 's3:ExistingObjectTag/team', 'red', 's3:PutObjectTagging'),
+        ...['/bucket/key', 'new', { 'x-amz-tagging': 'team=red' }],
+      ],
+      [
+        'a policy on the tags of the object',
+        ['PUT', '/bucket/key?tagging=', {}, tags],
+        undefined,
+        ...['/bucket?policy=', byTag('Deny', 's3:ExistingObjectTag/old', 'yes', 's3:PutObjectTagging'), {}],
+      ],
+      [
+        'a policy on the tags of the request, in a body',
+        ['PUT', '/bucket/key?tagging=', {}, tags],
+        undefined,
+        ...['/bucket?policy=', byTag('Deny', 's3:RequestObjectTag/a', 'b', 's3:PutObjectTagging'), {}],
+      ],
+      [
+        'a policy on the tags of the request, in a header',
+        ['PUT', '/bucket/key', tagged, large],
+        undefined,
+        ...['/bucket?policy=', byTag('Deny', 's3:RequestObjectTag/a', 'b', 's3:PutObject'), {}],
+      ],
+    ] as const) {
+      const { gateway, send } = await withBucket(t)
+      await send(admin, 'PUT', '/bucket/key', 'old', { 'x-amz-tagging': 'old=yes' })
+      if (before !== undefined) await send(admin, 'PUT', '/bucket?policy=', before)
+      const answer = await holding(gateway, ordinary, sent, async half => {
+        await half()
+        await send(admin, 'PUT', changed, change, headers)
+      })
+      t.equal(answer.code, 'AccessDenied', what)
+      const kept = (await gateway.signedFetch(admin, 'GET', '/bucket/key?tagging')).text
+      t.notMatch(kept, '<Key>a</Key>', what)
+    }
+  },
+)

@@ -914,3 +914,65 @@ t.test('what is public, as S3 documents it', t => {
   t.equal(statements(statement(), statement({ Effect: 'Deny' })), true, 'and no Deny takes it back')
   t.end()
 })
+
+t.test('keys about tags', t => {
+  const existing = 's3:ExistingObjectTag/Team'
+  for (const name of [existing, 's3:RequestObjectTag/a b/c', 's3:RequestObjectTagKeys']) {
+    t.equal(conditionKey(name), name.toLowerCase())
+  }
+  for (const name of [
+    's3:ExistingObjectTag/',
+    's3:ExistingObjectTag',
+    's3:ExistingObjectTagKeys',
+    's3:RequestObjectTag',
+  ]) {
+    t.equal(conditionKey(name), undefined, name)
+  }
+  const facts = {
+    existingTags: [
+      ['team', 'red'],
+      ['TEAM', 'blue'],
+      ['a', 'b'],
+    ],
+    requestTags: () =>
+      [
+        ['x', '1'],
+        ['y', '2'],
+      ] as const,
+  } as const
+  const values = valuesOf({ facts })
+  t.strictSame(values('s3:existingobjecttag/team'), ['red', 'blue'], 'in any case, as everywhere in keys')
+  t.strictSame(values('s3:existingobjecttag/none'), [])
+  t.strictSame(values('s3:requestobjecttag/y'), ['2'])
+  t.strictSame(values('s3:requestobjecttagkeys'), ['x', 'y'])
+  t.equal(valuesOf({})('s3:requestobjecttagkeys'), undefined)
+
+  const action = 's3:GetObject'
+  const rows = (Effect: string) =>
+    policy({ Effect, Action: 's3:*', Condition: { StringEquals: { [existing]: 'blue' } } })
+  const whenUnknown = { facts: { existingTags: 'unknown' } } as const
+  t.equal(ask(rows('Allow'), { action, facts }), 'allow')
+  t.equal(ask(rows('Allow'), { action, facts: { existingTags: [] } }), 'none')
+  t.equal(ask(rows('Allow'), { action }), 'none')
+  t.equal(ask(rows('Deny'), { action, facts }), 'deny')
+  t.equal(ask(rows('Allow'), { action, ...whenUnknown }), 'allow', 'to be asked again')
+  t.equal(ask(rows('Deny'), { action, ...whenUnknown }), 'none', 'to be asked again')
+  t.equal(ask(rows('Deny'), { action: 's3:DeleteObject', facts }), 'none', 'no key of this action')
+  t.equal(ask(rows('Allow'), { action: 's3:PutObject', ...whenUnknown }), 'none')
+  const open = (given: Policy, action: string) =>
+    ruling(given, { principal: alice, action, values: valuesOf(whenUnknown) }).isOpen
+  t.strictSame(
+    ['s3:GetObject', 's3:PutObject'].map(action => open(rows('Deny'), action)),
+    [true, false],
+  )
+  t.equal(open(policy(), 's3:GetObject'), false)
+
+  const message = (elements: object) => refusal(() => policy(elements))
+  t.equal(
+    message({ Action: ['s3:GetObject', 's3:DeleteObject'], Condition: { StringEquals: { [existing]: 'x' } } }),
+    'Statement.Action[1]: there is no "s3:existingobjecttag/team" for "s3:DeleteObject". Take the action or the condition out of the statement.',
+  )
+  t.match(message({ Action: 's3:PutObject', Condition: { Null: { [existing]: 'true' } } }), /^Statement\.Action: /)
+  t.match(message({ Condition: { Null: { 's3:RequestObjectTagKeys': 'true' } } }), /^Statement\.Action: /)
+  t.end()
+})

@@ -5,22 +5,28 @@
  */
 import { SseError } from '../../errors.ts'
 import type { PolicyPrincipal } from '../../policy/elements.ts'
-import { type ConditionValues, type RequestFacts, requestValues } from '../../policy/facts.ts'
+import { type ConditionValues, type PolicyTags, type RequestFacts, requestValues } from '../../policy/facts.ts'
 import { type Policy, type Ruling, ruling } from '../../policy/policy.ts'
 import type { HeaderGetter } from '../../sse/names.ts'
 import { hasRole, type Requester, sameTenant, type Tenant, tenantAdmin } from '../../sse/profile.ts'
 import type { ObjectStore } from '../../store/store.ts'
 import type { Bucket, ObjectCondition, ObjectSummary } from '../../store/records.ts'
 import { assertCondition } from '../../store/condition.ts'
+import { requestedTags } from '../http/tags.ts'
 import { aclGrants, bucketAclGrants } from './acl.ts'
 import { createPolicyCache, type PolicyOf } from './policy-cache.ts'
 import { effectiveAcl, isRestricted } from './public-access.ts'
 
 /** What a decision looks at: who asks, and what a bucket policy can see of the request. */
-export interface AccessFacts extends Omit<RequestFacts, 'header'> {
+export interface AccessFacts extends Omit<RequestFacts, 'requestTags'> {
   readonly requester: Requester
   readonly header: HeaderGetter
+  /** Whether the tags that the request puts on its object are not those of its headers, and still to come. */
+  readonly tagsToCome?: boolean | undefined
 }
+
+/** What is known of a request only after it was judged first: headers that its body comes to, the tags of the object that is there. */
+export type LaterFacts = Partial<Pick<AccessFacts, 'header'>> & { readonly existingTags?: PolicyTags }
 
 /** Opens buckets for requests. */
 export interface Access {
@@ -76,8 +82,6 @@ export class JudgedBucket {
   readonly owner: Tenant
   /** Whether the requester is of that tenant. */
   readonly isOwner: boolean
-  /** The one revision of an object that may be read, where only the object's own ACL lets the requester in. */
-  onlyRevision: string | undefined
   readonly #shared: Shared
   readonly #facts: AccessFacts
   readonly #values: ConditionValues
@@ -85,13 +89,17 @@ export class JudgedBucket {
   /** Questions that were answered with yes; each is asked again by its function. */
   readonly #granted: (() => void)[] = []
   #bucket: Bucket
+  /** Whether it is up to the object who may read it. */
+  #isUpToObject = true
 
   /** Judges nothing yet. */
   constructor(shared: Shared, bucket: Bucket, owner: Tenant, facts: AccessFacts, rulings: Rulings = new Map()) {
     this.#shared = shared
     this.#bucket = bucket
     this.#facts = facts
-    this.#values = requestValues(facts)
+    const { existingTags = 'unknown' } = facts
+    const requestTags = () => (facts.tagsToCome === true ? 'unknown' : requestedTags(facts.header))
+    this.#values = requestValues({ ...facts, requestTags, existingTags })
     this.#rulings = rulings
     this.owner = owner
     this.isOwner = facts.requester.kind === 'signed' && sameTenant(facts.requester.caller, owner)
@@ -124,7 +132,10 @@ export class JudgedBucket {
     return this.#judge(permission, key) === 'allow'
   }
 
-  /** `AccessDenied`, with what to do about it, unless the requester {@link JudgedBucket.may} do that. A change is held to it. */
+  /**
+   * `AccessDenied`, with what to do about it, unless the requester {@link JudgedBucket.may} do that. A change is held to it. Conditions of a policy
+   * on tags that are still unknown let the requester pass: {@link JudgedBucket.assertMayKnowing} decides then.
+   */
   assertMay(permission: string, key?: string): void {
     const verdict = this.#judge(permission, key)
     if (verdict !== 'allow') throw refusal(verdict, this.#facts.requester)
@@ -134,17 +145,21 @@ export class JudgedBucket {
   /** {@link JudgedBucket.assertMay} for the ACL of an object that is written: who writes by the bucket's ACL may say it too, as in S3. */
   assertMayOpen(key: string): void {
     const { requester } = this.#facts
-    const verdict = this.#judge('s3:PutObjectAcl', key)
+    const verdict = this.#knowing({ existingTags: [] }).#judge('s3:PutObjectAcl', key) // a new object has none
     const byAcl = verdict === 'none' && this.#byAcl('s3:PutObject')
     if (verdict !== 'allow' && !byAcl) throw refusal(verdict, requester)
     this.#granted.push(() => this.assertMayOpen(key))
   }
 
-  /** {@link JudgedBucket.assertMay} of the same request with other headers: those that its body comes to. */
-  assertMayWith(header: HeaderGetter, permission: string, key?: string): void {
-    const facts = { ...this.#facts, header }
-    new JudgedBucket(this.#shared, this.#bucket, this.owner, facts).assertMay(permission, key)
-    this.#granted.push(() => this.assertMayWith(header, permission, key))
+  /** {@link JudgedBucket.assertMay} of the same request, of which more is known by now. */
+  assertMayKnowing(later: LaterFacts, permission: string, key?: string): void {
+    this.#knowing(later).assertMay(permission, key)
+    this.#granted.push(() => this.assertMayKnowing(later, permission, key))
+  }
+
+  #knowing(later: LaterFacts): JudgedBucket {
+    const tagsToCome = later.header === undefined && this.#facts.tagsToCome
+    return new JudgedBucket(this.#shared, this.#bucket, this.owner, { ...this.#facts, ...later, tagsToCome })
   }
 
   /**
@@ -167,17 +182,31 @@ export class JudgedBucket {
     if (!this.#byAcl(permission) && !this.#ruling(permission).mayAllow) throw refusal('none', requester)
   }
 
-  /** The same for reading an object, whose own ACL may let the requester in. `NoSuchKey` for who may list the bucket. */
+  /**
+   * The same for reading an object, whose own ACL may let the requester in. `NoSuchKey` for who may list the bucket. To be followed by
+   * {@link JudgedBucket.assertMayReadThis}.
+   */
   async assertMayRead(key: string): Promise<void> {
     const { requester } = this.#facts
     const verdict = this.#judge('s3:GetObject', key)
+    this.#isUpToObject = verdict !== 'allow' || this.#ruling('s3:GetObject').isOpen
     if (verdict === 'allow') return
     const record = verdict === 'none' ? await this.#shared.store.getObject(this.#bucket.id, key) : undefined
     // Whoever may list the bucket may know that there is no such object.
     if (verdict === 'none' && record === undefined && this.may('s3:ListBucket')) throw noSuchKey(this, key)
-    const acl = effectiveAcl(this.#bucket.settings, record?.notes.acl)
-    if (!aclGrants(acl, 'READ', requester)) throw refusal(verdict, requester)
-    this.onlyRevision = record?.revision
+    if (!this.#byAclOf(record)) throw refusal(verdict, requester)
+  }
+
+  /** {@link JudgedBucket.assertMayRead} once the object is open: its own tags and ACL count, whatever was there before. */
+  assertMayReadThis(key: string, object: Pick<ObjectSummary, 'notes'>): void {
+    if (!this.#isUpToObject) return
+    const verdict = this.#knowing({ existingTags: object.notes.tags ?? [] }).#judge('s3:GetObject', key)
+    const byAcl = verdict === 'none' && this.#byAclOf(object)
+    if (verdict !== 'allow' && !byAcl) throw refusal(verdict, this.#facts.requester)
+  }
+
+  #byAclOf(object: Pick<ObjectSummary, 'notes'> | undefined): boolean {
+    return aclGrants(effectiveAcl(this.#bucket.settings, object?.notes.acl), 'READ', this.#facts.requester)
   }
 
   /**

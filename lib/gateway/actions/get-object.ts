@@ -147,7 +147,7 @@ export const getObject = async (request: GatewayRequest): Promise<void> => {
 const withRecord = async (
   request: GatewayRequest,
   check: (bucket: JudgedBucket) => void,
-  use: (record: ObjectRecord, read: ReadEncryption) => Promise<void>,
+  use: (record: ObjectRecord, read: ReadEncryption, bucket: JudgedBucket) => Promise<void>,
 ): Promise<void> => {
   const { services } = request
   const key = keyOf(request)
@@ -157,7 +157,7 @@ const withRecord = async (
   if (record === undefined) throw noSuchKey(bucket, key)
   const read = await decideRead(services, request, bucket, key, record)
   try {
-    await use(record, read)
+    await use(record, read, bucket)
   } catch (error) {
     throw withTotal(error, request, record.size)
   } finally {
@@ -256,12 +256,14 @@ const partsXml = (
 /** Answers the attributes that are asked for. Checksums and parts of a sealed object are verified, the rest is its record's. */
 export const getObjectAttributes = async (request: GatewayRequest): Promise<void> => {
   let wanted: ReadonlySet<string> = new Set()
+  const permission = 's3:GetObjectAttributes'
   const check = (bucket: JudgedBucket): void => {
-    bucket.assertMay('s3:GetObjectAttributes', keyOf(request))
+    bucket.assertMay(permission, keyOf(request))
     refuseOnOther('get', request.header)
     wanted = wantedAttributes(request)
   }
-  await withRecord(request, check, async (record, read) => {
+  await withRecord(request, check, async (record, read, bucket) => {
+    bucket.assertMayKnowing({ existingTags: record.notes.tags ?? [] }, permission, keyOf(request))
     const details = wanted.has('Checksum') || wanted.has('ObjectParts')
     // A page of what the record claims; opening it verifies the table that it is of.
     const page = wanted.has('ObjectParts') ? pageOf(request, partsOf(record)) : undefined

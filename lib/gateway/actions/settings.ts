@@ -5,6 +5,7 @@
 import { type ErrorCode, SseError } from '../../errors.ts'
 import { parsePolicy } from '../../policy/policy.ts'
 import { assertKmsRole } from '../../sse/authorize.ts'
+import type { HeaderGetter } from '../../sse/names.ts'
 import { bucketEncryptionOrBase, formatBucketEncryption, parseBucketEncryption } from '../../sse/bucket-encryption.ts'
 import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
 import { aclXml, type OpenAcl, parseAcl, requestedAcl } from '../access/acl.ts'
@@ -12,7 +13,7 @@ import { assertOpenTo, closedToOthers, type JudgedBucket, noSuchKey } from '../a
 import { assertTakesPolicy, effectiveAcl } from '../access/public-access.ts'
 import { readBody } from '../body/body.ts'
 import { answerEmpty, answerXml, setHeaders } from '../http/answer.ts'
-import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXml } from '../http/tags.ts'
+import { encodeTags, maxBucketTags, maxObjectTags, parseTags, storedTags, tagsXml, withTags } from '../http/tags.ts'
 import { fromXml, textOf } from '../http/xml.ts'
 import { bucketEncryption, encryptionSetting } from '../objects/encryption.ts'
 import { callerOf, type GatewayRequest, keyOf, openBucket } from '../request.ts'
@@ -176,17 +177,15 @@ export const bucketVersioningActions = bucketSetting({
 
 const aclDocument = 'AccessControlPolicy'
 
-/**
- * The list that a request asks for, by header or body and not by both; `undefined` for one that opens nothing. A policy that denies a list by its
- * header denies it in a body too.
- */
-const wantedAcl = (
-  document: string,
-  bucket: JudgedBucket,
-  { header }: GatewayRequest,
-  permission: string,
-  key?: string,
-): OpenAcl | undefined => {
+/** A list that opens something, or none. */
+interface WantedAcl {
+  readonly acl: OpenAcl | undefined
+  /** What a policy sees: one that denies a list by its header denies it in a body too. */
+  readonly header: HeaderGetter
+}
+
+/** The list that a request asks for, by header or body and not by both. */
+const wantedAcl = (document: string, bucket: JudgedBucket, { header }: GatewayRequest): WantedAcl => {
   const named = bucket.bySettings(settings => requestedAcl(header, settings))
   if (named !== undefined && document !== '') {
     throw new SseError('InvalidRequest', { message: 'The ACL stands in a header and in the body. Send one of them.' })
@@ -196,9 +195,8 @@ const wantedAcl = (
   }
   const acl = named ?? bucket.bySettings(settings => parseAcl(document, bucket.owner, settings))
   const open = acl === 'closed' ? undefined : acl
-  if (named === undefined)
-    bucket.assertMayWith(name => (name === 'x-amz-acl' ? (open ?? 'private') : header(name)), permission, key)
-  return open
+  const asHeader: HeaderGetter = name => (name === 'x-amz-acl' ? (open ?? 'private') : header(name))
+  return { acl: open, header: named === undefined ? asHeader : header }
 }
 
 /** A bucket's list: canned ones, by header or as the XML that they come to; answered as far as it counts. */
@@ -207,18 +205,40 @@ export const bucketAclActions = bucketSetting({
   permissions: { get: 'GetBucketAcl', put: 'PutBucketAcl' },
   limit: smallBody,
   status: 200,
-  parse: (document, bucket, request) => wantedAcl(document, bucket, request, 's3:PutBucketAcl'),
+  parse: (document, bucket, request) => {
+    const { acl, header } = wantedAcl(document, bucket, request)
+    bucket.assertMayKnowing({ header }, 's3:PutBucketAcl')
+    return acl
+  },
   answer: ({ res, dialect }, kept, { owner, bucket }) =>
     answerXml(res, aclDocument, aclXml(owner, effectiveAcl(bucket.settings, kept), dialect)),
 })
 
-/** The record of the object that a request names. `NoSuchKey`; `AccessDenied` for another tenant's SSE-KMS. */
-const readRecord = async (request: GatewayRequest, bucket: JudgedBucket): Promise<ObjectRecord> => {
+/** What an object's tags or list are read or changed with. */
+interface NotesAccess {
+  readonly bucket: JudgedBucket
+  readonly permission: string
+  /** What a policy sees; by default the request's own headers. */
+  readonly header?: HeaderGetter
+}
+
+/** The record of the object that a request names, whose own tags a policy may ask for. `NoSuchKey`; `AccessDenied`, for another tenant's SSE-KMS too. */
+const readRecord = async (
+  request: GatewayRequest,
+  { bucket, permission, header = request.header }: NotesAccess,
+): Promise<ObjectRecord> => {
   const key = keyOf(request)
   const record = await request.services.store.getObject(bucket.bucket.id, key)
   if (record === undefined) throw noSuchKey(bucket, key)
   assertOpenTo(bucket, record)
+  bucket.assertMayKnowing({ header, existingTags: record.notes.tags ?? [] }, permission, key)
   return record
+}
+
+/** Opens the bucket of the object that a request names, and reads its record. */
+const openRecord = async (request: GatewayRequest, permission: string) => {
+  const bucket = await openBucket(request, permission)
+  return { bucket, record: await readRecord(request, { bucket, permission }) }
 }
 
 const attempts = 20
@@ -229,13 +249,14 @@ const changedMeanwhile = (error: unknown): boolean =>
 /** Changes what is noted of the object that a request names. `SlowDown` where others change the object without end. */
 const changeNotes = async (
   request: GatewayRequest,
-  bucket: JudgedBucket,
+  access: NotesAccess,
   change: (notes: ObjectNotes) => ObjectNotes,
 ): Promise<void> => {
+  const { bucket } = access
   const { store } = request.services
   const key = keyOf(request)
   for (let i = 0; i < attempts; i++) {
-    const { notes, revision } = await readRecord(request, bucket)
+    const { notes, revision } = await readRecord(request, access)
     const condition = { revision, ...closedToOthers(bucket) }
     try {
       await bucket.commit(judged => store.updateNotes(judged, key, { notes: change(notes) }, condition))
@@ -249,38 +270,45 @@ const changeNotes = async (
 
 /** Answers an object's list as far as it counts. */
 export const getObjectAcl = async (request: GatewayRequest): Promise<void> => {
-  const bucket = await openBucket(request, 's3:GetObjectAcl')
-  const { notes } = await readRecord(request, bucket)
-  const acl = effectiveAcl(bucket.bucket.settings, notes.acl)
+  const { bucket, record } = await openRecord(request, 's3:GetObjectAcl')
+  const acl = effectiveAcl(bucket.bucket.settings, record.notes.acl)
   answerXml(request.res, aclDocument, aclXml(bucket.owner, acl, request.dialect))
 }
 
 /** Puts an object's list. */
 export const putObjectAcl = async (request: GatewayRequest): Promise<void> => {
-  const bucket = await openBucket(request, 's3:PutObjectAcl')
-  const acl = wantedAcl(await readBody(request, smallBody), bucket, request, 's3:PutObjectAcl', keyOf(request))
-  await changeNotes(request, bucket, ({ acl: _old, ...others }) => (acl === undefined ? others : { ...others, acl }))
+  const permission = 's3:PutObjectAcl'
+  const bucket = await openBucket(request, permission)
+  const { acl, header } = wantedAcl(await readBody(request, smallBody), bucket, request)
+  await changeNotes(request, { bucket, permission, header }, ({ acl: _old, ...others }) =>
+    acl === undefined ? others : { ...others, acl },
+  )
   answerEmpty(request.res, 200)
 }
 
 /** Answers the tags of an object; there may be none. */
 export const getObjectTagging = async (request: GatewayRequest): Promise<void> => {
-  const bucket = await openBucket(request, 's3:GetObjectTagging')
-  const { notes } = await readRecord(request, bucket)
-  answerXml(request.res, 'Tagging', tagsXml(notes.tags ?? []))
+  const { record } = await openRecord(request, 's3:GetObjectTagging')
+  answerXml(request.res, 'Tagging', tagsXml(record.notes.tags ?? []))
 }
 
 /** Puts these tags instead of those that are there. */
 export const putObjectTagging = async (request: GatewayRequest): Promise<void> => {
-  const bucket = await openBucket(request, 's3:PutObjectTagging')
+  const permission = 's3:PutObjectTagging'
+  const bucket = await openBucket(request, permission)
   const tags = parseTags(await readBody(request, smallBody), maxObjectTags)
-  await changeNotes(request, bucket, ({ tags: _old, ...others }) => (tags.length === 0 ? others : { ...others, tags }))
+  await changeNotes(
+    request,
+    { bucket, permission, header: withTags(request.header, tags) },
+    ({ tags: _old, ...others }) => (tags.length === 0 ? others : { ...others, tags }),
+  )
   answerEmpty(request.res, 200)
 }
 
 /** Takes all tags away. */
 export const deleteObjectTagging = async (request: GatewayRequest): Promise<void> => {
-  const bucket = await openBucket(request, 's3:DeleteObjectTagging')
-  await changeNotes(request, bucket, ({ tags: _old, ...others }) => others)
+  const permission = 's3:DeleteObjectTagging'
+  const bucket = await openBucket(request, permission)
+  await changeNotes(request, { bucket, permission }, ({ tags: _old, ...others }) => others)
   answerEmpty(request.res, 204)
 }

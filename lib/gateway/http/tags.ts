@@ -88,6 +88,14 @@ export const requestedTags = (header: HeaderGetter): readonly Tag[] | undefined 
   return check(tags, maxObjectTags)
 }
 
+/** Headers, with these tags instead of those that they have: what a policy sees of tags that a body or a copy brings. */
+export const withTags =
+  (header: HeaderGetter, tags: readonly Tag[] = []): HeaderGetter =>
+  name => {
+    if (name === 'x-obs-tagging') return undefined
+    return name === 'x-amz-tagging' ? encodeTags(tags) : header(name)
+  }
+
 /** The tags of a `Tagging` document; one without a `TagSet` has none. `MalformedXML`, `InvalidTag`. */
 export const parseTags = (xml: string, most: number): readonly Tag[] =>
   tagsIn(field(fromXml(xml, 'Tagging'), 'TagSet'), most)

@@ -15,7 +15,8 @@ import type { Dialect, EncryptionKind, HeaderGetter } from '../../sse/names.ts'
 import type { Requester, Tenant } from '../../sse/profile.ts'
 import { parseWriteHeaders } from '../../sse/request.ts'
 import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from '../../sse/response.ts'
-import type { Bucket, ObjectNotes } from '../../store/records.ts'
+import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
+import type { JudgedBucket } from '../access/access.ts'
 import { type Services, serviceDomain } from '../services.ts'
 
 /** What the rules look at of a request. */
@@ -141,8 +142,6 @@ export interface Sealed {
   readonly envelope?: Uint8Array | undefined
   /** An upload's. */
   readonly session?: Uint8Array | undefined
-  /** Of an object, not of an upload. */
-  readonly revision?: string | undefined
 }
 
 /** Errors for a key id that names no key. */
@@ -194,28 +193,27 @@ export interface ReadEncryption {
 
 /**
  * Decides whether a request may read an object, and with which keys. `parse` finds the customer's key that came for it: by default in the
- * headers of a read. `onlyRevision` is the one that may be read, where only the object's own ACL lets the requester in.
+ * headers of a read.
  */
 export const decideRead = async (
   services: Services,
   { header, requester, secure }: SseFacts,
-  place: Place & { readonly onlyRevision: string | undefined },
+  bucket: JudgedBucket,
   key: string,
-  object: Sealed,
+  object: ObjectRecord,
   parse: typeof parseReadHeaders = parseReadHeaders,
 ): Promise<ReadEncryption> => {
-  const { owner, onlyRevision } = place
-  if (onlyRevision !== undefined && object.revision !== onlyRevision) throw new SseError('AccessDenied')
+  bucket.assertMayReadThis(key, object)
   const request = parse(header, { secure })
   const release = () => wipe(request?.key)
   try {
     assertReadKeyFits(object.kind, request)
-    authorizeRead({ profile: services.profile, requester, owner }, object.kind)
+    authorizeRead({ profile: services.profile, requester, owner: bucket.owner }, object.kind)
     if (request !== undefined) {
       const answer = { kind: 'sse-c', keyMd5: request.keyMd5 } as const
-      return { options: { context: objectContext(place, key), customerKey: request.key }, answer, release }
+      return { options: { context: objectContext(bucket, key), customerKey: request.key }, answer, release }
     }
-    return { options: await storedKeys(services, object, place, key), answer: describeStored(object), release }
+    return { options: await storedKeys(services, object, bucket, key), answer: describeStored(object), release }
   } catch (error) {
     release()
     throw error

@@ -11,6 +11,7 @@ import { closedToOthers, type JudgedBucket, noSuchKey } from '../access/access.t
 import { requestedAlgorithm } from '../body/checksums.ts'
 import { assertSourceConditions, writeCondition } from '../http/conditions.ts'
 import { objectHeaders } from '../http/object-headers.ts'
+import { withTags } from '../http/tags.ts'
 import { cut } from '../http/canonical.ts'
 import { assertKeyLength, isBucketName, type ObjectName } from '../http/target.ts'
 import type { CopyPlan, CopySource } from '../objects/copy.ts'
@@ -127,20 +128,23 @@ export const planObjectCopy = (request: GatewayRequest, target: Target, source: 
   const { record } = source
   checkSelfCopy(request, bucket, key, source)
   const notes = requestedNotes(request.header, bucket, key)
-  const { tags } = record.notes
-  const keepsTags = directive(request, 'tagging-directive') === 'COPY'
-  if (keepsTags && tags !== undefined) {
-    source.bucket.assertMay('s3:GetObjectTagging', source.name.key)
-    bucket.assertMay('s3:PutObjectTagging', key)
+  const { tags: replaced, ...others } = notes
+  const existingTags = directive(request, 'tagging-directive') === 'COPY' ? record.notes.tags : undefined
+  const tags = existingTags ?? replaced
+  const header = withTags(request.header, tags)
+  // A policy judges the tags that the object is going to have.
+  bucket.assertMayKnowing({ header }, 's3:PutObject', key)
+  if (existingTags !== undefined) {
+    source.bucket.assertMayKnowing({ existingTags }, 's3:GetObjectTagging', source.name.key)
+    bucket.assertMayKnowing({ header, existingTags: [] }, 's3:PutObjectTagging', key)
   }
-  const { tags: _replaced, ...others } = notes
   const keepsMetadata = directive(request, 'metadata-directive') === 'COPY'
   return {
     bucket,
     key,
     encryption,
     headers: keepsMetadata ? record.headers : objectHeaders(request.headers),
-    notes: keepsTags && tags !== undefined ? { ...others, tags } : notes,
+    notes: tags === undefined ? others : { ...others, tags },
     condition: { ...writeCondition(request.header), ...closedToOthers(bucket) },
     what: planCopy({
       profile: request.services.profile,

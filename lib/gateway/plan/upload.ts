@@ -12,6 +12,7 @@ import { uploadChecksum } from '../objects/checksums.ts'
 import { describeStored, objectContext, storedKeys } from '../objects/encryption.ts'
 import type { PartPlan, UploadKeys } from '../objects/part.ts'
 import { parameterOf } from '../http/parameters.ts'
+import { withTags } from '../http/tags.ts'
 import { findBucket, type GatewayRequest, keyOf } from '../request.ts'
 
 /** A stored upload and the bucket it is in. */
@@ -40,10 +41,11 @@ const initiatedWith = ({ kind, notes }: Upload): ReadonlyMap<string, string | un
   }
 }
 
-/** The headers of a part or Complete as a policy sees them: their encryption is the one that the upload was initiated with. */
+/** The headers of a part or Complete as a policy sees them: their encryption and tags are those that the upload was initiated with. */
 const uploadHeaders = (header: HeaderGetter, upload: Upload | undefined): HeaderGetter => {
   const initiated = upload === undefined ? new Map<string, string>() : initiatedWith(upload)
-  return name => (encryptionNames.has(name) ? initiated.get(name) : header(name))
+  const tagged = withTags(header, upload?.notes.tags)
+  return name => (encryptionNames.has(name) ? initiated.get(name) : tagged(name))
 }
 
 /** Bytes that an id may have in a store. */

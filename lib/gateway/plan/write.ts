@@ -39,7 +39,7 @@ export const requestedNotes = (
   const tags = requestedTags(header)
   const opens = acl !== undefined && acl !== 'closed'
   if (opens) bucket.assertMayOpen(key)
-  if (tags !== undefined) bucket.assertMay('s3:PutObjectTagging', key)
+  if (tags !== undefined) bucket.assertMayKnowing({ header, existingTags: [] }, 's3:PutObjectTagging', key)
   return { ...(opens && { acl }), ...(tags !== undefined && tags.length > 0 && { tags }) }
 }
 
