@@ -10,7 +10,8 @@ const failed = (condition: string): SseError =>
 
 /**
  * Throws unless a condition holds of the object that lies there; `undefined` for none. `AccessDenied` for a kind that is refused;
- * `NoSuchKey` where an object is asked for and there is none, as S3 answers it; `PreconditionFailed` for everything else.
+ * `NoSuchKey` where an object is asked for and there is none, as S3 answers it; `PreconditionFailed` for everything else. Of no object a time and
+ * a size hold, as in S3: there is nothing that must not be deleted.
  *
  * {@includeCode ../../test/examples/reference.test.ts#condition}
  */
@@ -29,8 +30,9 @@ export const assertCondition = (current: ObjectSummary | undefined, condition: O
     if (ifNoneMatch === '*' || ifNoneMatch.includes(current.etag)) throw failed('If-None-Match')
   }
   if (revision !== undefined && current?.revision !== revision) throw failed('revision')
-  if (modified !== undefined && (current === undefined || Math.floor(current.modified / 1000) !== modified)) {
+  if (current === undefined) return
+  if (modified !== undefined && Math.floor(current.modified / 1000) !== modified) {
     throw failed('x-amz-if-match-last-modified-time')
   }
-  if (size !== undefined && current?.size !== size) throw failed('x-amz-if-match-size')
+  if (size !== undefined && current.size !== size) throw failed('x-amz-if-match-size')
 }

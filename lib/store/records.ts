@@ -133,9 +133,9 @@ export interface ObjectCondition {
   readonly ifMatch?: readonly string[] | '*' | undefined
   /** None of these ETags, or no object at all. */
   readonly ifNoneMatch?: readonly string[] | '*' | undefined
-  /** Its time of last change, in whole seconds since 1970. */
+  /** Its time of last change, in whole seconds since 1970; holds where there is no object. */
   readonly modified?: number | undefined
-  /** Its bytes of plaintext. */
+  /** Its bytes of plaintext; holds where there is no object. */
   readonly size?: number | undefined
   /** Kinds that it must not be of: `AccessDenied`. */
   readonly refuseKinds?: readonly EncryptionKind[] | undefined

@@ -110,6 +110,40 @@ t.test('deletions hold an ETag, a time and a size', async t => {
   }
 })
 
+t.test('deletions of what is not there: an ETag asks for an object, a time and a size do not', async t => {
+  const { s3 } = await open(t)
+  const del = async (conditions: object) => {
+    const { $metadata } = await s3.send(new DeleteObjectCommand({ Bucket, Key: 'none', ...conditions }))
+    return $metadata.httpStatusCode
+  }
+  const missing = { name: 'NoSuchKey', $metadata: { httpStatusCode: 404 } }
+  t.equal(await del({}), 204)
+  await t.rejects(del({ IfMatch: '"x"' }), missing)
+  await t.rejects(del({ IfMatch: '*' }), missing)
+  await t.rejects(del({ IfMatch: '*', IfMatchSize: 4 }), missing)
+  t.equal(await del({ IfMatchSize: 4 }), 204)
+  t.equal(await del({ IfMatchLastModifiedTime: new Date(0) }), 204)
+  const Objects = [
+    { Key: 'a', ETag: '"x"' },
+    { Key: 'b', ETag: '*' },
+    { Key: 'c', Size: 4 },
+    { Key: 'd', LastModifiedTime: new Date(0) },
+    { Key: 'e' },
+  ]
+  const { Deleted, Errors } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }))
+  t.strictSame(
+    Errors?.map(({ Key, Code }) => [Key, Code]),
+    [
+      ['a', 'NoSuchKey'],
+      ['b', 'NoSuchKey'],
+    ],
+  )
+  t.strictSame(
+    Deleted?.map(({ Key }) => Key),
+    ['c', 'd', 'e'],
+  )
+})
+
 t.test('conditions in the query of a presigned URL', async t => {
   const { gateway, s3 } = await open(t)
   const { ETag } = await s3.send(new PutObjectCommand({ Bucket, Key: 'a', Body: 'first' }))
