@@ -17,6 +17,7 @@ import { parseQuery, route } from '../lib/gateway/http/route.ts'
 import * as ffi from '../lib/ffi.ts'
 import * as gateway from '../lib/gateway.ts'
 import * as index from '../lib/index.ts'
+import * as huawei from '../lib/kms/huawei/huawei.ts'
 import * as vault from '../lib/kms/vault/vault.ts'
 import * as rules from '../lib/rules.ts'
 import * as store from '../lib/store.ts'
@@ -298,7 +299,7 @@ t.test('every public function has an example that a test runs', async t => {
   const regions = sources.join('\n').matchAll(/\/\/ #region (\S+)\n(.*?)\/\/ #endregion \1\n/gs)
   const examples = Array.from(regions, ([, , code]) => code).join('\n')
   const shown = (name: string): boolean => new RegExp(`\\b${name}\\b`).test(examples)
-  for (const [entry, exports] of Object.entries({ index, web, rules, ffi, store, gateway, testing, vault })) {
+  for (const [entry, exports] of Object.entries({ index, web, rules, ffi, store, gateway, testing, huawei, vault })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)
   }
   const sse = index.createSse({ kms: index.customerKey(index.nodeEngine, new Uint8Array(32)), accept: [''] })
