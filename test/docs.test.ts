@@ -16,6 +16,7 @@ import { actions } from '../lib/gateway/actions/index.ts'
 import { parseQuery, route } from '../lib/gateway/http/route.ts'
 import * as ffi from '../lib/ffi.ts'
 import * as gateway from '../lib/gateway.ts'
+import * as kmip from '../lib/kms/kmip/kmip.ts'
 import * as index from '../lib/index.ts'
 import * as huawei from '../lib/kms/huawei/huawei.ts'
 import * as vault from '../lib/kms/vault/vault.ts'
@@ -165,8 +166,10 @@ const peersTable = (): string =>
     ['entry', 'optional packages'],
     [
       [
-        '`sse-kms-streams`, `/web`, `/rules`, `/ffi`, `/testing`',
-        peersOf('lib/index.ts', 'lib/web.ts', 'lib/rules.ts', 'lib/ffi.ts', 'lib/testing.ts') || 'none',
+        '`sse-kms-streams`, `/web`, `/rules`, `/ffi`, `/testing`, `/kms/kmip`',
+        peersOf(
+          ...['lib/index.ts', 'lib/web.ts', 'lib/rules.ts', 'lib/ffi.ts', 'lib/testing.ts', 'lib/kms/kmip/kmip.ts'],
+        ) || 'none',
       ],
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
@@ -299,7 +302,18 @@ t.test('every public function has an example that a test runs', async t => {
   const regions = sources.join('\n').matchAll(/\/\/ #region (\S+)\n(.*?)\/\/ #endregion \1\n/gs)
   const examples = Array.from(regions, ([, , code]) => code).join('\n')
   const shown = (name: string): boolean => new RegExp(`\\b${name}\\b`).test(examples)
-  for (const [entry, exports] of Object.entries({ index, web, rules, ffi, store, gateway, testing, huawei, vault })) {
+  for (const [entry, exports] of Object.entries({
+    index,
+    web,
+    rules,
+    ffi,
+    store,
+    gateway,
+    testing,
+    huawei,
+    vault,
+    kmip,
+  })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)
   }
   const sse = index.createSse({ kms: index.customerKey(index.nodeEngine, new Uint8Array(32)), accept: [''] })

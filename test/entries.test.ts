@@ -52,7 +52,7 @@ const load = (entry: string): Promise<string | undefined> =>
   run(`await import('${entry.replace('.', 'sse-kms-streams')}')`)
 
 t.test('entries that need no optional package', async t => {
-  for (const entry of ['.', './web', './rules', './ffi', './testing', './kms/huawei', './kms/vault'])
+  for (const entry of ['.', './web', './rules', './ffi', './testing', './kms/huawei', './kms/vault', './kms/kmip'])
     t.equal(await load(entry), undefined, entry)
 })
 
@@ -128,6 +128,7 @@ t.test('every entry is known here', async t => {
     './testing',
     './kms/huawei',
     './kms/vault',
+    './kms/kmip',
     './store',
     './gateway',
     './package.json',
