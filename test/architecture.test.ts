@@ -190,6 +190,7 @@ t.test('who may import what', async t => {
   t.strictSame(outside(/^node:fs/, /^files\.ts$|^(kms\/local|store\/file|cli)\//), [], 'node:fs only where files live')
   t.strictSame(outside(/^node:tls$/, /^kms\/kmip\/(connection|kmip)\.ts$/), [], 'node:tls in the client of KMIP')
   t.strictSame(outside(/^lmdb/, /^store\/file\/database\.ts$/), [], 'lmdb in the embedded store')
+  t.strictSame(outside(/^@aws-sdk\/client-kms/, /^kms\/aws\//), [], 'the SDK of AWS in its provider')
   t.strictSame(outside(/^fast-xml-parser/, /^gateway\/http\/xml\.ts$/), [], 'XML in one place')
   t.strictSame(outside(/^stream-chain/, /^segment\/chain\.ts$/), [], 'stream-chain in one adapter')
   t.strictSame(

@@ -14,6 +14,7 @@ import { checkConfig, jsonSchema } from '../lib/cli/config-schema.ts'
 import { exitCodes } from '../lib/cli/failure.ts'
 import { actions } from '../lib/gateway/actions/index.ts'
 import { parseQuery, route } from '../lib/gateway/http/route.ts'
+import * as aws from '../lib/kms/aws/aws.ts'
 import * as ffi from '../lib/ffi.ts'
 import * as gateway from '../lib/gateway.ts'
 import * as kmip from '../lib/kms/kmip/kmip.ts'
@@ -173,6 +174,7 @@ const peersTable = (): string =>
       ],
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
+      ['`sse-kms-streams/kms/aws`', peersOf('lib/kms/aws/aws.ts')],
       ['`sse-kms`', peersOf('lib/cli/main.ts')],
     ],
   )
@@ -312,6 +314,7 @@ t.test('every public function has an example that a test runs', async t => {
     testing,
     huawei,
     vault,
+    aws,
     kmip,
   })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)

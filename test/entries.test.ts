@@ -74,6 +74,10 @@ t.test('the store names the optional package that it needs when it is opened', a
   t.match(await run(open), /Cannot find package 'lmdb'/)
 })
 
+t.test('a provider names the optional package that it needs when it is imported', async t => {
+  t.match(await load('./kms/aws'), /Cannot find package '@aws-sdk\/client-kms'/)
+})
+
 t.test('the gateway names the optional packages that it needs when it is imported', async t => {
   const named: string[] = []
   for (;;) {
@@ -126,6 +130,7 @@ t.test('every entry is known here', async t => {
     './rules',
     './ffi',
     './testing',
+    './kms/aws',
     './kms/huawei',
     './kms/vault',
     './kms/kmip',
