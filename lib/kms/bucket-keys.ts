@@ -8,7 +8,8 @@ import { Lru } from '../lru.ts'
 import { orAborted } from './call.ts'
 import type { EncryptionContext } from './context.ts'
 import type { DataKey } from './data-key.ts'
-import type { CallOptions, DataKeyWrapper, KeyWrapper, WrappedKey } from './provider.ts'
+import type { CallOptions, KeyWrapper, WrappedKey } from './provider.ts'
+import type { Providers } from './providers.ts'
 import { splitNested, unwrapNested, wrapNested, wrapperOf } from './wrap.ts'
 
 /** Bounds of the bucket keys in memory. */
@@ -28,6 +29,8 @@ export interface BucketKeyOptions {
 
 /** Under which bucket key data keys are wrapped. */
 export interface BucketKeyTarget {
+  /** Name of the master key's provider. */
+  readonly provider: string
   /** The bucket's context: what the bucket key is bound to. */
   readonly bucketContext: EncryptionContext
   /** The lowest version of the master key that readers accept; a key in memory may be of an older one. */
@@ -69,7 +72,7 @@ const closed = (): never => {
 
 /** The bucket keys of a server. Decisions about who may use a master key come before. */
 export class BucketKeys {
-  readonly #provider: DataKeyWrapper
+  readonly #providers: Providers
   readonly #timeToLive: number
   readonly #uses: number
   readonly #clock: () => number
@@ -77,9 +80,9 @@ export class BucketKeys {
   #timer: ReturnType<typeof setTimeout> | undefined
   #disposed = false
 
-  /** Keeps keys of one provider. `RangeError` where a bound is none. */
-  constructor(provider: DataKeyWrapper, options: BucketKeyOptions = {}) {
-    this.#provider = provider
+  /** Keeps keys of these providers. `RangeError` where a bound is none. */
+  constructor(providers: Providers, options: BucketKeyOptions = {}) {
+    this.#providers = providers
     this.#timeToLive = bound('timeToLive', options.timeToLive ?? 300_000, day)
     this.#uses = bound('uses', options.uses ?? 10_000, Number.MAX_SAFE_INTEGER)
     const most = bound('size', options.size ?? 1000, Number.MAX_SAFE_INTEGER)
@@ -88,11 +91,12 @@ export class BucketKeys {
   }
 
   /** Makes and wraps data keys under the bucket's key (wrapAlg 3); the KMS is asked only where none is in memory. */
-  wrapper(engine: Engine, { bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
+  wrapper(engine: Engine, { provider, bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
     return wrapperOf(async (key, { keyId, context }, call) => {
       // Exact, and cheaper than a hash: this is done for every object.
-      const name = JSON.stringify([keyId, lowestVersion, ...bucketContext.entries])
-      const bucketKey = this.#ready(name) ?? (await this.#take(name, () => this.#generate(keyId, bucketContext), call))
+      const name = JSON.stringify([provider, keyId, lowestVersion, ...bucketContext.entries])
+      const generate = async () => this.#generate({ provider, keyId }, bucketContext)
+      const bucketKey = this.#ready(name) ?? (await this.#take(name, generate, call))
       try {
         return await wrapNested(engine, 3, bucketKey.key, bucketKey.inner, key, context)
       } finally {
@@ -126,13 +130,13 @@ export class BucketKeys {
     this.#entries.clear()
   }
 
-  async #generate(keyId: string, context: EncryptionContext): Promise<BucketKey> {
-    const { key, wrapped } = await this.#provider.generateDataKey({ keyId, context })
+  async #generate(named: Pick<WrappedKey, 'provider' | 'keyId'>, context: EncryptionContext): Promise<BucketKey> {
+    const { key, wrapped } = await this.#providers.of(named).generateDataKey({ keyId: named.keyId, context })
     return { key, inner: wrapped }
   }
 
   async #unwrap(inner: WrappedKey, context: EncryptionContext): Promise<BucketKey> {
-    return { key: await this.#provider.unwrapDataKey({ wrapped: inner, context }), inner }
+    return { key: await this.#providers.of(inner).unwrapDataKey({ wrapped: inner, context }), inner }
   }
 
   /** A key that is in memory and may be used; it is released afterwards. */

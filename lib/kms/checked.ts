@@ -43,6 +43,7 @@ export const checkedWrapper = (provider: DataKeyWrapper, deadline: number = defa
   return {
     name,
     bindsContext: bindsContext === true,
+    holds: keyId => provider.holds?.(keyId) === true,
     generateDataKey: (target, call) =>
       ask(
         call,

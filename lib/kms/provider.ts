@@ -131,6 +131,8 @@ export interface DataKeyWrapper {
    * are wrapped under outer keys that bind the context (wrapAlg 4), and records of wrapAlg 1 are refused.
    */
   readonly bindsContext: boolean
+  /** Whether a full id names a key of this one. Needed where two providers have the same name, such as two HSMs. */
+  holds?(keyId: string): boolean
   /** A new 32-byte data key under a master key and context. */
   generateDataKey(target: WrapTarget, call?: CallOptions): Promise<GeneratedKey>
   /** Wraps a key that exists: rewraps across providers need it. */

@@ -9,7 +9,7 @@ import { encodeEnvelope, type Envelope, parseEnvelope } from '../envelope/envelo
 import { encodeRecord } from '../envelope/wrap-record.ts'
 import { assertAccepted } from '../kms/wrap.ts'
 import { type EncryptionContext, storedContext } from '../kms/context.ts'
-import type { KeyWrapper, WrappedKey } from '../kms/provider.ts'
+import type { DataKeyWrapper, KeyWrapper, WrappedKey } from '../kms/provider.ts'
 import type { Driver } from '../segment/driver.ts'
 import { type Decryption, unlock, type UnlockParts, unwrapAccepted } from './decrypt.ts'
 
@@ -17,6 +17,8 @@ import { type Decryption, unlock, type UnlockParts, unwrapAccepted } from './dec
 export interface RewrapTarget {
   /** What the new record is unwrapped with. */
   readonly unlock: UnlockParts
+  /** The provider of the target's master key. */
+  readonly provider: DataKeyWrapper
   /** What wraps: the provider, or a bucket key of it. */
   readonly wrapper: KeyWrapper
   /** Full id of the target's master key. */
@@ -27,11 +29,11 @@ export interface RewrapTarget {
 
 const rewrapKey = async (envelope: Envelope, source: UnlockParts, to: RewrapTarget): Promise<WrappedKey> => {
   const { wrapped, context: stored } = envelope.record
-  const { provider, call } = to.unlock
+  const { provider } = to
+  const { call } = to.unlock
   // A blob that the provider made moves inside it; a bucket key's never leaves its bucket, and across providers the key is unwrapped here.
-  const inside = wrapped.wrapAlg < 3 && wrapped.provider === provider.name && source.provider === provider
-  if (inside && to.wrapper === provider) {
-    assertAccepted(wrapped, source.accept)
+  assertAccepted(wrapped, source.accept)
+  if (wrapped.wrapAlg < 3 && to.wrapper === provider && source.providers.of(wrapped) === provider) {
     return provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to }, call)
   }
   const key = await unlock(envelope.record, source)

@@ -14,7 +14,8 @@ import { assertAccepted } from '../kms/wrap.ts'
 import type { BucketKeys } from '../kms/bucket-keys.ts'
 import { type ContextInput, type EncryptionContext, encryptionContext, storedContext } from '../kms/context.ts'
 import type { DataKey } from '../kms/data-key.ts'
-import type { AcceptedKey, CallOptions, DataKeyWrapper, WrappedKey } from '../kms/provider.ts'
+import type { AcceptedKey, CallOptions, WrappedKey } from '../kms/provider.ts'
+import type { Providers } from '../kms/providers.ts'
 import { unwrapKey } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import { type ByteRange, type RangeRequest, resolveRange, segmentRange } from '../segment/layout.ts'
@@ -26,8 +27,8 @@ import { indexParts, partAt, type PartIndex, streams, VerifiedTables } from './p
 export interface UnlockParts {
   /** What computes. */
   readonly engine: Engine
-  /** The KMS, or a customer's key. */
-  readonly provider: DataKeyWrapper
+  /** The KMS, several, or a customer's key. */
+  readonly providers: Providers
   /** The master keys that the object may lie under. */
   readonly accept: readonly AcceptedKey[]
   /** System entries, recomputed from the request; user entries, if given, must be the stored ones. */
@@ -86,10 +87,11 @@ export interface Decryption {
 
 /** Unwraps a data key whose master key was found to be an accepted one. The caller disposes it. */
 export const unwrapAccepted = async (
-  { engine, provider, bucketContext, bucketKeys, call }: UnlockParts,
+  { engine, providers, bucketContext, bucketKeys, call }: UnlockParts,
   wrapped: WrappedKey,
   context: EncryptionContext,
 ): Promise<DataKey> => {
+  const provider = providers.of(wrapped)
   if (wrapped.wrapAlg !== 3) return unwrapKey(engine, provider, wrapped, context, undefined, call)
   if (bucketContext === undefined) {
     throw new SseError('KeyNotAccepted', {

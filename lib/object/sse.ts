@@ -12,10 +12,11 @@ import { type ContextInput, type EncryptionContext, encryptionContext, storedCon
 import { checkedForBucketKeys, checkedWrapper } from '../kms/checked.ts'
 import { customerKey } from '../kms/customer.ts'
 import type { AcceptedKey, CallOptions, DataKeyWrapper, KeyWrapper } from '../kms/provider.ts'
+import { acceptedOf, customerAlone, type Providers, providersOf } from '../kms/providers.ts'
 import { underOuterKeys } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import type { ByteRange, RangeRequest } from '../segment/layout.ts'
-import { reencrypt, rewrapEnvelope } from './copy.ts'
+import { reencrypt, rewrapEnvelope, type RewrapTarget } from './copy.ts'
 import { decryptBody, type Decryption, type DecryptParts, type UnlockParts } from './decrypt.ts'
 import { encryptBody, type Encryption, type EncryptParts } from './encrypt.ts'
 import { decryptFile, decryptPipe, type RandomAccess, readFileEnvelope } from './file.ts'
@@ -42,8 +43,11 @@ import {
 
 /** What `createSse` is given. */
 export interface SseOptions {
-  /** The key manager. Its answers are checked before anything is sealed under them, or trusted. */
-  readonly kms: DataKeyWrapper
+  /**
+   * The key manager, or several: each stored key goes to the one that it names. Answers are checked before anything is sealed under them, or
+   * trusted.
+   */
+  readonly kms: DataKeyWrapper | readonly DataKeyWrapper[]
   /** Master keys that objects may lie under: full ids of the KMS's keys, or keys with provider and lowest version. The first is the default. */
   readonly accept: readonly (string | AcceptedKey)[]
   /** Suite of new objects; 1 by default. */
@@ -248,12 +252,11 @@ export const sseOver = <F>(
   pick: () => Promise<Engine>,
   adapt: Adapt<F>,
 ): SseOf<F> => {
-  const kms = checkedWrapper(options.kms, options.deadline)
-  const bucketKeys = new BucketKeys(checkedForBucketKeys(kms), options.bucketKeys)
+  const managers = [options.kms].flat().map(kms => checkedWrapper(kms, options.deadline))
+  const kms = providersOf(managers)
+  const bucketKeys = new BucketKeys(providersOf(managers.map(checkedForBucketKeys)), options.bucketKeys)
   const suite = suiteOf(options.suite ?? 1)
-  const acceptedOf = (keys: readonly (string | AcceptedKey)[]): readonly AcceptedKey[] =>
-    keys.map(key => (typeof key === 'string' ? { provider: kms.name, keyId: key } : key))
-  const accepted = acceptedOf(options.accept)
+  const accepted = acceptedOf(managers, options.accept)
   let picked: Promise<Engine> | undefined
   const engineOf = (): Promise<Engine> => (picked ??= pick())
 
@@ -263,13 +266,18 @@ export const sseOver = <F>(
     signal?.throwIfAborted()
     const engine = await engineOf()
     if (keys.customerKey === undefined) {
-      const accept = keys.accept === undefined ? accepted : acceptedOf(keys.accept)
+      const accept = keys.accept === undefined ? accepted : acceptedOf(managers, keys.accept)
       const call = signal === undefined ? undefined : { signal }
       const known = { bucketContext, ...(keys.fresh !== true && { bucketKeys }) }
-      return { unlock: { engine, provider: kms, accept, context, ...known, call }, release: () => undefined }
+      return { unlock: { engine, providers: kms, accept, context, ...known, call }, release: () => undefined }
     }
     const provider = customerKey(engine, keys.customerKey)
-    const unlock = { engine, provider, accept: [{ provider: provider.name, keyId: '' }], context }
+    const unlock = {
+      engine,
+      providers: customerAlone(provider),
+      accept: [{ provider: provider.name, keyId: '' }],
+      context,
+    }
     return { unlock, release: () => provider.dispose() }
   }
 
@@ -284,19 +292,19 @@ export const sseOver = <F>(
 
   /** The master key of a target, and what wraps under it: the provider itself or the bucket key that is asked for. */
   const targetKey = (
-    { engine, provider, accept, bucketContext, bucketKeys: keys }: UnlockParts,
+    { engine, providers, accept, bucketContext, bucketKeys: keys }: UnlockParts,
     { keyId, bucketKey = false }: TargetOptions,
-  ): { readonly keyId: string; readonly wrapper: KeyWrapper } => {
-    const chosen = accept.find(key => key.provider === provider.name && (keyId === undefined || key.keyId === keyId))
+  ): Pick<RewrapTarget, 'keyId' | 'provider' | 'wrapper'> => {
+    const chosen = accept.find(key => keyId === undefined || key.keyId === keyId)
     if (chosen === undefined) throw new SseError('KeyNotAccepted')
-    if (!bucketKey) {
-      return { keyId: chosen.keyId, wrapper: provider.bindsContext ? provider : underOuterKeys(engine, provider) }
-    }
+    const target = { keyId: chosen.keyId, provider: providers.of(chosen) }
+    const { provider } = target
+    if (!bucketKey) return { ...target, wrapper: provider.bindsContext ? provider : underOuterKeys(engine, provider) }
     if (bucketContext === undefined || keys === undefined) {
       throw new TypeError("a bucket key is bound to a bucketContext: name it, and no customer's key")
     }
-    const bound = { bucketContext: encryptionContext(bucketContext), lowestVersion: chosen.lowestVersion }
-    return { keyId: chosen.keyId, wrapper: keys.wrapper(engine, bound) }
+    const bound = { ...chosen, bucketContext: encryptionContext(bucketContext) }
+    return { ...target, wrapper: keys.wrapper(engine, bound) }
   }
 
   const serviceKey = (

@@ -134,10 +134,10 @@ export const openForComplete = async (
   session: Uint8Array,
   parts: UnlockParts,
 ): Promise<CompletableUpload> => {
-  const { engine, provider } = parts
+  const { engine, providers } = parts
   const parsed = await sessionOf(engine, uploadId, session)
   const { completion } = parsed
-  if (completion === undefined || provider.name === 'sse-c') return openUpload(uploadId, session, parts)
+  if (completion === undefined || providers.customer) return openUpload(uploadId, session, parts)
   const { record, nonce, sealed } = completion
   const key = await unlock(record, parts)
   try {

@@ -23,6 +23,7 @@ import { clientContext, encryptionContext } from '../../lib/kms/context.ts'
 import { customerKey } from '../../lib/kms/customer.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
 import type { AcceptedKey, KmsProvider, WrapAlg, WrappedKey } from '../../lib/kms/provider.ts'
+import { type Providers, providersOf } from '../../lib/kms/providers.ts'
 import { wrapLocal, wrapNested } from '../../lib/kms/wrap.ts'
 import { decryptBody, unlock, type UnlockParts } from '../../lib/object/decrypt.ts'
 import { encryptBody } from '../../lib/object/encrypt.ts'
@@ -332,13 +333,18 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
   const unlockParts = (
     record: Pick<WrapVector, 'provider' | 'keyId' | 'system' | 'bucketContext'>,
     accepted: Accepted = [[record.provider, record.keyId]],
-  ): UnlockParts & { readonly provider: Partial<CountingKms> } => ({
-    engine,
-    provider: providerOf(record.provider),
-    accept: acceptedKeys(accepted),
-    context: record.system,
-    bucketContext: record.bucketContext ?? undefined,
-  })
+  ): UnlockParts & { readonly provider: Partial<CountingKms> } => {
+    const provider = providerOf(record.provider)
+    const providers: Providers = { customer: provider.name === 'sse-c', of: () => provider }
+    return {
+      engine,
+      provider,
+      providers,
+      accept: acceptedKeys(accepted),
+      context: record.system,
+      bucketContext: record.bucketContext ?? undefined,
+    }
+  }
   const rowsOf = (object: StoredObject): readonly PartRow[] =>
     object.parts.map(({ part, length, salt }) => ({
       part,
@@ -864,7 +870,7 @@ const tests = (engine: Engine, sk1: Sk1, t: Test): void => {
           const accept = [{ provider, keyId }]
           return unlock(parsed, {
             engine,
-            provider: providerOf(provider),
+            providers: providersOf([providerOf(provider)]),
             accept,
             context: system,
             bucketContext: bucketContext ?? undefined,

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { nodeEngine } from '../../lib/cipher/node.ts'
+import { providersOf } from '../../lib/kms/providers.ts'
 import { BucketKeys } from '../../lib/kms/bucket-keys.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { customerKey } from '../../lib/kms/customer.ts'
@@ -22,7 +23,7 @@ t.test('bucket keys', async t => {
 
   /** A new data key of `photos/KEY`, or of another bucket's object, as it is stored. */
   const seal = async (keys: BucketKeys, key: string, bucket = 'photos', by = keyId): Promise<WrappedKey> => {
-    const wrapper = keys.wrapper(nodeEngine, { bucketContext: contextOf(bucket) })
+    const wrapper = keys.wrapper(nodeEngine, { provider: 'local', bucketContext: contextOf(bucket) })
     const made = await wrapper.generateDataKey({ keyId: by, context: contextOf(`${bucket}/${key}`) })
     made.key.dispose()
     return made.wrapped
@@ -32,8 +33,8 @@ t.test('bucket keys', async t => {
 
   t.test('one call serves many objects, and one more their reads', async t => {
     const spied = spyKms(kms)
-    const keys = new BucketKeys(spied.kms)
-    const wrapper = keys.wrapper(nodeEngine, { bucketContext })
+    const keys = new BucketKeys(providersOf([spied.kms]))
+    const wrapper = keys.wrapper(nodeEngine, { provider: 'local', bucketContext })
     const names = ['a', 'b', 'c']
     const made = await Promise.all(names.map(key => wrapper.generateDataKey({ keyId, context: objectContext(key) })))
     const bytes = new Set(made.map(({ key }) => Buffer.from(key.bytes).toString('hex')))
@@ -53,10 +54,10 @@ t.test('bucket keys', async t => {
   })
 
   t.test('a data key that exists is wrapped alike', async t => {
-    const keys = new BucketKeys(kms)
+    const keys = new BucketKeys(providersOf([kms]))
     const { key } = await kms.generateDataKey({ keyId, context: objectContext('a') })
     const wrapped = await keys
-      .wrapper(nodeEngine, { bucketContext })
+      .wrapper(nodeEngine, { provider: 'local', bucketContext })
       .wrapDataKey(key, { keyId, context: objectContext('a') })
     t.strictSame((await open(keys, wrapped, 'a')).bytes, key.bytes)
     keys.dispose()
@@ -64,7 +65,7 @@ t.test('bucket keys', async t => {
 
   t.test('no other bucket, tenant or master key gets the key', async t => {
     const spied = spyKms(kms)
-    const keys = new BucketKeys(spied.kms)
+    const keys = new BucketKeys(providersOf([spied.kms]))
     const { keyId: theirs } = await kms.defaultKey({ region: 'r', domainId: 'stranger' })
     const { keyId: second } = await kms.createKey({ region: 'r', domainId: 'd' })
     const all = await Promise.all([
@@ -87,7 +88,7 @@ t.test('bucket keys', async t => {
     // Names and values that run into each other if they are only put one behind the other.
     const near = [{ a: 'bc' }, { ab: 'c' }, { a: 'b', c: '' }, { 'a","b': 'c' }]
     for (const context of near) {
-      const wrapper = keys.wrapper(nodeEngine, { bucketContext: encryptionContext(context) })
+      const wrapper = keys.wrapper(nodeEngine, { provider: 'local', bucketContext: encryptionContext(context) })
       await wrapper.generateDataKey({ keyId, context: objectContext('a') })
     }
     t.equal(spied.calls.generate, 8)
@@ -97,7 +98,7 @@ t.test('bucket keys', async t => {
   t.test('a key ends with its time and with its uses', async t => {
     const spied = spyKms(kms)
     let now = 0
-    const keys = new BucketKeys(spied.kms, { timeToLive: 60_000, uses: 2, clock: () => now })
+    const keys = new BucketKeys(providersOf([spied.kms]), { timeToLive: 60_000, uses: 2, clock: () => now })
     const first = await seal(keys, 'a')
     await seal(keys, 'b')
     t.equal(spied.calls.generate, 1)
@@ -122,7 +123,7 @@ t.test('bucket keys', async t => {
 
   t.test('bounds hold when many ask at once', async t => {
     const spied = spyKms(kms)
-    const keys = new BucketKeys(spied.kms, { uses: 3 })
+    const keys = new BucketKeys(providersOf([spied.kms]), { uses: 3 })
     await Promise.all(Array.from({ length: 10 }, (_, i) => seal(keys, `${i}`)))
     t.equal(spied.calls.generate, 4)
     keys.dispose()
@@ -130,7 +131,7 @@ t.test('bucket keys', async t => {
     const slow = spyKms(kms, () => {
       now += 1000
     })
-    const brief = new BucketKeys(slow.kms, { timeToLive: 1000, clock: () => now })
+    const brief = new BucketKeys(providersOf([slow.kms]), { timeToLive: 1000, clock: () => now })
     await Promise.all([seal(brief, 'a'), seal(brief, 'b')])
     t.equal(slow.calls.generate, 2, 'a key whose time was over when it came serves the one call that asked for it')
     brief.dispose()
@@ -139,7 +140,7 @@ t.test('bucket keys', async t => {
   t.test('a disabled master key is noticed no later than the time to live', async t => {
     const customer = await kms.createKey({ region: 'r', domainId: 'd' })
     let now = 0
-    const keys = new BucketKeys(kms, { timeToLive: 60_000, clock: () => now })
+    const keys = new BucketKeys(providersOf([kms]), { timeToLive: 60_000, clock: () => now })
     const write = () => seal(keys, 'a', 'photos', customer.keyId)
     const wrapped = await write()
     now = 30_000
@@ -164,9 +165,9 @@ t.test('bucket keys', async t => {
 
   t.test('a key of an old version is not used where readers refuse it', async t => {
     const customer = await kms.createKey({ region: 'r', domainId: 'd' })
-    const keys = new BucketKeys(kms)
+    const keys = new BucketKeys(providersOf([kms]))
     const version = async (lowestVersion?: number): Promise<number> => {
-      const wrapper = keys.wrapper(nodeEngine, { bucketContext, lowestVersion })
+      const wrapper = keys.wrapper(nodeEngine, { provider: 'local', bucketContext, lowestVersion })
       const { wrapped } = await wrapper.generateDataKey({ keyId: customer.keyId, context: objectContext('a') })
       return Buffer.from(wrapped.blob).readUInt32BE(2)
     }
@@ -179,7 +180,7 @@ t.test('bucket keys', async t => {
 
   t.test('holds so many keys and no more', async t => {
     const spied = spyKms(kms)
-    const keys = new BucketKeys(spied.kms, { size: 2 })
+    const keys = new BucketKeys(providersOf([spied.kms]), { size: 2 })
     await seal(keys, 'a', 'one')
     await seal(keys, 'a', 'two')
     await seal(keys, 'b', 'one')
@@ -196,7 +197,7 @@ t.test('bucket keys', async t => {
     const failing = spyKms(kms, () => {
       if (asked++ < 1) throw new Error('not now')
     })
-    const keys = new BucketKeys(failing.kms, { size: 1 })
+    const keys = new BucketKeys(providersOf([failing.kms]), { size: 1 })
     const [one, two] = await Promise.allSettled([seal(keys, 'a'), seal(keys, 'b')])
     t.equal(one?.status, 'rejected')
     t.equal(two?.status, 'rejected', 'who waited for it learns why')
@@ -211,7 +212,7 @@ t.test('bucket keys', async t => {
       })
       throw new Error('too late')
     })
-    const small = new BucketKeys(spied.kms, { size: 1 })
+    const small = new BucketKeys(providersOf([spied.kms]), { size: 1 })
     const first = seal(small, 'a')
     await seal(small, 'a', 'other')
     await seal(small, 'b')
@@ -226,14 +227,14 @@ t.test('bucket keys', async t => {
 
   t.test('a key that nobody asks for any more is wiped', async t => {
     const spied = spyKms(kms)
-    const keys = new BucketKeys(spied.kms, { timeToLive: 20 })
+    const keys = new BucketKeys(providersOf([spied.kms]), { timeToLive: 20 })
     await seal(keys, 'a')
     for (let i = 0; i < 100 && !spied.given.every(wiped); i++) await setTimeout(20)
     t.strictSame(spied.given.map(wiped), [true])
     await seal(keys, 'b')
     t.equal(spied.calls.generate, 2)
     let now = 0
-    const stopped = new BucketKeys(spied.kms, { timeToLive: 1, clock: () => now })
+    const stopped = new BucketKeys(providersOf([spied.kms]), { timeToLive: 1, clock: () => now })
     await seal(stopped, 'a')
     await setTimeout(20)
     t.equal(wiped(spied.given[2] ?? assert.fail('three were made')), false, 'its time is not over')
@@ -245,7 +246,7 @@ t.test('bucket keys', async t => {
 
   t.test('wiped for good: what is under way finishes, later calls fail', async t => {
     const spied = spyKms(kms)
-    const keys = new BucketKeys(spied.kms)
+    const keys = new BucketKeys(providersOf([spied.kms]))
     const wrapped = await seal(keys, 'a')
     const using = seal(keys, 'b')
     const fetching = seal(keys, 'a', 'other')
@@ -263,23 +264,26 @@ t.test('bucket keys', async t => {
   t.test('an inner blob that is too long is refused, and its data key wiped', async t => {
     const long: KmsProvider = {
       ...customerKey(nodeEngine, new Uint8Array(32)),
-      name: 'long',
+      name: 'local',
       generateDataKey: async request => {
         const { key, wrapped } = await kms.generateDataKey({ ...request, keyId })
         return { key, wrapped: { ...wrapped, blob: new Uint8Array(6071) } }
       },
     }
-    await t.rejects(seal(new BucketKeys(long), 'a'), RangeError)
+    await t.rejects(seal(new BucketKeys(providersOf([long])), 'a'), RangeError)
   })
 
   t.test('bounds that are none', async t => {
     for (const wrong of [0, -1, 1.5, NaN, Infinity]) {
       for (const name of ['timeToLive', 'uses', 'size']) {
-        t.throws(() => new BucketKeys(kms, { [name]: wrong }), RangeError, `${name} ${wrong}`)
+        t.throws(() => new BucketKeys(providersOf([kms]), { [name]: wrong }), RangeError, `${name} ${wrong}`)
       }
     }
-    t.throws(() => new BucketKeys(kms, { timeToLive: 86_400_001 }), RangeError, 'more than a day')
-    const wrapper: KeyWrapper = new BucketKeys(kms, { timeToLive: 86_400_000 }).wrapper(nodeEngine, { bucketContext })
+    t.throws(() => new BucketKeys(providersOf([kms]), { timeToLive: 86_400_001 }), RangeError, 'more than a day')
+    const wrapper: KeyWrapper = new BucketKeys(providersOf([kms]), { timeToLive: 86_400_000 }).wrapper(nodeEngine, {
+      provider: 'local',
+      bucketContext,
+    })
     t.type(wrapper.wrapDataKey, 'function')
   })
 })

@@ -19,6 +19,7 @@ import { encryptionContext } from '../../lib/kms/context.ts'
 import { customerKey } from '../../lib/kms/customer.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
+import { providersOf } from '../../lib/kms/providers.ts'
 import { unwrapKey, wrapNested } from '../../lib/kms/wrap.ts'
 import { decryptBody } from '../../lib/object/decrypt.ts'
 import type { NamedPart } from '../../lib/object/multipart.ts'
@@ -242,7 +243,12 @@ t.test('ranges over parts, empty ones and full segments among them', async t => 
       }
     }
     if (total === 0) continue
-    const unlock = { engine: nodeEngine, provider: kms, accept: [{ provider: 'local', keyId }], context }
+    const unlock = {
+      engine: nodeEngine,
+      providers: providersOf([kms]),
+      accept: [{ provider: 'local', keyId }],
+      context,
+    }
     const range = { start: total >> 1, end: total - 1 }
     const piped = await decryptBody(unlock, { envelope: done.envelope, range, sequential: true })
     t.ok(equal(await driven(piped.driver, [stored]), plaintext.subarray(range.start)), `${lengths}: from a pipe`)
