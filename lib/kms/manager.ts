@@ -33,7 +33,7 @@ export interface KeyManager extends DataKeyWrapper {
   find?(name: string, call?: CallOptions): Promise<readonly ManagedKey[]>
   /** All keys that may be seen. */
   list?(call?: CallOptions): Promise<readonly ManagedKey[]>
-  /** Makes a key with a name of 1 to 64 of `[A-Za-z0-9_-]`. Where names are locks and it is taken, the key that has it. */
+  /** Makes a key with a name of 1 to 200 of `[A-Za-z0-9_-]`. Where names are locks and it is taken, the key that has it. */
   create?(name: string, call?: CallOptions): Promise<ManagedKey>
   /** Gives a key a new version. */
   rotate?(keyId: string, call?: CallOptions): Promise<ManagedKey>

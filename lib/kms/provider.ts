@@ -26,8 +26,10 @@ export type KeyState = 'enabled' | 'disabled' | 'pending-deletion'
 
 /** What a provider tells of a master key. */
 export interface KeyDescription {
-  /** Full ARN or URI. */
+  /** Full id: what records hold. */
   readonly keyId: string
+  /** The ARN that clients see, where it is not the full id. */
+  readonly arn?: string | undefined
   /** Whether it may be used. */
   readonly state: KeyState
   /** Who made it: the service (a default key), or a customer. */
@@ -145,6 +147,8 @@ export interface DataKeyWrapper {
 
 /** Answers questions about master keys: what a gateway needs besides. Calls reject as those of {@link DataKeyWrapper} do. */
 export interface KeyAdministration {
+  /** Whether default keys are recorded by it: a gateway records those of others in its store. */
+  readonly recordsDefaults?: boolean | undefined
   /** What is known of a master key. */
   describeKey(query: KeyQuery, call?: CallOptions): Promise<KeyDescription>
   /** The default master key of a tenant in a region, made if there is none; two that ask at once get the same. */
