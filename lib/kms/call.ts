@@ -28,7 +28,7 @@ export const bounded = <T>({ provider, deadline, call, run, discard }: BoundedCa
       return
     }
     let open = true
-    const given = new GivenCall()
+    const given = new GivenCall(call)
     const close = () => {
       open = false
       clearTimeout(timer)
@@ -60,6 +60,13 @@ export const bounded = <T>({ provider, deadline, call, run, discard }: BoundedCa
 class GivenCall implements CallOptions {
   #controller: AbortController | undefined
   #reason: { readonly reason: unknown } | undefined
+  readonly fresh: boolean | undefined
+  readonly onCached: CallOptions['onCached']
+
+  constructor(call: CallOptions | undefined) {
+    this.fresh = call?.fresh
+    this.onCached = call?.onCached
+  }
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

@@ -100,6 +100,10 @@ export interface WrapTarget {
 export interface CallOptions {
   /** Aborts the call, which rejects with the signal's reason then. */
   readonly signal?: AbortSignal | undefined
+  /** Asks the key manager itself, past every cache: for what outlives the master key. Default `false`. */
+  readonly fresh?: boolean | undefined
+  /** Called by a cache that answers in the key manager's place. */
+  readonly onCached?: (() => void) | undefined
 }
 
 /** Which accepted keys are asked for. */

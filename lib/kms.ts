@@ -1,0 +1,24 @@
+/**
+ * Key managers of your own beside the embedded one: what a server needs around them. The key managers themselves are `sse-kms-streams/kms/aws`,
+ * `/huawei`, `/vault`, `/pkcs11` and `/kmip`.
+ *
+ * @module
+ */
+export type { KmsOperation } from './kms/decorators/around.ts'
+export { type KeyCacheOptions, withCache } from './kms/decorators/cache.ts'
+export { guarded, type GuardOptions } from './kms/decorators/guarded.ts'
+export {
+  type BreakerOptions,
+  type BulkheadOptions,
+  kmsChannel,
+  type KmsEvent,
+  observed,
+  type RetryOptions,
+  withBreaker,
+  withBulkhead,
+  withDeadline,
+  withRetry,
+} from './kms/decorators/policies.ts'
+export { contextDigest } from './kms/digest.ts'
+export { checkInstance, type KeyManager, type ManagedKey } from './kms/manager.ts'
+export { type KeyRegister, registered, type RegisteredOptions, type TenantKey } from './kms/registered.ts'

@@ -1,0 +1,187 @@
+/**
+ * What keeps a slow, throttled or broken key manager from taking a server with it: deadline, retry, breaker and bulkhead, over cockatiel; and
+ * what makes its calls visible. Each takes a key manager and gives one.
+ */
+import { channel } from 'node:diagnostics_channel'
+import {
+  bulkhead,
+  circuitBreaker,
+  CircuitState,
+  ConsecutiveBreaker,
+  DelegateBackoff,
+  handleWhen,
+  isBrokenCircuitError,
+  isBulkheadRejectedError,
+  retry,
+} from 'cockatiel'
+import { SseError } from '../../errors.ts'
+import { bounded } from '../call.ts'
+import type { KeyManager } from '../manager.ts'
+import type { CallOptions } from '../provider.ts'
+import { around, discardAnswer, endsWithSignal, type KmsOperation } from './around.ts'
+
+const atLeast = (name: string, value: number, least: number): number => {
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new RangeError(`${name} is an integer of ${least} or more`)
+}
+
+/** Ends every call after `deadline` milliseconds, by default 5,000, with `KmsUnavailable`; also one that never answers. */
+export const withDeadline = (manager: KeyManager, deadline = 5000): KeyManager => {
+  const given = { provider: manager.instance, deadline: atLeast('deadline', deadline, 1), discard: discardAnswer }
+  return around(manager, ({ call }, run) => bounded({ ...given, call, run }))
+}
+
+/** How often, and how far apart, a call is tried. */
+export interface RetryOptions {
+  /** Tries of a call, the first one counted. Default 3. */
+  readonly tries?: number | undefined
+  /** The most milliseconds before the second try; twice that before the third. What is waited is random below (full jitter). Default 100. */
+  readonly wait?: number | undefined
+  /** The most seconds that a key manager may ask for with Retry-After; where it asks for more, the call fails at once. Default 2. */
+  readonly longestRetryAfter?: number | undefined
+}
+
+const codeOf = (error: unknown): string | undefined => (error instanceof SseError ? error.code : undefined)
+const isTransient = (error: unknown): boolean => ['KmsThrottled', 'KmsUnavailable'].includes(codeOf(error) ?? '')
+
+/** What is not asked for twice: the first try may have done it. */
+const once: ReadonlySet<KmsOperation> = new Set(['create', 'rotate'])
+
+/** Tries a call again that was throttled or found the key manager unreachable. Keys are never made twice. */
+export const withRetry = (manager: KeyManager, options: RetryOptions = {}): KeyManager => {
+  const { tries = 3, wait = 100, longestRetryAfter = 2 } = options
+  const again = (error: unknown): boolean =>
+    isTransient(error) && !(error instanceof SseError && (error.retryAfter ?? 0) > longestRetryAfter)
+  const backoff = new DelegateBackoff<{ readonly attempt: number; readonly result: object }>(({ attempt, result }) => {
+    const asked = 'error' in result && result.error instanceof SseError ? result.error.retryAfter : undefined
+    return asked === undefined ? Math.random() * wait * 2 ** (attempt - 1) : asked * 1000
+  })
+  const policy = retry(handleWhen(again), { maxAttempts: atLeast('tries', tries, 1) - 1, backoff })
+  return around(manager, ({ operation, call }, run) => {
+    if (once.has(operation)) return run(call)
+    // The wait itself cannot be aborted: the caller goes, and the next try sees it.
+    const tried = async () => {
+      call.signal?.throwIfAborted()
+      return run(call)
+    }
+    return endsWithSignal(() => policy.execute(tried), call)
+  })
+}
+
+/** When a key manager is left alone, and for how long. */
+export interface BreakerOptions {
+  /** Calls that fail one after the other, with `KmsUnavailable`, until no further one is made. Default 5. */
+  readonly failures?: number | undefined
+  /** Milliseconds until one call tries whether it is back. Default 2,000. */
+  readonly rest?: number | undefined
+}
+
+/** Leaves a key manager alone that cannot be reached: calls fail at once with `KmsUnavailable`, until one that tries it succeeds. */
+export const withBreaker = (manager: KeyManager, options: BreakerOptions = {}): KeyManager => {
+  const { failures = 5, rest = 2000 } = options
+  const policy = circuitBreaker(
+    handleWhen(error => codeOf(error) === 'KmsUnavailable'),
+    { halfOpenAfter: atLeast('rest', rest, 1), breaker: new ConsecutiveBreaker(atLeast('failures', failures, 1)) },
+  )
+  const open = (): never => {
+    const message = `The KMS ${manager.instance} was not reached ${failures} times in a row, so it is left alone for ${rest} ms. Try again later.`
+    throw new SseError('KmsUnavailable', { message, retryAfter: Math.ceil(rest / 1000) })
+  }
+  return around(manager, async ({ call }, run) => {
+    if (policy.state === CircuitState.HalfOpen) return open() // one call tries it, and the others do not wait for that
+    try {
+      return await policy.execute(() => endsWithSignal(run, call))
+    } catch (error) {
+      return isBrokenCircuitError(error) ? open() : Promise.reject(error)
+    }
+  })
+}
+
+/** How many calls are under way at once. */
+export interface BulkheadOptions {
+  /** Calls under way at once. Default 64. */
+  readonly calls?: number | undefined
+  /** Calls that wait for one of these; over it, `KmsThrottled`. Default 1,024. */
+  readonly queue?: number | undefined
+}
+
+/** Bounds the calls that are under way at once, and those that wait. */
+export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {}): KeyManager => {
+  const { calls = 64, queue = 1024 } = options
+  const policy = bulkhead(atLeast('calls', calls, 1), atLeast('queue', queue, 0))
+  const full = (): never => {
+    const message = `${calls} calls to the KMS ${manager.instance} are under way and ${queue} wait. Try again later.`
+    throw new SseError('KmsThrottled', { message, retryAfter: 1 })
+  }
+  return around(manager, async ({ call }, run) => {
+    // cockatiel's own signal would leave those behind an aborted call waiting: it goes through, and ends at once.
+    const admitted = async () => {
+      call.signal?.throwIfAborted()
+      return endsWithSignal(run, call)
+    }
+    try {
+      return await endsWithSignal(() => policy.execute(admitted), call)
+    } catch (error) {
+      return isBulkheadRejectedError(error) ? full() : Promise.reject(error)
+    }
+  })
+}
+
+/** Name of the channel of `node:diagnostics_channel` that calls are told on. */
+export const kmsChannel = 'sse-kms-streams:kms'
+
+/** A call to a key manager that has ended, as subscribers of {@link kmsChannel} are told of it. */
+export interface KmsEvent {
+  /** What records hold, such as `aws-kms`. */
+  readonly provider: string
+  /** Name of the configured instance. */
+  readonly instance: string
+  /** What was asked for. */
+  readonly operation: KmsOperation
+  /** The master key, or the name that a key was looked for by. */
+  readonly key: string | undefined
+  /** From the call to its end. */
+  readonly milliseconds: number
+  /** Whether a cache answered. */
+  readonly cached: boolean
+  /** `ok`; the code of the error; `aborted` where the caller left. */
+  readonly outcome: string
+}
+
+/** Tells subscribers of {@link kmsChannel} of every call; never of a key's bytes. */
+export const observed = (manager: KeyManager): KeyManager => {
+  const events = channel(kmsChannel)
+  const { name: provider, instance } = manager
+  return around(manager, async ({ operation, key, call }, run) => {
+    if (!events.hasSubscribers) return run(call)
+    const since = performance.now()
+    let cached = false
+    const tell = (outcome: string): void => {
+      const event: KmsEvent = {
+        provider,
+        instance,
+        operation,
+        key,
+        milliseconds: performance.now() - since,
+        cached,
+        outcome,
+      }
+      events.publish(event)
+    }
+    const given: CallOptions = {
+      ...{ signal: call.signal, fresh: call.fresh },
+      onCached: () => {
+        cached = true
+        call.onCached?.()
+      },
+    }
+    try {
+      const answer = await run(given)
+      tell('ok')
+      return answer
+    } catch (error) {
+      tell(codeOf(error) ?? (call.signal?.aborted === true ? 'aborted' : 'InternalError'))
+      throw error
+    }
+  })
+}
