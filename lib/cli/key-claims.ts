@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path'
 import { SseError } from '../errors.ts'
-import { defaultKeyClaim } from '../gateway/services.ts'
 import { LocalKms } from '../kms/local/local.ts'
+import { defaultKeyClaim } from '../kms/registered.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
 import type { ObjectStore } from '../store/store.ts'
 
@@ -51,7 +51,9 @@ export const openKeyStore = async (
 /** `KeyringCorrupt` where the key store has lost a default key that the index, whose rows are authentic, knows. */
 export const assertDefaultKeys = async (data: string, kms: LocalKms, store: ObjectStore): Promise<void> => {
   for (const [name, keyId] of await store.claims()) {
-    if (!name.startsWith(defaultKeyClaim)) continue
+    const [region, domain, instance] = name.slice(defaultKeyClaim.length).split('/')
+    if (!name.startsWith(defaultKeyClaim) || region === undefined || domain === undefined || instance !== undefined)
+      continue
     await kms.describeKey({ keyId }).catch((cause: unknown) => {
       if (!(cause instanceof SseError && cause.code === 'KeyNotFound')) throw cause
       throw corrupt(`The key store in ${join(data, 'keys')} has lost the default key ${keyId}. ${next}`, cause)

@@ -99,10 +99,8 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     })
   }
 
-  const serve = async (exchange: Exchange): Promise<void> => {
-    const { req, res, signal } = exchange
-    const arrival = arrived(req.socket.remoteAddress)
-    const { requestId } = arrival
+  const serve = async (exchange: Exchange, arrival: Arrival): Promise<void> => {
+    const { req, res, signal, requestId } = exchange
     const { url = '/', method = '' } = req
     const { path } = splitUrl(url)
     const facts: ErrorFacts = { requestId, hostId, resource: path, profile: services.profile.name, method }
@@ -148,8 +146,9 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     req.on('error', () => undefined)
     connection.exchange(req, async signal => {
       const memory = memoryFor()
-      const exchange = { req, res, signal, limits, memory }
-      await serve(exchange).finally(() => memory.release())
+      const arrival = arrived(req.socket.remoteAddress)
+      const exchange = { req, res, requestId: arrival.requestId, signal, limits, memory }
+      await serve(exchange, arrival).finally(() => memory.release())
       await untilTaken(exchange)
     })
   }

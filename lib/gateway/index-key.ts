@@ -5,7 +5,7 @@
 import { base64url, concat, fromBase64url, wipe } from '../bytes.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { SseError } from '../errors.ts'
-import type { KmsProvider } from '../kms/provider.ts'
+import type { KeyAdministration } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import { authenticated } from '../store/authenticated.ts'
 import type { ObjectStore } from '../store/store.ts'
@@ -16,7 +16,7 @@ const indexKeyClaim = 'index-key'
 /** What the index key is kept with. */
 export interface IndexKeyOptions {
   /** Where the service's default key lives. */
-  readonly kms: KmsProvider
+  readonly kms: KeyAdministration
   /** Seals and opens the index key. */
   readonly sse: Sse
   /** Region of the gateway. */

@@ -1,6 +1,6 @@
 /** What a gateway is made of, as types: options, users, and what it logs. */
 import type { SseError } from '../errors.ts'
-import type { KmsProvider } from '../kms/provider.ts'
+import type { KeyAdministration, KeyUse } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
 import type { Caller, Profile, Tenant } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
@@ -38,12 +38,30 @@ export interface AccessLogEntry {
   readonly error?: SseError | undefined
 }
 
+/** A use of a master key, for an audit: never a secret. */
+export interface KeyUseEntry extends KeyUse {
+  /** When it ended, ISO 8601. */
+  readonly time: string
+  /** What the answer says in `x-amz-request-id`. */
+  readonly requestId: string
+  /** Name of the user who signed; absent for an unsigned request. */
+  readonly user: string | undefined
+  /** The user's tenant. */
+  readonly tenant: string | undefined
+  /** Name of the action, as S3 gives it. */
+  readonly action: string
+  /** The bucket that the request names. */
+  readonly bucket: string | undefined
+  /** The object's key that the request names. */
+  readonly key: string | undefined
+}
+
 /** What a gateway is made of. */
 export interface GatewayOptions {
   /** Where objects live. */
   readonly store: ObjectStore
-  /** Where master keys live. */
-  readonly kms: KmsProvider
+  /** Which keys tenants have: a `LocalKms`, or `registered` key managers. */
+  readonly kms: KeyAdministration
   /** Encrypts and decrypts; its own accepted keys are replaced at every call by the owner's. */
   readonly sse: Sse
   /** The rules of the service. */
@@ -65,6 +83,8 @@ export interface GatewayOptions {
   readonly blankEvery?: number | undefined
   /** What happens to each request. */
   readonly log?: ((entry: AccessLogEntry) => void) | undefined
+  /** Told of each use of a master key, also where a key in memory made no call. */
+  readonly audit?: ((entry: KeyUseEntry) => void) | undefined
   /** Milliseconds since 1970. */
   readonly clock?: (() => number) | undefined
 }

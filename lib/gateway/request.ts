@@ -1,6 +1,7 @@
 /** A request, understood: who sent it, what it is about, which action it asks for. What it needs of the gateway comes along. */
 import type { IncomingMessage } from 'node:http'
 import { SseError } from '../errors.ts'
+import type { KeyUse } from '../kms/provider.ts'
 import type { HeaderGetter } from '../sse/names.ts'
 import type { Caller, Requester } from '../sse/profile.ts'
 import type { ObjectName } from './http/target.ts'
@@ -11,8 +12,8 @@ import type { Exchange } from './http/exchange.ts'
 import { assertOneMeaning, type RequestHeaders } from './http/headers.ts'
 import { assertBuilt, type Operation, parseQuery, type Query, route } from './http/route.ts'
 import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
-import type { GatewayOptions, GatewayUser } from './options.ts'
-import { type Services, withSignal } from './services.ts'
+import type { GatewayOptions, GatewayUser, KeyUseEntry } from './options.ts'
+import { type Services, forRequest } from './services.ts'
 
 /** What the form of a browser upload says: who signed it, with its fields for headers, and which key it names. */
 export interface FormClaim {
@@ -81,6 +82,16 @@ export interface RequestParts {
 /** Called with a request as soon as it is understood, and again with the one that a form makes of it: for the log. */
 export type OnRequest = (request: GatewayRequest) => void
 
+const keyUseEntry = (
+  { requester, target, operation, requestId, services }: GatewayRequest,
+  use: KeyUse,
+): KeyUseEntry => {
+  const caller = requester.kind === 'signed' ? requester.caller : undefined
+  const { bucket, key } = target
+  const time = new Date(services.now()).toISOString()
+  return { time, requestId, user: caller?.name, tenant: caller?.domainId, action: operation, bucket, key, ...use }
+}
+
 /** Understands a request and verifies its signature; throws what is wrong with either. `form` counts instead of its own headers and key. */
 export const openRequest = (
   parts: RequestParts,
@@ -90,7 +101,8 @@ export const openRequest = (
 ): GatewayRequest => {
   const { options, access, users } = parts
   const { req, signal } = exchange
-  const services = withSignal(parts.services, signal)
+  const onKeyUse = (use: KeyUse): void => options.audit?.(keyUseEntry(request, use))
+  const services = forRequest(parts.services, { signal, onKeyUse: options.audit && onKeyUse })
   const { url = '/', method = '' } = req
   const { path, query: rawQuery } = splitUrl(url)
   const query = parseQuery(rawQuery)

@@ -1,7 +1,8 @@
 /** What the work of a gateway needs: the store, the KMS and the rules, without any request. Made once, and given to each request with its signal. */
 import { SseError } from '../errors.ts'
-import { checkedKms } from '../kms/checked.ts'
+import { checkedAdministration } from '../kms/checked.ts'
 import type { CallOptions, KeyAdministration, KeyDescription } from '../kms/provider.ts'
+import { defaultKeyClaim } from '../kms/registered.ts'
 import type { Sse } from '../object/node.ts'
 import type { Profile } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
@@ -26,9 +27,6 @@ export interface Services {
 /** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
 export const serviceDomain = 'sse-s3'
 
-/** What the claims begin with by which the store knows which key is a tenant's default; region and domain follow. */
-export const defaultKeyClaim = 'default-key/'
-
 const lostKey = (keyId: string, cause: unknown): SseError =>
   new SseError('KeyringCorrupt', {
     message: `The key store has lost the default key ${keyId}. Tell the operator to put the key store back, or restore it from a backup.`,
@@ -40,6 +38,7 @@ const lostKey = (keyId: string, cause: unknown): SseError =>
  * change, so each is read once.
  */
 const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: string): Services['defaultKey'] => {
+  if (kms.recordsDefaults === true) return (domainId, call) => kms.defaultKey({ region, domainId }, call)
   const known = new Map<string, string>()
   return async (domainId, call) => {
     const scope = { region, domainId }
@@ -62,18 +61,17 @@ const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: st
 
 /** The services of a gateway. */
 export const createServices = (
-  { store, kms: provider, sse, profile, clock = Date.now, blankEvery = 10_000 }: GatewayOptions,
+  { store, kms: keys, sse, profile, clock = Date.now, blankEvery = 10_000 }: GatewayOptions,
   limits: GatewayLimits,
 ): Services => {
-  const kms = checkedKms(provider, Math.ceil(limits.kmsSeconds * 1000))
+  const kms = checkedAdministration(keys, Math.ceil(limits.kmsSeconds * 1000))
   const defaultKey = defaultKeys({ store, kms }, profile.region)
   return { store, kms, sse, profile, limits, blankEvery, now: clock, defaultKey }
 }
 
-/** The same services for one request: whatever they ask the KMS ends when its signal aborts. */
-export const withSignal = (services: Services, signal: AbortSignal): Services => {
+/** The same services for one request: whatever they ask the KMS ends when its signal aborts, and uses of keys are told. */
+export const forRequest = (services: Services, call: Required<Pick<CallOptions, 'signal' | 'onKeyUse'>>): Services => {
   const { kms, sse } = services
-  const call = { signal }
   return {
     ...services,
     kms: {
@@ -82,18 +80,18 @@ export const withSignal = (services: Services, signal: AbortSignal): Services =>
       acceptedKeys: scope => kms.acceptedKeys(scope, call),
     },
     sse: {
-      encrypt: options => sse.encrypt({ ...options, signal }),
-      decrypt: (envelope, options) => sse.decrypt(envelope, { ...options, signal }),
-      decryptFile: (file, options) => sse.decryptFile(file, { ...options, signal }),
-      decryptPipe: options => sse.decryptPipe({ ...options, signal }),
-      createUpload: options => sse.createUpload({ ...options, signal }),
-      encryptPart: (upload, part, options) => sse.encryptPart(upload, part, { ...options, signal }),
-      listParts: (upload, receipts, options) => sse.listParts(upload, receipts, { ...options, signal }),
+      encrypt: options => sse.encrypt({ ...options, ...call }),
+      decrypt: (envelope, options) => sse.decrypt(envelope, { ...options, ...call }),
+      decryptFile: (file, options) => sse.decryptFile(file, { ...options, ...call }),
+      decryptPipe: options => sse.decryptPipe({ ...options, ...call }),
+      createUpload: options => sse.createUpload({ ...options, ...call }),
+      encryptPart: (upload, part, options) => sse.encryptPart(upload, part, { ...options, ...call }),
+      listParts: (upload, receipts, options) => sse.listParts(upload, receipts, { ...options, ...call }),
       completeUpload: (upload, named, receipts, options) =>
-        sse.completeUpload(upload, named, receipts, { ...options, signal }),
-      rewrap: (envelope, options) => sse.rewrap(envelope, { ...options, signal }),
-      rewrapFile: (file, options) => sse.rewrapFile(file, { ...options, signal }),
-      reencrypt: (envelope, options) => sse.reencrypt(envelope, { ...options, signal }),
+        sse.completeUpload(upload, named, receipts, { ...options, ...call }),
+      rewrap: (envelope, options) => sse.rewrap(envelope, { ...options, ...call }),
+      rewrapFile: (file, options) => sse.rewrapFile(file, { ...options, ...call }),
+      reencrypt: (envelope, options) => sse.reencrypt(envelope, { ...options, ...call }),
       dispose: () => sse.dispose(),
     },
     defaultKey: domainId => services.defaultKey(domainId, call),

@@ -5,12 +5,12 @@
 import { hex } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { Lru } from '../lru.ts'
-import { orAborted } from './call.ts'
+import { orAborted, toldUse } from './call.ts'
 import type { EncryptionContext } from './context.ts'
 import type { DataKey } from './data-key.ts'
 import type { CallOptions, KeyWrapper, WrappedKey } from './provider.ts'
 import type { Providers } from './providers.ts'
-import { splitNested, unwrapNested, wrapNested, wrapperOf } from './wrap.ts'
+import { splitNested, toldVersion, unwrapNested, wrapNested, wrapperOf } from './wrap.ts'
 
 /** Bounds of the bucket keys in memory. */
 export interface BucketKeyOptions {
@@ -92,16 +92,20 @@ export class BucketKeys {
 
   /** Makes and wraps data keys under the bucket's key (wrapAlg 3); the KMS is asked only where none is in memory. */
   wrapper(engine: Engine, { provider, bucketContext, lowestVersion = 0 }: BucketKeyTarget): KeyWrapper {
-    return wrapperOf(async (key, { keyId, context }, call) => {
+    return wrapperOf((key, { keyId, context }, call) => {
+      const use = { operation: 'generate', provider, keyId } as const
       // Exact, and cheaper than a hash: this is done for every object.
       const name = JSON.stringify([provider, keyId, lowestVersion, ...bucketContext.entries])
       const generate = async () => this.#generate({ provider, keyId }, bucketContext)
-      const bucketKey = this.#ready(name) ?? (await this.#take(name, generate, call))
-      try {
-        return await wrapNested(engine, 3, bucketKey.key, bucketKey.inner, key, context)
-      } finally {
-        release(bucketKey)
+      const wrap = async (onCached: () => void): Promise<WrappedKey> => {
+        const bucketKey = await this.#get(name, generate, call, onCached)
+        try {
+          return await wrapNested(engine, 3, bucketKey.key, bucketKey.inner, key, context)
+        } finally {
+          release(bucketKey)
+        }
       }
+      return toldUse(call, use, wrap, wrapped => wrapped && toldVersion(wrapped))
     })
   }
 
@@ -115,12 +119,16 @@ export class BucketKeys {
   ): Promise<DataKey> {
     const { inner } = splitNested(wrapped)
     const name = nameOf(inner, bucketContext)
-    const bucketKey = this.#ready(name) ?? (await this.#take(name, () => this.#unwrap(inner, bucketContext), call))
-    try {
-      return await unwrapNested(engine, wrapped, bucketKey.key, context)
-    } finally {
-      release(bucketKey)
+    const { provider, keyId } = wrapped
+    const unwrap = async (onCached: () => void): Promise<DataKey> => {
+      const bucketKey = await this.#get(name, () => this.#unwrap(inner, bucketContext), call, onCached)
+      try {
+        return await unwrapNested(engine, wrapped, bucketKey.key, context)
+      } finally {
+        release(bucketKey)
+      }
     }
+    return toldUse(call, { operation: 'unwrap', provider, keyId }, unwrap, () => toldVersion(wrapped))
   }
 
   /** Wipes all keys, those in use with their last use; later calls reject with `TypeError`. May be called twice. */
@@ -137,6 +145,13 @@ export class BucketKeys {
 
   async #unwrap(inner: WrappedKey, context: EncryptionContext): Promise<BucketKey> {
     return { key: await this.#providers.of(inner).unwrapDataKey({ wrapped: inner, context }), inner }
+  }
+
+  /** A key that is in memory, or is fetched; it is released afterwards. */
+  async #get(name: string, fetch: Fetch, call: CallOptions | undefined, onCached: () => void): Promise<Cached> {
+    const ready = this.#ready(name)
+    if (ready !== undefined) onCached()
+    return ready ?? (await this.#take(name, fetch, call))
   }
 
   /** A key that is in memory and may be used; it is released afterwards. */

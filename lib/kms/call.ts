@@ -1,6 +1,6 @@
 /** One call to a provider, bounded: it ends when the provider answers, when its deadline has passed or when the caller aborts. */
 import { SseError } from '../errors.ts'
-import { type CallOptions, providerCodes } from './provider.ts'
+import { type CallOptions, type KeyUse, providerCodes } from './provider.ts'
 
 /** What {@link bounded} calls, and how. */
 export interface BoundedCall<T> {
@@ -79,6 +79,30 @@ class GivenCall implements CallOptions {
   abort(reason: unknown): void {
     this.#reason = { reason }
     this.#controller?.abort(reason)
+  }
+}
+
+/** Runs a use of a master key, and tells whoever asked for it; `run` is given what a cache calls, and answers with the version that it used. */
+export const toldUse = async <T>(
+  call: CallOptions | undefined,
+  use: Pick<KeyUse, 'operation' | 'provider' | 'keyId'>,
+  run: (onCached: () => void) => Promise<T>,
+  versionOf: (answer: T | undefined) => number | undefined,
+): Promise<T> => {
+  if (call?.onKeyUse === undefined) return run(() => undefined)
+  let cached = false
+  const tell = (outcome: string, answer: T | undefined) =>
+    call.onKeyUse?.({ ...use, version: versionOf(answer), cached, outcome })
+  try {
+    const answer = await run(() => {
+      cached = true
+    })
+    tell('ok', answer)
+    return answer
+  } catch (error) {
+    const aborted = call.signal?.aborted === true && error === call.signal.reason
+    tell(aborted ? 'aborted' : error instanceof SseError ? error.code : 'InternalError', undefined)
+    throw error
   }
 }
 

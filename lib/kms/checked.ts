@@ -5,7 +5,7 @@
 import { equal } from '../bytes.ts'
 import { keySize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
-import { type BoundedCall, bounded } from './call.ts'
+import { type BoundedCall, bounded, toldUse } from './call.ts'
 import type { DataKey } from './data-key.ts'
 import type {
   AcceptedKey,
@@ -15,10 +15,10 @@ import type {
   GeneratedKey,
   KeyAdministration,
   KeyDescription,
-  KmsProvider,
+  KeyUse,
   WrappedKey,
 } from './provider.ts'
-import { maxBlob, maxInner, providerWrapAlg } from './wrap.ts'
+import { maxBlob, maxInner, providerWrapAlg, toldVersion } from './wrap.ts'
 
 /** Default deadline of a call to a provider, in milliseconds. */
 export const defaultDeadline = 5000
@@ -40,57 +40,98 @@ export const checkedWrapper = (provider: DataKeyWrapper, deadline: number = defa
     if (!(wrapped.blob instanceof Uint8Array)) lie('the blob of the answer is no Uint8Array')
     checkSize(wrapped, limit)
   }
+  const used = <T>(
+    call: CallOptions | undefined,
+    use: Pick<KeyUse, 'operation' | 'keyId'>,
+    wrapped: (answer: T | undefined) => WrappedKey | undefined,
+    run: (given: CallOptions | undefined) => Promise<T>,
+  ): Promise<T> =>
+    toldUse(
+      call,
+      { provider: name, ...use },
+      onCached => run(call && { ...call, onCached }),
+      answer => {
+        const told = wrapped(answer)
+        return told && toldVersion(told)
+      },
+    )
   return {
     name,
     bindsContext: bindsContext === true,
     holds: keyId => provider.holds?.(keyId) === true,
     generateDataKey: (target, call) =>
-      ask(
+      used(
         call,
-        given => provider.generateDataKey(target, given),
-        ({ key, wrapped }) => {
-          checkKey(key)
-          checkWrapped(wrapped, target.keyId)
-        },
-        wipeGenerated,
+        { operation: 'generate', keyId: target.keyId },
+        answer => answer?.wrapped,
+        given =>
+          ask(
+            given,
+            through => provider.generateDataKey(target, through),
+            ({ key, wrapped }) => {
+              checkKey(key)
+              checkWrapped(wrapped, target.keyId)
+            },
+            wipeGenerated,
+          ),
       ),
     wrapDataKey: (key, target, call) =>
-      ask(
+      used(
         call,
-        given => provider.wrapDataKey(key, target, given),
-        wrapped => checkWrapped(wrapped, target.keyId),
+        { operation: 'wrap', keyId: target.keyId },
+        wrapped => wrapped,
+        given =>
+          ask(
+            given,
+            through => provider.wrapDataKey(key, target, through),
+            wrapped => checkWrapped(wrapped, target.keyId),
+          ),
       ),
     unwrapDataKey: (request, call) =>
-      ask(
+      used(
         call,
-        given => provider.unwrapDataKey(request, given),
-        checkKey,
-        key => key.dispose(),
+        { operation: 'unwrap', keyId: request.wrapped.keyId },
+        () => request.wrapped,
+        given =>
+          ask(
+            given,
+            through => provider.unwrapDataKey(request, through),
+            checkKey,
+            key => key.dispose(),
+          ),
       ),
     rewrapDataKey: (request, call) =>
-      ask(
+      used(
         call,
-        given => provider.rewrapDataKey(request, given),
-        wrapped => checkWrapped(wrapped, request.to.keyId),
+        { operation: 'rewrap', keyId: request.to.keyId },
+        wrapped => wrapped,
+        given =>
+          ask(
+            given,
+            through => provider.rewrapDataKey(request, through),
+            wrapped => checkWrapped(wrapped, request.to.keyId),
+          ),
       ),
   }
 }
 
-/** A key manager as a gateway calls it: both of its sides. */
-export const checkedKms = (provider: KmsProvider, deadline: number = defaultDeadline): KmsProvider => {
-  const { name } = provider
-  const ask = askerOf(name, deadline)
-  const administration: KeyAdministration = {
-    describeKey: (query, call) => ask(call, given => provider.describeKey(query, given), checkDescription),
-    defaultKey: (scope, call) => ask(call, given => provider.defaultKey(scope, given), checkDescription),
+/** Questions about keys as a gateway asks them: each ends in time, and an answer that cannot be right is none. */
+export const checkedAdministration = (
+  keys: KeyAdministration,
+  deadline: number = defaultDeadline,
+): KeyAdministration => {
+  const ask = askerOf('of this gateway', deadline)
+  return {
+    recordsDefaults: keys.recordsDefaults,
+    describeKey: (query, call) => ask(call, given => keys.describeKey(query, given), checkDescription),
+    defaultKey: (scope, call) => ask(call, given => keys.defaultKey(scope, given), checkDescription),
     acceptedKeys: (scope, call) =>
       ask(
         call,
-        given => provider.acceptedKeys(scope, given),
-        keys => checkAccepted(keys, scope, name),
+        given => keys.acceptedKeys(scope, given),
+        accepted => checkAccepted(accepted, scope),
       ),
   }
-  return { ...checkedWrapper(provider, deadline), ...administration }
 }
 
 /**
@@ -124,7 +165,7 @@ const unwrapNew = async (
   call: CallOptions | undefined,
 ): Promise<DataKey> => {
   try {
-    return await provider.unwrapDataKey({ wrapped, context }, call)
+    return await provider.unwrapDataKey({ wrapped, context }, { ...call, fresh: true, onKeyUse: undefined })
   } catch (error) {
     if (error instanceof SseError && error.code === 'NotAuthentic') return lie('the blob of a new key does not unwrap')
     throw error
@@ -183,9 +224,8 @@ const checkDescription = ({ keyId }: KeyDescription): void => {
   if (typeof keyId !== 'string') lie('the answer names no key')
 }
 
-const checkAccepted = (keys: readonly AcceptedKey[], { keyId }: AcceptScope, name: string): void => {
+const checkAccepted = (keys: readonly AcceptedKey[], { keyId }: AcceptScope): void => {
   for (const key of keys) {
-    if (key.provider !== name) lie(`the answer names the provider ${key.provider}, not ${name}`)
     if (keyId !== undefined && key.keyId !== keyId) lie(`the answer names the key ${key.keyId}, not ${keyId}`)
   }
 }

@@ -104,6 +104,24 @@ export interface CallOptions {
   readonly fresh?: boolean | undefined
   /** Called by a cache that answers in the key manager's place. */
   readonly onCached?: (() => void) | undefined
+  /** Told of every use of a master key, also where a key in memory made no call: for an audit. */
+  readonly onKeyUse?: ((use: KeyUse) => void) | undefined
+}
+
+/** A use of a master key that has ended. */
+export interface KeyUse {
+  /** What it was used for. */
+  readonly operation: 'generate' | 'wrap' | 'unwrap' | 'rewrap'
+  /** Name of the provider. */
+  readonly provider: string
+  /** Full id of the master key. */
+  readonly keyId: string
+  /** Version of the key, where the wrapped key tells it. */
+  readonly version: number | undefined
+  /** Whether no call was made: a bucket key or data key was in memory. */
+  readonly cached: boolean
+  /** `ok`; the code of the error; `aborted` where the caller left. */
+  readonly outcome: string
 }
 
 /** Which accepted keys are asked for. */
@@ -120,6 +138,8 @@ export interface AcceptedKey {
   readonly provider: string
   /** The full id, compared byte for byte. */
   readonly keyId: string
+  /** The ARN that clients see, where it is not the full id. */
+  readonly arn?: string | undefined
   /** For `local`: the lowest key version. */
   readonly lowestVersion?: number | undefined
 }

@@ -193,17 +193,18 @@ export const registered = (manager: KeyManager, options: RegisteredOptions = {})
       const [entry] = await find(scope, ({ isDefault }) => isDefault)
       return entry === undefined ? orAborted(makeOnce(scope), call?.signal) : describe(entry, call)
     },
-    acceptedKeys: async (scope: AcceptScope, call) => {
+    acceptedKeys: async (scope: AcceptScope, call): Promise<readonly AcceptedKey[]> => {
       const { keyId, origin } = scope
       const matches = (entry: Entry): boolean =>
         (keyId === undefined || entry.keyId === keyId) && (origin === undefined || entry.origin === origin)
-      const accepted = (ids: readonly string[]): readonly AcceptedKey[] =>
-        ids.map(id => ({ provider: name, keyId: id }))
-      if (register === undefined) {
-        const found = [...(await configuredOf(scope)).filter(matches), ...(await named(scope, call))]
-        return accepted(found.map(key => key.keyId).filter(id => keyId === undefined || id === keyId))
-      }
-      return accepted((await find(scope, matches)).map(entry => entry.keyId))
+      const entries =
+        register === undefined
+          ? [
+              ...(await configuredOf(scope)).filter(matches),
+              ...(await named(scope, call)).map(key => entryOf(scope, key.keyId, service)).filter(matches),
+            ]
+          : await find(scope, matches)
+      return entries.map(entry => ({ provider: name, keyId: entry.keyId, arn: entry.arn }))
     },
   }
 }

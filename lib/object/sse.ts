@@ -71,8 +71,6 @@ export interface KeyOptions extends CallOptions {
   readonly bucketContext?: ContextInput | undefined
   /** A customer's key of 32 bytes (SSE-C), instead of the KMS; it is copied and the copy wiped. */
   readonly customerKey?: Uint8Array | undefined
-  /** Asks the KMS though a bucket key is in memory: for what outlives the master key, such as a copy. Default `false`. */
-  readonly fresh?: boolean | undefined
   /** Replaces the accepted keys for this call. */
   readonly accept?: readonly (string | AcceptedKey)[] | undefined
 }
@@ -267,7 +265,7 @@ export const sseOver = <F>(
     const engine = await engineOf()
     if (keys.customerKey === undefined) {
       const accept = keys.accept === undefined ? accepted : acceptedOf(managers, keys.accept)
-      const call = signal === undefined ? undefined : { signal }
+      const call: CallOptions = { signal, onKeyUse: keys.onKeyUse, fresh: keys.fresh }
       const known = { bucketContext, ...(keys.fresh !== true && { bucketKeys }) }
       return { unlock: { engine, providers: kms, accept, context, ...known, call }, release: () => undefined }
     }
@@ -309,10 +307,10 @@ export const sseOver = <F>(
 
   const serviceKey = (
     target: NonNullable<UploadOptions['service']>,
-    { customerKey, context, signal }: UploadOptions,
+    { customerKey, context, signal, onKeyUse }: UploadOptions,
   ): Promise<ServiceKey> => {
     if (customerKey === undefined) throw new TypeError("a key of the service goes with a customer's key")
-    return within({ ...target, signal }, async unlock => {
+    return within({ ...target, signal, onKeyUse }, async unlock => {
       const { keyId, wrapper: provider } = targetKey(unlock, target)
       return { provider, keyId, context: encryptionContext(context), call: unlock.call }
     })
@@ -347,7 +345,7 @@ export const sseOver = <F>(
 
   const rewrap = (bytes: Uint8Array, record: WrapRecord, call: CopyOptions, file: boolean): Promise<Uint8Array> =>
     within(call, source =>
-      within({ signal: call.signal, ...call.to }, target => {
+      within({ signal: call.signal, onKeyUse: call.onKeyUse, ...call.to }, target => {
         const to = { ...targetKey(target, call.to), unlock: target, context: targetContext(record, call) }
         return rewrapEnvelope(bytes, source, to, file)
       }),
@@ -396,7 +394,13 @@ export const sseOver = <F>(
       const from = await within(call, unlock => opened(bytes, unlock, call))
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries
-        const into = await begin({ signal: call.signal, ...call.to, context, length: from.length })
+        const into = await begin({
+          signal: call.signal,
+          onKeyUse: call.onKeyUse,
+          ...call.to,
+          context,
+          length: from.length,
+        })
         return adapt({ ...into, from, driver: reencrypt(from, into.driver) })
       } catch (error) {
         from.driver.dispose()

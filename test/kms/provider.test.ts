@@ -9,7 +9,7 @@ import { concat, equal } from '../../lib/bytes.ts'
 import { encodeEnvelope, parseEnvelope } from '../../lib/envelope/envelope.ts'
 import { encodeRecord } from '../../lib/envelope/wrap-record.ts'
 import { SseError } from '../../lib/errors.ts'
-import { checkedKms } from '../../lib/kms/checked.ts'
+import { checkedAdministration } from '../../lib/kms/checked.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
@@ -309,15 +309,15 @@ t.test('accepted keys of the embedded key store', async t => {
 t.test('administration has the same bounds', async t => {
   const hang = () => new Promise<never>(() => undefined)
   const { provider } = remote({ describeKey: hang, defaultKey: hang, acceptedKeys: hang })
-  const kms = checkedKms(provider, 20)
+  const kms = checkedAdministration(provider, 20)
   const scope = { region: 'r', domainId: 'd' }
   await t.rejects(kms.describeKey({ keyId }), unavailable)
   await t.rejects(kms.defaultKey(scope), unavailable)
   await t.rejects(kms.acceptedKeys(scope), unavailable)
-  const liar = checkedKms(
+  const liar = checkedAdministration(
     remote({ acceptedKeys: async () => [{ provider: 'kms1', keyId: 'kms1:key-2' }] }).provider,
     20,
   )
   await t.rejects(liar.acceptedKeys({ ...scope, keyId }), unavailable, 'another key than the one that was named')
-  t.equal((await checkedKms(remote().provider).describeKey({ keyId })).keyId, keyId)
+  t.equal((await checkedAdministration(remote().provider).describeKey({ keyId })).keyId, keyId)
 })

@@ -195,7 +195,10 @@ export const answerError = (req: IncomingMessage, res: ServerResponse, thrown: u
   for (const name of res.getHeaderNames()) if (!kept.test(name)) res.removeHeader(name)
   const reading = !req.complete
   if (reading) res.setHeader('connection', 'close')
-  const headers: AnswerHeaders = { ...error.headers, 'retry-after': error.retryAfter }
+  const headers: AnswerHeaders = {
+    ...error.headers,
+    'retry-after': error.retryAfter ?? (error.status === 503 ? 1 : undefined),
+  }
   if (error.status === 304 || req.method === 'HEAD') {
     answerEmpty(
       res,

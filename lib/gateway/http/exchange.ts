@@ -9,6 +9,8 @@ import type { HeldMemory } from './memory.ts'
 export interface Exchange {
   readonly req: IncomingMessage
   readonly res: ServerResponse
+  /** What the answer and the log name the request by. */
+  readonly requestId: string
   /** Aborts, with an `SseError`, when the client is gone or the rest of its request cannot be read: what is done for it ends then. */
   readonly signal: AbortSignal
   /** What the client may take. */

@@ -83,8 +83,9 @@ export const wipeKey = (encryption: WriteEncryption): void => {
 const kmsKey = async ({ kms, profile, defaultKey }: Services, owner: Tenant, { key: named }: KmsDecision) => {
   const scope = { region: profile.region, domainId: owner.domainId }
   const key = named === 'default' ? await defaultKey(owner.domainId) : await kms.describeKey(keyQuery(named, scope))
-  assertKeyUsable(profile, key, owner)
-  return key.keyId
+  const { keyId, arn = keyId } = key
+  assertKeyUsable(profile, { ...key, keyId: arn }, owner)
+  return { keyId, arn }
 }
 
 /** The service's own key: that of SSE-S3, and of the completion keys of uploads with a customer's key. */
@@ -115,13 +116,13 @@ export const decideWrite = async (
     case 'sse-s3':
       return { kind: 'sse-s3', options: { ...(await serviceKey(services)), context: system }, answer: decision }
     case 'sse-kms': {
-      const keyId = await kmsKey(services, owner, decision)
+      const { keyId, arn } = await kmsKey(services, owner, decision)
       const { bucketKey } = decision
       const context = new Map([...decision.context, ...Object.entries(system)])
       return {
         kind: 'sse-kms',
         options: { keyId, accept: [keyId], context, bucketContext: bucketContext(place), bucketKey },
-        answer: { kind: 'sse-kms', keyId, bucketKey, context: decision.context },
+        answer: { kind: 'sse-kms', keyId: arn, bucketKey, context: decision.context },
       }
     }
   }

@@ -1,5 +1,6 @@
 /** Opens a stored object: the one way to its plaintext and to what is kept beside it, for GET, HEAD, copies and attributes. */
 import { SseError } from '../../errors.ts'
+import type { KeyOptions } from '../../object/sse.ts'
 import { type ByteRange, type RangeRequest, resolveRange } from '../../segment/layout.ts'
 import type { ObjectEncryption } from '../../sse/response.ts'
 import type { BodyReader } from '../../store/store.ts'
@@ -78,6 +79,12 @@ const openPlain = (record: ObjectRecord, { answer }: ReadEncryption, options: Op
   }
 }
 
+/** The ARN that clients see of a master key that was accepted. */
+const clientKeyId = (keyId: string, { accept = [] }: KeyOptions): string => {
+  const accepted = accept.find(key => typeof key !== 'string' && key.keyId === keyId)
+  return (typeof accepted === 'object' ? accepted.arn : undefined) ?? keyId
+}
+
 /** Opens an object. `NotAuthentic`, `RangeNotSatisfiable`, `StoreFailed`, and the KMS's errors; all checks before a byte is read. */
 export const openStored = async (
   { sse }: Services,
@@ -102,7 +109,8 @@ export const openStored = async (
     range: opened.range,
     length: opened.length,
     total: opened.plaintextLength,
-    encryption: record.kind === 'sse-kms' ? { kind: 'sse-kms', keyId, bucketKey } : read.answer,
+    encryption:
+      record.kind === 'sse-kms' ? { kind: 'sse-kms', keyId: clientKeyId(keyId, read.options), bucketKey } : read.answer,
     checksums,
     parts: details ? partsInTable(opened.parts) : [],
     partChecksums: partChecksumsOf(checksums, opened.partValues),
