@@ -20,12 +20,11 @@ export type {
   DecryptOptions,
   EncryptOptions,
   KeyOptions,
-  Reencryption,
-  RewrappedFile,
   StoredUpload,
   TargetOptions,
   UploadOptions,
-} from './object/sse.ts'
+} from './object/options.ts'
+export type { Reencryption, RewrappedFile } from './object/sse.ts'
 export type { CreatedUpload } from './object/upload.ts'
 
 export type { BucketKeyOptions } from './kms/bucket-keys.ts'

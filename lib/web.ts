@@ -6,4 +6,4 @@
  */
 export * from './common.ts'
 export { createSse, type WebAdapters, type WebSse } from './object/web.ts'
-export type { SseOptions } from './object/sse.ts'
+export type { SseOptions } from './object/options.ts'

@@ -1,6 +1,6 @@
 /** `sse-kms decrypt`: decrypts a self-describing file (SKF1), or a range of it. */
 import { createSse, type Sse } from '../object/node.ts'
-import type { KeyOptions } from '../object/sse.ts'
+import type { KeyOptions } from '../object/options.ts'
 import type { RangeRequest } from '../segment/layout.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'

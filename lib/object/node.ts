@@ -10,7 +10,8 @@ import { type Stage, toStage } from '../segment/chain.ts'
 import { toTransform } from '../segment/node.ts'
 import { toWeb } from '../segment/web.ts'
 import { SseError } from '../errors.ts'
-import { type WithDriver, type SseOf, sseOver, type SseOptions } from './sse.ts'
+import type { SseOptions } from './options.ts'
+import { type WithDriver, type SseOf, sseOver } from './sse.ts'
 
 /** A body's adapters; take one of them, once. */
 export interface NodeAdapters {

@@ -4,7 +4,8 @@ import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
 import { type Stage, toStage } from '../segment/chain.ts'
 import { toWeb } from '../segment/web.ts'
-import { type WithDriver, type SseOf, sseOver, type SseOptions } from './sse.ts'
+import type { SseOptions } from './options.ts'
+import { type WithDriver, type SseOf, sseOver } from './sse.ts'
 
 /** A body's adapters; take one of them, once. */
 export interface WebAdapters {

@@ -1,7 +1,7 @@
 /** Receives one attempt of a part into the store, sealed under the upload's key and a salt of its own. It belongs to nothing yet. */
 import { randomBytes } from 'node:crypto'
 import { SseError } from '../../errors.ts'
-import type { KeyOptions, StoredUpload } from '../../object/sse.ts'
+import type { KeyOptions, StoredUpload } from '../../object/options.ts'
 import { partKeyMismatch } from '../../sse/customer-key.ts'
 import type { EncryptionKind } from '../../sse/names.ts'
 import type { BodyWriter } from '../../store/store.ts'

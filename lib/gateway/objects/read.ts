@@ -1,6 +1,6 @@
 /** Opens a stored object: the one way to its plaintext and to what is kept beside it, for GET, HEAD, copies and attributes. */
 import { SseError } from '../../errors.ts'
-import type { KeyOptions } from '../../object/sse.ts'
+import type { KeyOptions } from '../../object/options.ts'
 import { type ByteRange, type RangeRequest, resolveRange } from '../../segment/layout.ts'
 import type { ObjectEncryption } from '../../sse/response.ts'
 import type { BodyReader } from '../../store/store.ts'

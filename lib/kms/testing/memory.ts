@@ -154,6 +154,7 @@ export const memoryKms = (options: MemoryKmsOptions = {}): MemoryKms => {
     name: 'memory',
     instance,
     bindsContext,
+    holds: keyId => keyId.startsWith(`${instance}:`),
     generateDataKey: (target, call) =>
       answer(
         'generateDataKey',

@@ -1,0 +1,39 @@
+/** The examples of `sse-kms-streams/kms`. */
+import t from 'tap'
+import { createSse } from '../../lib/index.ts'
+import { guarded, type KeyManager, type KeyRegister, registered } from '../../lib/kms.ts'
+import { memoryKms } from '../../lib/testing.ts'
+
+const memoryKmsKey = async (kms: KeyManager) => {
+  if (kms.create === undefined) throw new Error('it makes keys')
+  return kms.create('photos')
+}
+
+t.test('a key manager that a server may depend on', async t => {
+  const vault: KeyManager = memoryKms()
+  const { keyId } = await memoryKmsKey(vault)
+  // #region guarded
+  const kms = guarded(vault, { deadline: 2000, retry: { tries: 3 }, cache: { timeToLive: 60_000 } })
+  const sse = createSse({ kms, accept: [keyId] })
+  const encrypting = await sse.encrypt({ length: 5 })
+  // #endregion
+  encrypting.driver.dispose()
+  await kms.close?.()
+  t.ok(encrypting)
+})
+
+t.test('keys of tenants', async t => {
+  const manager: KeyManager = memoryKms()
+  const rows = new Map<string, string>()
+  // #region registered
+  // Rows that nobody else can write; the first value of a name stands. An object store is one.
+  const register: KeyRegister = {
+    claim: async (name, value) => rows.get(name) ?? (rows.set(name, value), value),
+    claims: async () => rows,
+  }
+  const keys = registered(manager, { register })
+  const { keyId, arn } = await keys.defaultKey({ region: 'sichuan', domainId: 'domain-1' })
+  // #endregion
+  t.match(arn, /^arn:aws:kms:sichuan:domain-1:key/)
+  t.strictSame(rows.get('default-key/sichuan/domain-1/memory'), keyId)
+})
