@@ -21,6 +21,7 @@ import * as kmip from '../lib/kms/kmip/kmip.ts'
 import * as index from '../lib/index.ts'
 import * as huawei from '../lib/kms/huawei/huawei.ts'
 import * as vault from '../lib/kms/vault/vault.ts'
+import * as pkcs11 from '../lib/kms/pkcs11/pkcs11.ts'
 import * as rules from '../lib/rules.ts'
 import * as store from '../lib/store.ts'
 import * as testing from '../lib/testing.ts'
@@ -175,6 +176,7 @@ const peersTable = (): string =>
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
       ['`sse-kms-streams/kms/aws`', peersOf('lib/kms/aws/aws.ts')],
+      ['`sse-kms-streams/kms/pkcs11`', peersOf('lib/kms/pkcs11/pkcs11.ts')],
       ['`sse-kms`', peersOf('lib/cli/main.ts')],
     ],
   )
@@ -316,6 +318,7 @@ t.test('every public function has an example that a test runs', async t => {
     vault,
     aws,
     kmip,
+    pkcs11,
   })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)
   }
