@@ -43,6 +43,7 @@ export type {
   KeyQuery,
   KeyScope,
   KeyState,
+  KeyUse,
   KmsProvider,
   RewrapRequest,
   UnwrapRequest,

@@ -7,4 +7,4 @@
 export { authenticateStore, type IndexKeyOptions } from './gateway/index-key.ts'
 export { createGateway, type GatewayHandler } from './gateway/gateway.ts'
 export type { GatewayLimits } from './gateway/limits.ts'
-export type { AccessLogEntry, GatewayOptions, GatewayUser } from './gateway/options.ts'
+export type { AccessLogEntry, GatewayOptions, GatewayUser, KeyUseEntry } from './gateway/options.ts'

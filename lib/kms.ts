@@ -19,6 +19,5 @@ export {
   withDeadline,
   withRetry,
 } from './kms/decorators/policies.ts'
-export { contextDigest } from './kms/digest.ts'
-export { checkInstance, type KeyManager, type ManagedKey } from './kms/manager.ts'
+export type { KeyManager, ManagedKey } from './kms/manager.ts'
 export { type KeyRegister, registered, type RegisteredOptions, type TenantKey } from './kms/registered.ts'

@@ -193,6 +193,7 @@ t.test('who may import what', async t => {
   t.strictSame(outside(/^@aws-sdk\/client-kms/, /^kms\/aws\//), [], 'the SDK of AWS in its provider')
   t.strictSame(outside(/^fast-xml-parser/, /^gateway\/http\/xml\.ts$/), [], 'XML in one place')
   t.strictSame(outside(/^pkcs11js/, /^kms\/pkcs11\//), [], 'pkcs11js in its provider')
+  t.strictSame(outside(/^cockatiel/, /^kms\/decorators\/policies\.ts$/), [], 'cockatiel in the policies')
   t.strictSame(outside(/^stream-chain/, /^segment\/chain\.ts$/), [], 'stream-chain in one adapter')
   t.strictSame(
     outside(/^@noble/, /^cipher\/noble\.ts$|^kms\/local\/root-key\.ts$|^sse\/customer-key\.ts$/),

@@ -19,6 +19,7 @@ import * as ffi from '../lib/ffi.ts'
 import * as gateway from '../lib/gateway.ts'
 import * as kmip from '../lib/kms/kmip/kmip.ts'
 import * as index from '../lib/index.ts'
+import * as kms from '../lib/kms.ts'
 import * as huawei from '../lib/kms/huawei/huawei.ts'
 import * as vault from '../lib/kms/vault/vault.ts'
 import * as pkcs11 from '../lib/kms/pkcs11/pkcs11.ts'
@@ -168,13 +169,23 @@ const peersTable = (): string =>
     ['entry', 'optional packages'],
     [
       [
-        '`sse-kms-streams`, `/web`, `/rules`, `/ffi`, `/testing`, `/kms/kmip`',
+        '`sse-kms-streams`, `/web`, `/rules`, `/ffi`, `/testing`, `/kms/huawei`, `/kms/kmip`, `/kms/vault`',
         peersOf(
-          ...['lib/index.ts', 'lib/web.ts', 'lib/rules.ts', 'lib/ffi.ts', 'lib/testing.ts', 'lib/kms/kmip/kmip.ts'],
+          ...[
+            'lib/index.ts',
+            'lib/web.ts',
+            'lib/rules.ts',
+            'lib/ffi.ts',
+            'lib/testing.ts',
+            'lib/kms/huawei/huawei.ts',
+            'lib/kms/kmip/kmip.ts',
+            'lib/kms/vault/vault.ts',
+          ],
         ) || 'none',
       ],
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
+      ['`sse-kms-streams/kms`', peersOf('lib/kms.ts')],
       ['`sse-kms-streams/kms/aws`', peersOf('lib/kms/aws/aws.ts')],
       ['`sse-kms-streams/kms/pkcs11`', peersOf('lib/kms/pkcs11/pkcs11.ts')],
       ['`sse-kms`', peersOf('lib/cli/main.ts')],
@@ -318,6 +329,7 @@ t.test('every public function has an example that a test runs', async t => {
     vault,
     aws,
     kmip,
+    kms,
     pkcs11,
   })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)

@@ -1,7 +1,20 @@
 /** The examples of `sse-kms-streams/kms`. */
 import t from 'tap'
 import { createSse } from '../../lib/index.ts'
-import { guarded, type KeyManager, type KeyRegister, registered } from '../../lib/kms.ts'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import {
+  guarded,
+  type KeyManager,
+  type KeyRegister,
+  kmsChannel,
+  observed,
+  registered,
+  withBreaker,
+  withBulkhead,
+  withCache,
+  withDeadline,
+  withRetry,
+} from '../../lib/kms.ts'
 import { memoryKms } from '../../lib/testing.ts'
 
 const memoryKmsKey = async (kms: KeyManager) => {
@@ -16,10 +29,26 @@ t.test('a key manager that a server may depend on', async t => {
   const kms = guarded(vault, { deadline: 2000, retry: { tries: 3 }, cache: { timeToLive: 60_000 } })
   const sse = createSse({ kms, accept: [keyId] })
   const encrypting = await sse.encrypt({ length: 5 })
-  // #endregion
+  // #endregion guarded
   encrypting.driver.dispose()
   await kms.close?.()
   t.ok(encrypting)
+})
+
+t.test('decorators one by one', async t => {
+  const manager: KeyManager = memoryKms()
+  const events: unknown[] = []
+  // #region decorators
+  const bounded = withBulkhead(manager, { calls: 16, queue: 100 })
+  const tried = withRetry(withBreaker(bounded, { failures: 3, rest: 1000 }), { tries: 2 })
+  const kms = observed(withCache(withDeadline(tried, 2000), { timeToLive: 60_000 }))
+  const listen = (event: unknown) => events.push(event) // { provider, instance, operation, key, milliseconds, cached, outcome }
+  subscribe(kmsChannel, listen)
+  const key = await kms.create?.('photos')
+  // #endregion decorators
+  unsubscribe(kmsChannel, listen)
+  t.equal(key?.state, 'enabled')
+  t.match(events, [{ operation: 'create', key: 'photos', outcome: 'ok', cached: false }])
 })
 
 t.test('keys of tenants', async t => {
@@ -33,7 +62,7 @@ t.test('keys of tenants', async t => {
   }
   const keys = registered(manager, { register })
   const { keyId, arn } = await keys.defaultKey({ region: 'sichuan', domainId: 'domain-1' })
-  // #endregion
+  // #endregion registered
   t.match(arn, /^arn:aws:kms:sichuan:domain-1:key/)
   t.strictSame(rows.get('default-key/sichuan/domain-1/memory'), keyId)
 })

@@ -87,6 +87,11 @@ export const awsKms = (options: AwsKmsOptions = {}): KeyManager => {
     name,
     instance,
     bindsContext: true,
+    holds: keyId => {
+      const [, region] = /^arn:[\w-]+:kms:([\w-]+):/.exec(keyId) ?? []
+      const here = typeof config?.region === 'string' && !keyId.includes(':key/mrk-') ? config.region : region
+      return region !== undefined && region === here
+    },
     generateDataKey: async ({ keyId, context }, call) => {
       const KeyId = arnHere(keyId, await aws.region())
       const input = { KeyId, NumberOfBytes: keySize, EncryptionContext: contextOf(context), ...aws.grants() }

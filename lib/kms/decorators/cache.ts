@@ -120,7 +120,11 @@ class Answers<T> {
   }
 }
 
-/** Keeps unwrapped data keys and descriptions for a time. Changes of a key that go through it are seen at once. */
+/**
+ * Keeps unwrapped data keys and descriptions for a time. Changes of a key that go through it are seen at once.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const withCache = (manager: KeyManager, options: KeyCacheOptions = {}): KeyManager => {
   const bounds = {
     timeToLive: options.timeToLive ?? 300_000,

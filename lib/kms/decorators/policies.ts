@@ -25,7 +25,11 @@ const atLeast = (name: string, value: number, least: number): number => {
   throw new RangeError(`${name} is an integer of ${least} or more`)
 }
 
-/** Ends every call after `deadline` milliseconds, by default 5,000, with `KmsUnavailable`; also one that never answers. */
+/**
+ * Ends every call after `deadline` milliseconds, by default 5,000, with `KmsUnavailable`; also one that never answers.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const withDeadline = (manager: KeyManager, deadline = 5000): KeyManager => {
   const given = { provider: manager.instance, deadline: atLeast('deadline', deadline, 1), discard: discardAnswer }
   return around(manager, ({ call }, run) => bounded({ ...given, call, run }))
@@ -47,7 +51,11 @@ const isTransient = (error: unknown): boolean => ['KmsThrottled', 'KmsUnavailabl
 /** What is not asked for twice: the first try may have done it. */
 const once: ReadonlySet<KmsOperation> = new Set(['create', 'rotate'])
 
-/** Tries a call again that was throttled or found the key manager unreachable. Keys are never made twice. */
+/**
+ * Tries a call again that was throttled or found the key manager unreachable. Keys are never made twice.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const withRetry = (manager: KeyManager, options: RetryOptions = {}): KeyManager => {
   const { tries = 3, wait = 100, longestRetryAfter = 2 } = options
   const again = (error: unknown): boolean =>
@@ -76,7 +84,11 @@ export interface BreakerOptions {
   readonly rest?: number | undefined
 }
 
-/** Leaves a key manager alone that cannot be reached: calls fail at once with `KmsUnavailable`, until one that tries it succeeds. */
+/**
+ * Leaves a key manager alone that cannot be reached: calls fail at once with `KmsUnavailable`, until one that tries it succeeds.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const withBreaker = (manager: KeyManager, options: BreakerOptions = {}): KeyManager => {
   const { failures = 5, rest = 2000 } = options
   const policy = circuitBreaker(
@@ -105,7 +117,11 @@ export interface BulkheadOptions {
   readonly queue?: number | undefined
 }
 
-/** Bounds the calls that are under way at once, and those that wait. */
+/**
+ * Bounds the calls that are under way at once, and those that wait.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {}): KeyManager => {
   const { calls = 64, queue = 1024 } = options
   const policy = bulkhead(atLeast('calls', calls, 1), atLeast('queue', queue, 0))
@@ -127,7 +143,11 @@ export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {})
   })
 }
 
-/** Name of the channel of `node:diagnostics_channel` that calls are told on. */
+/**
+ * Name of the channel of `node:diagnostics_channel` that calls are told on.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const kmsChannel = 'sse-kms-streams:kms'
 
 /** A call to a key manager that has ended, as subscribers of {@link kmsChannel} are told of it. */
@@ -148,7 +168,11 @@ export interface KmsEvent {
   readonly outcome: string
 }
 
-/** Tells subscribers of {@link kmsChannel} of every call; never of a key's bytes. */
+/**
+ * Tells subscribers of {@link kmsChannel} of every call; never of a key's bytes.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
 export const observed = (manager: KeyManager): KeyManager => {
   const events = channel(kmsChannel)
   const { name: provider, instance } = manager

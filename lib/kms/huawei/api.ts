@@ -7,9 +7,23 @@ import type { CallOptions } from '../provider.ts'
 import { authorization, sdkDate } from './sign.ts'
 
 /** An access key, temporary where it has a security token; or a token of IAM. */
-export type HuaweiCredentials =
-  | { readonly accessKey: string; readonly secretKey: string; readonly securityToken?: string | undefined }
-  | { readonly token: string }
+export type HuaweiCredentials = HuaweiAccessKey | HuaweiToken
+
+/** An access key, which signs each request (SDK-HMAC-SHA256). */
+export interface HuaweiAccessKey {
+  /** The access key (AK). */
+  readonly accessKey: string
+  /** The secret key (SK). */
+  readonly secretKey: string
+  /** Goes with a temporary access key. */
+  readonly securityToken?: string | undefined
+}
+
+/** A token of the identity service. */
+export interface HuaweiToken {
+  /** Sent as `X-Auth-Token`. */
+  readonly token: string
+}
 
 /** Where the service is, and who calls it. */
 export interface HuaweiConnection {

@@ -13,9 +13,9 @@ import type { TlsOptions } from '../http.ts'
 import { field, list, text } from '../json.ts'
 import { checkInstance, type KeyManager, type ManagedKey } from '../manager.ts'
 import type { CallOptions, GeneratedKey, RewrapRequest, UnwrapRequest, WrappedKey, WrapTarget } from '../provider.ts'
-import { HuaweiApi, type HuaweiCredentials, isTakenAlias } from './api.ts'
+import { type HuaweiAccessKey, HuaweiApi, type HuaweiCredentials, type HuaweiToken, isTakenAlias } from './api.ts'
 
-export type { HuaweiCredentials, TlsOptions }
+export type { HuaweiAccessKey, HuaweiCredentials, HuaweiToken, TlsOptions }
 
 /** How Huawei Cloud's key service is reached and used. */
 export interface HuaweiOptions {
@@ -52,6 +52,10 @@ class DewKms implements KeyManager {
     if (!/^[0-9a-zA-Z_-]{1,64}$/.test(project)) throw new RangeError('project is the id of a project, not its name')
     this.#project = project
     this.#api = new HuaweiApi(project, connection)
+  }
+
+  holds(keyId: string): boolean {
+    return keyId.startsWith(`${this.instance}:`)
   }
 
   async generateDataKey({ keyId }: WrapTarget, call?: CallOptions): Promise<GeneratedKey> {

@@ -82,6 +82,7 @@ export const kmipKms = (options: KmipOptions): KmipKms => {
     name: 'kmip',
     instance,
     bindsContext: true,
+    holds: keyId => keyId.startsWith(`${instance}:`),
     ...wrapperOf((key, target, call) => wrapper.wrap(key, target, call)),
     unwrapDataKey: (request, call) => wrapper.unwrap(request, call),
     rewrapDataKey: (request, call) => wrapper.rewrap(request, call),

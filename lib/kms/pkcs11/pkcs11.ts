@@ -144,6 +144,7 @@ export const pkcs11Kms = (options: Pkcs11KmsOptions): Pkcs11Kms => {
     name,
     instance,
     bindsContext: mechanism.bindsContext,
+    holds: keyId => keyId.startsWith(`${instance}:`),
     wrapDataKey,
     unwrapDataKey,
     generateDataKey: (target, call) => generateKey(key => wrapDataKey(key, target, call)),

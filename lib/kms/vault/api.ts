@@ -15,15 +15,39 @@ export type Secret = string | (() => string | Promise<string>)
  * How a program shows Vault who it is. `mount` is where the method is mounted, by default under its own name. A token that is a function
  * is asked for anew where Vault refuses the one before; one that is a string is all there is.
  */
-export type VaultAuth =
-  | { readonly method: 'token'; readonly token: Secret }
-  | {
-      readonly method: 'approle'
-      readonly roleId: string
-      readonly secretId: Secret
-      readonly mount?: string | undefined
-    }
-  | { readonly method: 'kubernetes'; readonly role: string; readonly jwt: Secret; readonly mount?: string | undefined }
+export type VaultAuth = VaultToken | VaultAppRole | VaultKubernetes
+
+/** A token that was made elsewhere. */
+export interface VaultToken {
+  /** Says which member of a union this is. */
+  readonly method: 'token'
+  /** The token; a function is asked again once it is refused. */
+  readonly token: Secret
+}
+
+/** A login by AppRole. */
+export interface VaultAppRole {
+  /** Says which member of a union this is. */
+  readonly method: 'approle'
+  /** The role's id. */
+  readonly roleId: string
+  /** The role's secret id. */
+  readonly secretId: Secret
+  /** Where the method is mounted; `approle` where left out. */
+  readonly mount?: string | undefined
+}
+
+/** A login by the token of a Kubernetes service account. */
+export interface VaultKubernetes {
+  /** Says which member of a union this is. */
+  readonly method: 'kubernetes'
+  /** Vault's role. */
+  readonly role: string
+  /** The service account's token. */
+  readonly jwt: Secret
+  /** Where the method is mounted; `kubernetes` where left out. */
+  readonly mount?: string | undefined
+}
 
 /** Where Vault is, and how it is called. */
 export interface VaultConnection {

@@ -21,11 +21,14 @@ import {
   type Secret,
   sharedDeadline,
   VaultApi,
+  type VaultAppRole,
   type VaultAuth,
+  type VaultKubernetes,
+  type VaultToken,
   type VaultRequest,
 } from './api.ts'
 
-export type { Secret, TlsOptions, VaultAuth }
+export type { Secret, TlsOptions, VaultAppRole, VaultAuth, VaultKubernetes, VaultToken }
 
 /** How a Vault is reached and used. */
 export interface VaultOptions {
@@ -72,6 +75,10 @@ class TransitKms implements KeyManager {
     this.bindsContext = derived
     this.#mount = mount
     this.#vault = new VaultApi(connection)
+  }
+
+  holds(keyId: string): boolean {
+    return keyId.startsWith(`${this.instance}:`)
   }
 
   async generateDataKey({ keyId, context }: WrapTarget, call?: CallOptions): Promise<GeneratedKey> {
