@@ -1,4 +1,5 @@
 /** The conformance suite: good key managers pass it, and each case fails on a key manager that is broken in what the case is about. */
+import { readFileSync } from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { base64, concat, copy, view } from '../../lib/bytes.ts'
@@ -10,6 +11,7 @@ import type { KeyManager } from '../../lib/kms/manager.ts'
 import { nameOf } from '../../lib/kms/testing/expect.ts'
 import type { CallOptions, UnwrapRequest } from '../../lib/kms/provider.ts'
 import { conformanceCases, type ConformanceSetup, memoryKms, runConformance } from '../../lib/testing.ts'
+import { columns, runColumns } from '../support/conformance.ts'
 import { localSetup } from '../support/local-kms.ts'
 import { memorySetup, type MemorySetup } from '../support/memory-kms.ts'
 
@@ -505,4 +507,29 @@ t.test('faults of the key manager in memory', async t => {
   t.ok(performance.now() - begun > 15)
   t.throws(() => memoryKms({ instance: 'A' }), RangeError)
   await t.rejects(memoryKms().create('no name'), RangeError)
+})
+
+t.test('docs/conformance.md is in step for what runs everywhere', async t => {
+  const text = readFileSync(new URL('../../docs/conformance.md', import.meta.url), 'utf8')
+  const rows = text
+    .split('\n')
+    .flatMap(line => (line.startsWith('|') ? [line.split('|').map(cell => cell.trim())] : []))
+  const [head = [], , , ...cases] = rows
+  t.strictSame(
+    head.slice(2, -1),
+    columns.map(({ name, component }) => `${name}<br>${component}`),
+  )
+  t.strictSame(
+    cases.map(([, about]) => about?.split(':')[0]),
+    conformanceCases.map(({ name }) => name),
+  )
+  const here = columns.filter(({ name }) => name === 'local' || name === 'memory')
+  for (const { name, component, report } of await runColumns(here, () => undefined)) {
+    const at = head.indexOf(`${name}<br>${component}`)
+    t.strictSame(
+      cases.map(cells => cells[at]),
+      report?.results.map(({ outcome }) => ({ passed: 'yes', failed: '**no**', 'not applicable': '–' })[outcome]),
+      name,
+    )
+  }
 })
