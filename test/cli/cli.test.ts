@@ -155,7 +155,7 @@ t.test('help and version', async t => {
   t.equal(overview.code, 0)
   for (const code of Object.values(exitCodes)) t.match(overview.stdout.toString(), new RegExp(`^ +${code} `, 'm'))
   const names = [...overview.stdout.toString().matchAll(/^ {2}([a-z]+) {2}/gm)].map(([, name = '']) => name)
-  t.strictSame(names, ['keys', 'encrypt', 'decrypt', 'inspect', 'rewrap', 'serve'])
+  t.strictSame(names, ['keys', 'encrypt', 'decrypt', 'inspect', 'rewrap', 'certify', 'serve'])
   for (const name of names) {
     const help = await cli(['help', name])
     t.equal(help.code, 0)
