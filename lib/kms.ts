@@ -1,5 +1,5 @@
 /**
- * Key managers of your own beside the embedded one: what a server needs around them. The key managers themselves are `sse-kms-streams/kms/aws`,
+ * What a server needs around a key manager such as AWS KMS, an HSM or Vault: bounds on its calls, and keys of tenants. The key managers themselves are `sse-kms-streams/kms/aws`,
  * `/huawei`, `/vault`, `/pkcs11` and `/kmip`.
  *
  * @module

@@ -5,12 +5,12 @@
 import { hex } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { Lru } from '../lru.ts'
-import { orAborted, toldUse } from './call.ts'
+import { orAborted, reportUse } from './call.ts'
 import type { EncryptionContext } from './context.ts'
 import type { DataKey } from './data-key.ts'
 import type { CallOptions, KeyWrapper, WrappedKey } from './provider.ts'
 import type { Providers } from './providers.ts'
-import { splitNested, toldVersion, unwrapNested, wrapNested, wrapperOf } from './wrap.ts'
+import { splitNested, masterKeyVersion, unwrapNested, wrapNested, wrapperOf } from './wrap.ts'
 
 /** Bounds of the bucket keys in memory. */
 export interface BucketKeyOptions {
@@ -105,7 +105,7 @@ export class BucketKeys {
           release(bucketKey)
         }
       }
-      return toldUse(call, use, wrap, wrapped => wrapped && toldVersion(wrapped))
+      return reportUse(call, use, wrap, wrapped => wrapped && masterKeyVersion(wrapped))
     })
   }
 
@@ -128,7 +128,7 @@ export class BucketKeys {
         release(bucketKey)
       }
     }
-    return toldUse(call, { operation: 'unwrap', provider, keyId }, unwrap, () => toldVersion(wrapped))
+    return reportUse(call, { operation: 'unwrap', provider, keyId }, unwrap, () => masterKeyVersion(wrapped))
   }
 
   /** Wipes all keys, those in use with their last use; later calls reject with `TypeError`. May be called twice. */

@@ -83,7 +83,7 @@ class GivenCall implements CallOptions {
 }
 
 /** Runs a use of a master key, and tells whoever asked for it; `run` is given what a cache calls, and answers with the version that it used. */
-export const toldUse = async <T>(
+export const reportUse = async <T>(
   call: CallOptions | undefined,
   use: Pick<KeyUse, 'operation' | 'provider' | 'keyId'>,
   run: (onCached: () => void) => Promise<T>,

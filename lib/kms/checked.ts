@@ -5,7 +5,7 @@
 import { equal } from '../bytes.ts'
 import { keySize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
-import { type BoundedCall, bounded, toldUse } from './call.ts'
+import { type BoundedCall, bounded, reportUse } from './call.ts'
 import type { DataKey } from './data-key.ts'
 import type {
   AcceptedKey,
@@ -18,7 +18,7 @@ import type {
   KeyUse,
   WrappedKey,
 } from './provider.ts'
-import { maxBlob, maxInner, providerWrapAlg, toldVersion } from './wrap.ts'
+import { maxBlob, maxInner, providerWrapAlg, masterKeyVersion } from './wrap.ts'
 
 /** Default deadline of a call to a provider, in milliseconds. */
 export const defaultDeadline = 5000
@@ -46,13 +46,13 @@ export const checkedWrapper = (provider: DataKeyWrapper, deadline: number = defa
     wrapped: (answer: T | undefined) => WrappedKey | undefined,
     run: (given: CallOptions | undefined) => Promise<T>,
   ): Promise<T> =>
-    toldUse(
+    reportUse(
       call,
       { provider: name, ...use },
       onCached => run(call && { ...call, onCached }),
       answer => {
         const told = wrapped(answer)
-        return told && toldVersion(told)
+        return told && masterKeyVersion(told)
       },
     )
   return {

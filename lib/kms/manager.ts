@@ -1,5 +1,5 @@
 /**
- * A key manager of one's own: AWS KMS, an HSM, a Vault. It wraps data keys, and administers master keys as far as it can. It knows keys by names
+ * A key manager outside this program: AWS KMS, an HSM, Vault. It wraps data keys, and administers master keys as far as it can. It knows keys by names
  * of its own, and knows nothing of tenants, regions and default keys: `registered.ts` adds those.
  */
 import type { CallOptions, DataKeyWrapper, KeyState } from './provider.ts'

@@ -14,7 +14,7 @@ export interface Providers {
 }
 
 /** The providers of a call with a customer's key. */
-export const customerAlone = (provider: DataKeyWrapper): Providers => ({ customer: true, of: () => provider })
+export const customerOnly = (provider: DataKeyWrapper): Providers => ({ customer: true, of: () => provider })
 
 /** Several providers, of different names or of the same; those of the same name say which ids they hold. */
 export const providersOf = (all: readonly DataKeyWrapper[]): Providers => ({

@@ -81,6 +81,9 @@ const entryOf = (
   more: Pick<Entry, 'origin' | 'alias' | 'isDefault'>,
 ): Entry => ({ region, domainId, keyId, arn: formatArn(region, domainId, clientKeyId(keyId)), ...more })
 
+/** What an entry of a default key that was made has besides. */
+const service = { origin: 'service', alias: undefined, isDefault: true } as const
+
 const inScope = (entry: KeyScope, scope: KeyScope): boolean =>
   entry.region === scope.region && entry.domainId === scope.domainId
 
@@ -107,31 +110,34 @@ const noDefault = ({ region, domainId }: KeyScope, instance: string): never => {
 export const registered = (manager: KeyManager, options: RegisteredOptions = {}): KeyAdministration => {
   const { register, keys = [], create = true } = options
   const { instance, name } = manager
-  const suffix = `/${instance}`
   const isFullId = (key: string): boolean => manager.holds?.(key) === true
 
-  /** The configured keys; those that are not named by their full id are resolved once. */
-  const configured: (() => Promise<Entry>)[] = keys.map(({ key, alias, isDefault = false, ...scope }) => {
+  /** A configured key; one that is not named by its full id is resolved once. */
+  const resolver = ({ key, alias, isDefault = false, region, domainId }: TenantKey): (() => Promise<Entry>) => {
+    const origin = isDefault ? 'service' : 'customer'
     let known: Entry | undefined
-    return async () =>
-      (known ??= entryOf(scope, isFullId(key) ? key : (await manager.describe(key)).keyId, {
-        ...{ origin: isDefault ? 'service' : 'customer', alias, isDefault },
-      }))
-  })
+    return async () => {
+      if (known === undefined) {
+        const keyId = isFullId(key) ? key : (await manager.describe(key)).keyId
+        known = entryOf({ region, domainId }, keyId, { origin, alias, isDefault })
+      }
+      return known
+    }
+  }
+  const configured = keys.map(key => ({ ...key, resolve: resolver(key) }))
+  const configuredOf = (scope: KeyScope): Promise<readonly Entry[]> =>
+    Promise.all(configured.filter(key => inScope(key, scope)).map(({ resolve }) => resolve()))
+
   const claimed = new Map<string, Entry>()
   /** Rows never change, so each is read once. */
   const readRegister = async (): Promise<void> => {
     for (const [claim, keyId] of (await register?.claims()) ?? []) {
-      if (!claim.startsWith(defaultKeyClaim) || !claim.endsWith(suffix) || claimed.has(claim)) continue
-      const [region = '', domainId = ''] = claim.slice(defaultKeyClaim.length, -suffix.length).split('/')
-      claimed.set(claim, entryOf({ region, domainId }, keyId, { origin: 'service', alias: undefined, isDefault: true }))
+      if (!claim.startsWith(defaultKeyClaim) || claimed.has(claim)) continue
+      const [region = '', domainId = '', holder, ...more] = claim.slice(defaultKeyClaim.length).split('/')
+      if (holder === instance && more.length === 0) claimed.set(claim, entryOf({ region, domainId }, keyId, service))
     }
   }
 
-  const configuredOf = async (scope: KeyScope): Promise<readonly Entry[]> => {
-    const all = keys.flatMap((key, i) => (inScope(key, scope) ? (configured[i]?.() ?? []) : []))
-    return Promise.all(all)
-  }
   const find = async (scope: KeyScope, matches: (entry: Entry) => boolean): Promise<readonly Entry[]> => {
     const among = async () =>
       [...(await configuredOf(scope)), ...[...claimed.values()].filter(entry => inScope(entry, scope))].filter(matches)
@@ -155,13 +161,11 @@ export const registered = (manager: KeyManager, options: RegisteredOptions = {})
       .filter(({ state }) => state !== 'pending-deletion')
       .sort((a, b) => compare(utf8(a.keyId), utf8(b.keyId)))
   }
-  const service = { origin: 'service', alias: undefined, isDefault: true } as const
-
   const make = async (scope: KeyScope): Promise<KeyDescription> => {
     const [standing] = await named(scope)
     if (standing === undefined && (manager.create === undefined || !create)) return noDefault(scope, instance)
     const key = standing ?? (await manager.create?.(defaultKeyName(scope))) ?? noDefault(scope, instance)
-    const claim = `${defaultKeyClaim}${scope.region}/${scope.domainId}${suffix}`
+    const claim = `${defaultKeyClaim}${scope.region}/${scope.domainId}/${instance}`
     const stands = (await register?.claim(claim, key.keyId)) ?? key.keyId
     const entry = entryOf(scope, stands, service)
     if (register !== undefined) claimed.set(claim, entry)
@@ -184,7 +188,8 @@ export const registered = (manager: KeyManager, options: RegisteredOptions = {})
       const matches = (entry: Entry): boolean =>
         entry.keyId === keyId ||
         entry.arn === keyId ||
-        (scope !== undefined && (clientKeyId(entry.keyId) === keyId || `alias/${entry.alias}` === keyId))
+        (scope !== undefined &&
+          (clientKeyId(entry.keyId) === keyId || (entry.alias !== undefined && `alias/${entry.alias}` === keyId)))
       const [, , , region = '', domainId = ''] = keyId.split(':')
       const [entry] = await find(scope ?? { region, domainId }, matches)
       return entry === undefined ? notFound(keyId) : describe(entry, call)

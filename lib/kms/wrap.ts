@@ -188,7 +188,7 @@ export const unwrapKey = async (
 }
 
 /** The version of the master key that a wrapped key tells: of `local`, and of Vault, whose blobs begin with `vault:vN:`. */
-export const toldVersion = (wrapped: WrappedKey): number | undefined => {
+export const masterKeyVersion = (wrapped: WrappedKey): number | undefined => {
   const blob = wrapped.wrapAlg > 2 ? splitNested(wrapped).inner.blob : wrapped.blob
   if (wrapped.provider === 'local') return blob.length === localBlobSize ? view(blob).getUint32(0) : undefined
   const [, vault] = /^vault:v(\d{1,9}):/.exec(String.fromCharCode(...blob.subarray(0, 20))) ?? []

@@ -12,7 +12,7 @@ import { type EncryptionContext, encryptionContext, storedContext } from '../kms
 import { checkedForBucketKeys, checkedWrapper } from '../kms/checked.ts'
 import { customerKey } from '../kms/customer.ts'
 import type { CallOptions } from '../kms/provider.ts'
-import { acceptedOf, customerAlone, providersOf } from '../kms/providers.ts'
+import { acceptedOf, customerOnly, providersOf } from '../kms/providers.ts'
 import { underOuterKeys } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import type { ByteRange, RangeRequest } from '../segment/layout.ts'
@@ -202,7 +202,7 @@ export const sseOver = <F>(
     const provider = customerKey(engine, keys.customerKey)
     const unlock = {
       engine,
-      providers: customerAlone(provider),
+      providers: customerOnly(provider),
       accept: [{ provider: provider.name, keyId: '' }],
       context,
     }

@@ -21,8 +21,8 @@ import type { KeyUseEntry } from '../../lib/gateway/options.ts'
 import { claimedKeyId } from '../../lib/envelope/envelope.ts'
 import { guarded } from '../../lib/kms/decorators/guarded.ts'
 import type { KeyManager } from '../../lib/kms/manager.ts'
-import { clientKeyId, registered } from '../../lib/kms/registered.ts'
-import { memoryKms } from '../../lib/kms/testing/memory.ts'
+import { clientKeyId, type KeyRegister, registered } from '../../lib/kms/registered.ts'
+import { type MemoryFault, memoryKms } from '../../lib/kms/testing/memory.ts'
 import { createSse } from '../../lib/object/node.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
 import { noMoto, startMoto } from '../support/aws.ts'
@@ -51,6 +51,15 @@ const managers: Readonly<Record<string, { readonly skip?: string | false; start(
   'moto (AWS KMS)': { skip: noMoto, start: startMoto },
   'stand-in for Vault': { start: () => startVault() },
   'stand-in for DEW': { start: startHuawei },
+}
+
+/** A register in memory. */
+const register = (): KeyRegister => {
+  const rows = new Map<string, string>()
+  return {
+    claim: async (name, value) => rows.get(name) ?? (rows.set(name, value), value),
+    claims: async () => rows,
+  }
 }
 
 const partSize = 100 * 1024
@@ -140,3 +149,26 @@ for (const [name, { skip = false, start }] of Object.entries(managers)) {
     t.equal(await again.Body?.transformToString(), text(50_000), 'the old object is whole')
   })
 }
+
+t.test(
+  'a key manager that cannot be reached: 503 with Retry-After, nothing is stored, reads under a key in memory go on',
+  async t => {
+    const state: { fault: MemoryFault | undefined } = { fault: undefined }
+    const kms = memoryKms({ fault: () => state.fault })
+    const gateway = await startGateway(t, {
+      kms: registered(kms, { register: register() }),
+      sse: createSse({ kms, accept: [] }),
+    })
+    const sse = { 'x-amz-server-side-encryption': 'aws:kms' }
+    await gateway.signedFetch(admin, 'PUT', '/photos')
+    const warm = { ...sse, 'x-amz-server-side-encryption-bucket-key-enabled': 'true' }
+    t.equal((await gateway.signedFetch(admin, 'PUT', '/photos/warm', { body: 'warm', headers: warm })).status, 200)
+    t.equal((await gateway.signedFetch(admin, 'GET', '/photos/warm')).text, 'warm')
+    state.fault = 'unavailable'
+    const put = await gateway.signedFetch(admin, 'PUT', '/photos/cold', { body: 'cold', headers: sse })
+    t.strictSame([put.status, put.code, put.headers['retry-after']], [503, 'ServiceUnavailable', '1'])
+    t.equal((await gateway.signedFetch(admin, 'GET', '/photos/warm')).text, 'warm')
+    state.fault = undefined
+    t.equal((await gateway.signedFetch(admin, 'GET', '/photos/cold')).code, 'NoSuchKey')
+  },
+)

@@ -98,7 +98,21 @@ t.test('clients name keys by ARN, id and alias, and see ARNs', async t => {
   for (const name of [id, 'alias/photos', arn, keyId]) {
     await t.rejects(keys.describeKey({ keyId: name, scope: other }), { code: 'KeyNotFound' }, name)
   }
-  await t.rejects(keys.describeKey({ keyId: 'alias/none', scope: tenant }), { code: 'KeyNotFound' })
+  await keys.defaultKey(tenant) // which has no alias
+  for (const alias of ['alias/none', 'alias/undefined']) {
+    await t.rejects(keys.describeKey({ keyId: alias, scope: tenant }), { code: 'KeyNotFound' }, alias)
+  }
+})
+
+t.test('rows of other instances, and of the embedded key store, are not its own', async t => {
+  const kms = memoryKms({ instance: 'domain-1' })
+  const rows = register()
+  await rows.claim('default-key/sichuan/domain-1', 'arn:aws:kms:sichuan:domain-1:key/x')
+  await rows.claim('default-key/sichuan/domain-1/other', 'other:key')
+  const keys = registered(kms, { register: rows })
+  t.strictSame(await keys.acceptedKeys(tenant), [])
+  t.strictSame(await keys.acceptedKeys({ region: 'sichuan', domainId: '' }), [])
+  t.match((await keys.defaultKey(tenant)).keyId, /^domain-1:/)
 })
 
 t.test('ids of keys: their own UUID, or UUIDv5', async t => {
