@@ -138,6 +138,11 @@ const table = {
     s3Code: 'ServiceUnavailable',
     message: 'Another process holds the store, and did not let go of it in time. Try again later.',
   },
+  StoreUnavailable: {
+    status: 503,
+    s3Code: 'ServiceUnavailable',
+    message: 'The storage behind the store cannot be reached, or is overloaded. Nothing was changed. Try again later.',
+  },
   StoreFailed: {
     status: 500,
     s3Code: 'InternalError',

@@ -2,7 +2,8 @@
  * Where bodies lie: the seam between a store's index and its bodies. The interface alone. A body is immutable, named by a random id that is
  * never used again (32 hex digits), and nothing but bytes: what it belongs to stands in the index.
  *
- * A method may reject with any error; the caller turns it into `StoreFailed`.
+ * A method may reject with any error; the caller turns it into `StoreFailed`, unless it is an `SseError`: `StoreUnavailable` says that the
+ * same may succeed in a moment.
  */
 
 /** Takes a new body. Its methods are called one at a time, but for `discard`. */
@@ -27,11 +28,11 @@ export interface BodyRange {
   readonly reuse: boolean
 }
 
-/** A body that is open: readable until it is closed, also where it is deleted meanwhile, unless its store cannot do that. */
+/** A body that is open: readable until it is closed, also where it is deleted meanwhile, unless its store is `remote`. */
 export interface StoredBody {
-  /** Bytes that the store really holds. */
+  /** Bytes that the store holds. */
   readonly size: number
-  /** Exactly these bytes; fails where they are there no more. Where it ends early by `return`, nothing of it goes on. */
+  /** Exactly these bytes; fails where they are there no more, or the body has another size. Where it ends early by `return`, nothing of it goes on. */
   read(range: BodyRange): AsyncIterable<Uint8Array>
   /** Lets go of the body. */
   close(): Promise<void>
@@ -39,14 +40,32 @@ export interface StoredBody {
 
 /** A store of bodies. */
 export interface BodyStore {
+  /**
+   * Whether a look at a body is a call to another machine, and a body that was deleted cannot be read to its end. Where so, sizes are those of the
+   * index, checked when a body is read, and whatever is deleted is kept for the grace time.
+   */
+  readonly remote: boolean
   /** Begins a body. */
   create(id: string): Promise<BodySink>
-  /** Opens a body; `undefined` where there is none. */
-  open(id: string): Promise<StoredBody | undefined>
+  /**
+   * Opens a body; `undefined` where there is none. `size` is what the index says it has: a remote store may take it as it is, and look at the
+   * body only when it is read.
+   */
+  open(id: string, size: number): Promise<StoredBody | undefined>
   /** Bytes that the store really holds of a body; `undefined` where there is none. */
   sizeOf(id: string): Promise<number | undefined>
-  /** Deletes a body; `false` where there was none. */
+  /** Deletes a body; `false` where it is known that there was none. */
   delete(id: string): Promise<boolean>
-  /** The ids of all bodies, those that are being written too, some at a time. */
+  /** The ids of all bodies, some at a time; those that are being written may be among them. */
   list(): AsyncIterable<readonly string[]>
+  /**
+   * Throws away what is kept of bodies that were begun, are in no `list`, and never became whole: of the ids that `unwanted` picks. Answers of
+   * how many.
+   */
+  discardUnfinished(unwanted: (ids: readonly string[]) => Promise<readonly string[]>): Promise<number>
+  /** Lets go of what the store holds, such as connections. */
+  close(): Promise<void>
 }
+
+/** Makes the body store of an index, which is known by its random id (32 hex digits). The index closes it. */
+export type BodyStoreMaker = (storeId: string) => BodyStore | Promise<BodyStore>

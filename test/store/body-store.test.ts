@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { SseError } from '../../lib/errors.ts'
 import type { BodySink, BodyStore, StoredBody } from '../../lib/store/body-store.ts'
 import { mostHandles } from '../../lib/store/file/body-reader.ts'
 import { inlineLimit } from '../../lib/store/file/body-writer.ts'
@@ -32,6 +33,10 @@ const kinds: Readonly<Record<string, (directory: string) => Promise<Bodies>>> = 
   },
   memory: async () => {
     const { store, bodies } = memoryBodies()
+    return { bodies: store, ids: () => [...bodies.keys()].toSorted() }
+  },
+  'remote memory': async () => {
+    const { store, bodies } = memoryBodies(true)
     return { bodies: store, ids: () => [...bodies.keys()].toSorted() }
   },
 }
@@ -91,9 +96,9 @@ for (const [kind, make] of Object.entries(kinds)) {
 
     t.equal(await bodies.sizeOf(one), 300_000)
     t.equal(await bodies.sizeOf(none), undefined)
-    t.equal(await bodies.open(none), undefined)
+    t.equal(await bodies.open(none, 1), undefined)
     t.equal(await bodies.delete(none), false)
-    const opened = await bodies.open(one)
+    const opened = await bodies.open(one, 300_000)
     t.equal(opened?.size, 300_000)
     t.equal(await bodies.delete(one), true)
     t.same(ids(), [])
@@ -268,13 +273,14 @@ t.test('whatever a body store rejects with is StoreFailed, and what was there is
     },
   })
   const outer: BodyStore = {
+    ...inner,
     create: async id => {
       attempt('create')
       return failingSink(await inner.create(id))
     },
-    open: async id => {
+    open: async (id, size) => {
       attempt('open')
-      const body = await inner.open(id)
+      const body = await inner.open(id, size)
       return body && failingBody(body)
     },
     sizeOf: async id => {
@@ -333,4 +339,141 @@ t.test('whatever a body store rejects with is StoreFailed, and what was there is
   await store.deleteObject(b, 'many')
   await store.abortUpload(b, 'k', 'u')
   t.ok(await become(() => [...bodies.keys()], 0), 'nothing is left')
+})
+
+t.test(
+  'a remote body store is asked for nothing that the index knows, and what is deleted is kept for the grace time',
+  async t => {
+    const { store: inner, bodies } = memoryBodies(true)
+    const asked: string[] = []
+    const outer: BodyStore = {
+      ...inner,
+      open: async (id, size) => {
+        asked.push(`open ${size}`)
+        return inner.open(id, size)
+      },
+      sizeOf: async id => {
+        asked.push('sizeOf')
+        return inner.sizeOf(id)
+      },
+    }
+    let now = 1_000_000
+    const store = await openFileStore(directoryOf(t), { sweepEvery: 0, grace: 5000, bodies: outer, now: () => now })
+    t.teardown(() => store.close())
+    const b = await store.createBucket('b', { owner: 'domain', region: 'sichuan', created: 1 })
+    await store.createUpload(b, 'k', upload('u'))
+    const pieces = [pattern(70_000, 1), pattern(80_000, 2), pattern(10, 3)]
+    for (const [i, bytes] of pieces.entries())
+      await store.putPart(b, 'k', 'u', part(i + 1, String(i)), await bodyOf(store, bytes))
+    t.same(await store.peekParts(b.id, 'k', 'u', ['0', '2'], 24), [
+      { size: 70_000, head: pieces[0]?.subarray(0, 24) },
+      { size: 10, head: pieces[2] },
+    ])
+    await store.completeUpload(b, 'k', 'u', { token: 't', attempts: ['0', '1', '2'], record: record() })
+    const opened = await store.openObject(b.id, 'k')
+    t.equal(opened?.body.size, 150_010)
+    t.same(asked, [])
+    const read = await buffer(opened?.body.read({ start: 70_000, end: 70_009 }) ?? Readable.from([]))
+    t.same(read, pieces[1]?.subarray(0, 10))
+    t.same(asked, ['open 80000'], 'the file that is read, and no other')
+
+    await put(store, b, 'single', pattern(100_000))
+    const single = await store.openObject(b.id, 'single')
+    await store.deleteObject(b, 'single')
+    await store.sweep()
+    t.equal(bodies.size, 4)
+    t.ok((await buffer(single?.body.read() ?? Readable.from([]))).equals(pattern(100_000)))
+    now += 5000
+    await store.sweep()
+    t.equal(bodies.size, 3)
+  },
+)
+
+t.test('a body store that cannot be reached for a moment: StoreUnavailable, and nothing is lost', async t => {
+  const { store: inner, bodies } = memoryBodies(true)
+  let isAway = false
+  let calls = 0
+  const reach = (): void => {
+    calls++
+    if (isAway) throw new SseError('StoreUnavailable', { retryAfter: 3 })
+  }
+  const outer: BodyStore = {
+    ...inner,
+    create: async id => {
+      const sink = await inner.create(id)
+      return {
+        ...sink,
+        finish: async () => {
+          reach()
+          await sink.finish()
+        },
+        discard: async () => {
+          reach()
+          await sink.discard()
+        },
+      }
+    },
+    delete: async id => {
+      reach()
+      return inner.delete(id)
+    },
+  }
+  const [store, b] = await storeOver(t, outer)
+  await put(store, b, 'k', pattern(100_000))
+  for (let i = 0; i < 30; i++) await put(store, b, `gone ${i}`, pattern(70_000))
+  isAway = true
+  const away = { ...code('StoreUnavailable'), retryAfter: 3 }
+  for (let i = 0; i < 12; i++) await t.rejects(put(store, b, 'k', pattern(70_000)), away)
+  for (let i = 0; i < 30; i++) await store.deleteObject(b, `gone ${i}`)
+  await sleep(200)
+  calls = 0
+  await t.rejects(store.sweep(), away)
+  t.ok(calls <= 16, 'a sweep gives up soon')
+  t.equal(bodies.size, 43)
+  isAway = false
+  t.match(await store.sweep(), { removed: 42 }, 'however many bodies could not be thrown away')
+  t.ok((await get(store, b, 'k'))?.equals(pattern(100_000)))
+})
+
+t.test('the sweep has what is unfinished thrown away, but for what is being written', async t => {
+  const { store: inner } = memoryBodies(true)
+  const dead = 'd'.repeat(32)
+  let writing = ''
+  const unwanted: string[] = []
+  const outer: BodyStore = {
+    ...inner,
+    create: async id => {
+      writing = id
+      return inner.create(id)
+    },
+    discardUnfinished: async pick => {
+      unwanted.push(...(await pick([writing, dead])))
+      return unwanted.length
+    },
+  }
+  const [store] = await storeOver(t, outer)
+  const body = await store.createBody({ expectedSize: 100_000 })
+  await new Promise(resolve => body.writable.write(pattern(100_000), resolve))
+  t.match(await store.sweep(), { removed: 1 })
+  t.same(unwanted, [dead])
+  await body.discard()
+})
+
+t.test('a body store is made for the id of its index, and closed with it', async t => {
+  const directory = directoryOf(t)
+  const made: string[] = []
+  let closed = 0
+  const bodies = (id: string): BodyStore => {
+    made.push(id)
+    return { ...memoryBodies().store, close: async () => void closed++ }
+  }
+  for (const round of [1, 2]) {
+    const store = await openFileStore(directory, { sweepEvery: 0, bodies })
+    t.equal(made.at(-1), store.id)
+    await store.close()
+    t.equal(closed, round)
+  }
+  t.equal(made[0], made[1])
+  const failing = () => Promise.reject(new Error('no'))
+  await t.rejects(openFileStore(directory, { sweepEvery: 0, bodies: failing }), code('StoreFailed'))
 })

@@ -1,9 +1,11 @@
-/** A body store in memory: what the embedded store asks of one, and no more. */
+/** A body store in memory: what the embedded store asks of one, and no more. It may behave as one on another machine does. */
 import { concat } from '../../lib/bytes.ts'
 import type { BodyRange, BodyStore } from '../../lib/store/body-store.ts'
 
 /** A new one, and its bodies by id. */
-export const memoryBodies = (): { readonly store: BodyStore; readonly bodies: ReadonlyMap<string, Uint8Array> } => {
+export const memoryBodies = (
+  remote = false,
+): { readonly store: BodyStore; readonly bodies: ReadonlyMap<string, Uint8Array> } => {
   const bodies = new Map<string, Uint8Array>()
   async function* read(bytes: Uint8Array, { start, end, chunkSize, reuse }: BodyRange): AsyncGenerator<Uint8Array> {
     const memory = new Uint8Array(reuse ? chunkSize : 0)
@@ -14,6 +16,7 @@ export const memoryBodies = (): { readonly store: BodyStore; readonly bodies: Re
     }
   }
   const store: BodyStore = {
+    remote,
     create: async id => {
       if (bodies.has(id)) throw new Error(`${id} is there already`)
       bodies.set(id, new Uint8Array())
@@ -36,6 +39,8 @@ export const memoryBodies = (): { readonly store: BodyStore; readonly bodies: Re
     list: async function* () {
       yield [...bodies.keys()]
     },
+    discardUnfinished: async () => 0,
+    close: async () => {},
   }
   return { store, bodies }
 }

@@ -1,6 +1,6 @@
 /**
  * Bodies of the embedded store being read: from memory, or from files. One file is open for as long as the body is; of several at most two
- * are open at a time. They stay for the grace time after their object was deleted or replaced (`garbage.ts`).
+ * are open at a time. Those that do not stay readable are kept for the grace time after their object was deleted or replaced (`garbage.ts`).
  */
 import { SseError } from '../../errors.ts'
 import type { BodyRange, BodyStore, StoredBody } from '../body-store.ts'
@@ -131,7 +131,7 @@ const overFiles = (files: readonly FoundFile[], open: Open, release?: () => Prom
   )
 
 const openFile = async (bodies: BodyStore, file: BodyFile): Promise<BodyReader | undefined> => {
-  const body = await bodies.open(file.id)
+  const body = await bodies.open(file.id, file.size)
   if (body === undefined) return undefined
   const view = { size: body.size, read: (range: BodyRange) => body.read(range), close: async () => {} }
   return overFiles(
@@ -145,11 +145,13 @@ const openFile = async (bodies: BodyStore, file: BodyFile): Promise<BodyReader |
 export const openFiles = async (bodies: BodyStore, files: readonly BodyFile[]): Promise<BodyReader | undefined> => {
   const [first] = files
   if (first !== undefined && files.length === 1) return openFile(bodies, first)
-  const open = async ({ id }: FoundFile): Promise<StoredBody> => {
-    const body = await bodies.open(id)
+  const open = async ({ id, size }: FoundFile): Promise<StoredBody> => {
+    const body = await bodies.open(id, size)
     if (body !== undefined) return body
     throw broken('A body file is gone: the object was deleted or replaced long ago, and is read still. Read it again.')
   }
+  const asRecorded = files.map(file => ({ ...file, held: file.size }))
+  if (bodies.remote) return overFiles(asRecorded, open)
   const found: FoundFile[] = []
   for (let at = 0; at < files.length; at += mostHandles) {
     const some = files.slice(at, at + mostHandles)

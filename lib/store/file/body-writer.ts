@@ -4,18 +4,23 @@
  * anywhere but what the stream was given.
  */
 import { Writable } from 'node:stream'
+import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { BodySink } from '../body-store.ts'
 import type { BodyOptions, BodyWriter } from '../store.ts'
 import { type FileStore, holder } from './context.ts'
 import type { BodyFile, BodyPlace } from './database.ts'
 import { asStoreFailed } from './failure.ts'
+import { discardBody } from './garbage.ts'
 import { newId } from './context.ts'
 import { encodeKey } from './keys.ts'
 import { addReference } from './references.ts'
 
 /** Bytes of the largest body that lies in the index: 64 KiB, and what sealing adds to them. */
 export const inlineLimit = 66_560
+
+/** Bytes of the beginning that are kept of a body of a remote body store, so that a look at a part calls nobody. */
+const headSize = 32
 
 type Done = (error?: Error | null) => void
 
@@ -30,6 +35,7 @@ export class BodyDraft implements BodyWriter {
   readonly #context: FileStore
   readonly #id = newId()
   #size = 0
+  #head: Uint8Array = new Uint8Array()
   #state: 'open' | 'whole' | 'committing' | 'committed' | 'discarded' = 'open'
   #unwanted = false
   #memory: Uint8Array[] = []
@@ -56,6 +62,11 @@ export class BodyDraft implements BodyWriter {
     return this.#size
   }
 
+  /** The first bytes of the body. */
+  get head(): Uint8Array {
+    return this.#head
+  }
+
   #open(): Promise<BodySink> {
     this.#sink ??= this.#create()
     return this.#sink
@@ -70,6 +81,9 @@ export class BodyDraft implements BodyWriter {
   async #take(pieces: readonly Uint8Array[]): Promise<void> {
     this.#context.database.assertSpace()
     for (const piece of pieces) {
+      if (this.#head.length < headSize) {
+        this.#head = concat(this.#head, piece.subarray(0, headSize - this.#head.length))
+      }
       this.#size += piece.length
       this.#memory.push(piece)
     }
@@ -169,8 +183,16 @@ export class BodyDraft implements BodyWriter {
     const sink = await this.#sink.catch(() => undefined)
     // If it is unknown whether the commit took place, the sweep of the next process decides.
     if (this.#finished && database.broken) return
-    await sink?.discard().catch(() => {})
-    await database.write(() => database.tables.pending.removeSync(encodeKey(this.#id)), 'reserve').catch(() => {})
+    const isGone = await Promise.resolve(sink?.discard()).then(
+      () => true,
+      () => false,
+    )
+    const forget = (): void => {
+      // What could not be thrown away is deleted later.
+      if (isGone) database.tables.pending.removeSync(encodeKey(this.#id))
+      else discardBody(this.#context, { form: 'file', ...this.enterFile() })
+    }
+    await database.write(forget, 'reserve').catch(() => {})
   }
 }
 

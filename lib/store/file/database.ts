@@ -66,6 +66,8 @@ export interface AttemptRow {
   readonly part: Part
   /** Milliseconds since 1970: when it was acknowledged. */
   readonly at: number
+  /** Its first bytes, where the body store is remote. */
+  readonly head?: Uint8Array
 }
 
 /** The tables of the index. */

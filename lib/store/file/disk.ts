@@ -16,11 +16,14 @@ export const openBodyFiles = async (root: string): Promise<BodyStore> => {
   const shelfOf = (id: string): string => join(root, id.slice(0, 2))
   const pathOf = (id: string): string => join(shelfOf(checkBodyId(id)), id)
   return {
+    remote: false,
     create: async id => new FileSink(await open(pathOf(id), 'wx', 0o600), pathOf(id), shelfOf(id)),
     open: id => ifThere(() => openFile(pathOf(id))),
     sizeOf: id => ifThere(() => sizeOf(pathOf(id))),
     delete: async id => remove(pathOf(id)),
     list: () => listFiles(root),
+    discardUnfinished: async () => 0, // a file that is being written is listed
+    close: async () => {},
   }
 }
 

@@ -3,9 +3,11 @@
  * deleted; they are deleted first and their rows after that, so that a crash in between leaves nothing that the index does not know.
  *
  * A body of one file is open while it is read, and an open file stays readable: it goes at once. The files of a body of several are opened
- * one after the other, by whichever process, so they stay for the grace time. So a read writes nothing, and leaves nothing behind.
+ * one after the other, by whichever process, and those of a remote body store do not stay readable: they are kept for the grace time. So a
+ * read writes nothing, and leaves nothing behind.
  */
 import { concat } from '../../bytes.ts'
+import { SseError } from '../../errors.ts'
 import type { FileStore } from './context.ts'
 import { type BodyFile, type BodyPlace, entries, type Entry } from './database.ts'
 import { asStoreFailed } from './failure.ts'
@@ -14,6 +16,9 @@ import { filesOf, removeReference } from './references.ts'
 
 // Bodies whose rows are taken away in one change.
 const together = 100
+
+// Bodies, and files of one, that are deleted at a time.
+const atATime = 8
 
 /** Milliseconds after a change: the garbage of several is collected at once. */
 const soon = 100
@@ -47,14 +52,17 @@ export const collectGarbage = async (context: Omit<FileStore, 'collectSoon'>): P
     for (const entry of entries(garbage, start, end)) if (found.push(entry) === together) break
     return found.map(({ key, value }) => ({ key, body: value, files: filesOf(database, value) }))
   }
-  const remove = async (due: Due): Promise<boolean> => {
-    try {
-      for (const { id } of due.files) if (await bodies.delete(id)) removed++
-      return true
-    } catch (error) {
-      failure ??= error
-      return false
+  const isUnavailable = (): boolean => failure instanceof SseError && failure.code === 'StoreUnavailable'
+  // Settled, so that nothing goes on once this has failed.
+  const remove = async ({ files: dueFiles }: Due): Promise<boolean> => {
+    for (const some of slices(dueFiles)) {
+      const results = await Promise.allSettled(some.map(({ id }) => bodies.delete(id)))
+      removed += results.filter(result => result.status === 'fulfilled' && result.value).length
+      const failed = results.find(result => result.status === 'rejected')
+      failure ??= failed?.reason
+      if (failed !== undefined) return false
     }
+    return true
   }
   for (;;) {
     const all = database.read(nextOnes)
@@ -62,7 +70,11 @@ export const collectGarbage = async (context: Omit<FileStore, 'collectSoon'>): P
     if (last === undefined) return { removed, failure }
     start = keyAfter(last.key)
     const gone: Due[] = []
-    for (const due of all) if (await remove(due)) gone.push(due)
+    for (const some of slices(all)) {
+      if (isUnavailable()) break
+      const removals = await Promise.all(some.map(remove))
+      gone.push(...some.filter((_, i) => removals[i]))
+    }
     const forget = (): void => {
       for (const { key, body, files: ids } of gone) {
         for (const { id } of ids) files.removeSync(encodeKey(id))
@@ -71,7 +83,12 @@ export const collectGarbage = async (context: Omit<FileStore, 'collectSoon'>): P
       }
     }
     await database.write(forget, 'reserve')
+    if (isUnavailable()) return { removed, failure }
   }
+}
+
+const slices = function* <T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += atATime) yield all.slice(at, at + atATime)
 }
 
 /** Collects in the background. */
@@ -106,9 +123,9 @@ export const createCollector = (context: Omit<FileStore, 'collectSoon'>): Collec
 
 /** Inside a change: nothing refers to this body of files any more. */
 export const discardBody = (context: FileStore, body: BodyPlace): void => {
-  const { database, now, grace } = context
+  const { database, bodies, now, grace } = context
   filesOf(database, body) // that they can be deleted
-  const time = now() + (body.form === 'files' ? grace : 0)
+  const time = now() + (body.form === 'files' || bodies.remote ? grace : 0)
   database.tables.garbage.putSync(concat(timeKey(time), encodeKey(body.id)), body)
 }
 

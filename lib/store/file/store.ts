@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import type { SseError } from '../../errors.ts'
 import { makeDirectory } from '../../files.ts'
-import type { BodyStore } from '../body-store.ts'
+import type { BodyStore, BodyStoreMaker } from '../body-store.ts'
 import type { ObjectStore, SweepReport } from '../store.ts'
 import { BodyDraft } from './body-writer.ts'
 import { bucketActions } from './buckets.ts'
@@ -24,15 +24,15 @@ import { uploadActions } from './uploads.ts'
 /** Options of the embedded store. */
 export interface FileStoreOptions {
   /**
-   * Where bodies lie, for this index alone; the caller closes it after `close`. Default: files in `bodies/` of the directory,
-   * which are held to be those of the index.
+   * Where bodies lie: a body store for this index alone, which the caller closes after `close`; or what makes one, by the id of this index. Default:
+   * files in `bodies/` of the directory, which are held to be those of the index.
    */
-  readonly bodies?: BodyStore | undefined
+  readonly bodies?: BodyStore | BodyStoreMaker | undefined
   /** Milliseconds between sweeps in the background, the first of which begins at once; 0 for none. Default an hour. */
   readonly sweepEvery?: number | undefined
   /**
-   * Milliseconds for which a body of several files can still be read after its object was deleted or replaced: as long as its files are kept.
-   * Default an hour.
+   * Milliseconds for which a body of several files, or in a remote body store, can still be read after its object was deleted or replaced: as long
+   * as its files are kept. Default an hour.
    */
   readonly grace?: number | undefined
   /** Milliseconds for which a completed upload is remembered. Default a day. */
@@ -59,9 +59,12 @@ export interface FileStoreOptions {
   readonly onSweepError?: ((error: unknown) => void) | undefined
 }
 
-const openOwnBodies = async (halves: Halves): Promise<BodyStore> => {
-  await identify(halves)
-  return asStoreFailed(() => openBodyFiles(halves.bodies))
+/** The id of the index, and the bodies that belong to it. */
+const openBodies = async (halves: Halves, given: FileStoreOptions['bodies']): Promise<readonly [string, BodyStore]> => {
+  if (given === undefined) await identify(halves)
+  const id = await settledId(halves.database)
+  if (typeof given === 'object') return [id, given]
+  return [id, await asStoreFailed(async () => (given ? given(id) : openBodyFiles(halves.bodies)))]
 }
 
 const warn = (error: unknown): void => {
@@ -91,15 +94,11 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     await makeDirectory(index)
   })
   const database = await Database.open(index, { deadline, onBroken })
-  const bodies =
-    options.bodies ??
-    (await openOwnBodies({ database, bodies: join(directory, 'bodies'), beginAnew: sweepAll }).catch(
-      async (error: unknown) => {
-        await database.close()
-        throw error
-      },
-    ))
-  const id = await settledId(database)
+  const halves: Halves = { database, bodies: join(directory, 'bodies'), beginAnew: sweepAll }
+  const [id, bodies] = await openBodies(halves, options.bodies).catch(async (error: unknown) => {
+    await database.close()
+    throw error
+  })
   const inner = { database, bodies, process: nameProcess(), now, grace }
   const collector = createCollector(inner)
   const context: FileStore = { ...inner, collectSoon: collector.soon }
@@ -125,6 +124,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     await sweeps
     await collector.close()
     await database.close()
+    if (typeof options.bodies !== 'object') await bodies.close()
   }
 
   return {

@@ -57,16 +57,19 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
   const collected = await asStoreFailed(() => collectGarbage(context))
   let { removed } = collected
   let examined = removed
+  if (collected.failure instanceof SseError && collected.failure.code === 'StoreUnavailable') throw collected.failure
   const orphans: string[] = []
   const known = (id: string): boolean => {
     const key = encodeKey(id)
     return files.doesExist(key) || pending.doesExist(key)
   }
+  const unknown = (ids: readonly string[]): readonly string[] => database.read(() => ids.filter(id => !known(id)))
   await asStoreFailed(async () => {
+    removed += await bodies.discardUnfinished(async ids => (stop() ? [] : unknown(ids)))
     for await (const ids of bodies.list()) {
       if (stop()) return
       examined += ids.length
-      for (const id of database.read(() => ids.filter(id => !known(id)))) orphans.push(id)
+      orphans.push(...unknown(ids))
     }
     if (!sweepAll && orphans.length > few && orphans.length > examined / 10) throw tooMany(orphans.length, examined)
     for (const id of orphans) {

@@ -116,7 +116,8 @@ export const uploadActions = (context: FileStore): UploadActions => {
             ...(etag !== undefined && { etag }),
             ...(receipt && { receipt }),
           }
-          addPart(context, upload, { file: file.id, part: kept, at: context.now() })
+          const row: AttemptRow = { file: file.id, part: kept, at: context.now() }
+          addPart(context, upload, bodies.remote ? { ...row, head: draft.head } : row)
           return kept
         })
       }),
@@ -131,17 +132,17 @@ export const uploadActions = (context: FileStore): UploadActions => {
 
     peekParts: async (bucketId, key, id, attempts, length, { completed } = {}) => {
       const at = uploadKey(bucketId, key, id)
-      const files = database.read(() => {
+      const rows = database.read(() => {
         assertBucket(context, bucketId)
-        return filesByAttempt(partsOf(context, requireUpload(at, completed)))
+        return new Map(
+          partsOf(context, requireUpload(at, completed)).map(({ value }) => [value.part.attempt, value] as const),
+        )
       })
       return asStoreFailed(async () => {
         const peeks: (PartPeek | undefined)[] = []
         for (let first = 0; first < attempts.length; first += mostHandles) {
-          const some = attempts.slice(first, first + mostHandles).map(attempt => files.get(attempt)?.id)
-          peeks.push(
-            ...(await Promise.all(some.map(file => (file === undefined ? undefined : peek(bodies, file, length))))),
-          )
+          const some = attempts.slice(first, first + mostHandles).map(attempt => rows.get(attempt))
+          peeks.push(...(await Promise.all(some.map(row => row && peek(bodies, row, length)))))
         }
         return peeks
       })
@@ -191,8 +192,15 @@ interface FoundUpload {
   readonly token?: string
 }
 
-const peek = async (bodies: BodyStore, file: string, length: number): Promise<PartPeek | undefined> => {
-  const body = await bodies.open(file)
+const peek = async (
+  bodies: BodyStore,
+  { file, part: { storedSize }, head }: AttemptRow,
+  length: number,
+): Promise<PartPeek | undefined> => {
+  if (head !== undefined && Math.min(length, storedSize) <= head.length) {
+    return { size: storedSize, head: head.subarray(0, length) }
+  }
+  const body = await bodies.open(file, storedSize)
   if (body === undefined) return undefined
   try {
     const end = Math.min(length, body.size)
