@@ -49,6 +49,8 @@ interface Cached extends BucketKey {
   usesLeft: number
   users: number
   gone: boolean
+  /** Whether something opened under it: then it is the right key. A new one was proved when it was made. */
+  opened: boolean
 }
 
 /** A key that is in memory, or on its way. */
@@ -121,11 +123,20 @@ export class BucketKeys {
     const name = nameOf(inner, bucketContext)
     const { provider, keyId } = wrapped
     const unwrap = async (onCached: () => void): Promise<DataKey> => {
-      const bucketKey = await this.#get(name, () => this.#unwrap(inner, bucketContext), call, onCached)
-      try {
-        return await unwrapNested(engine, wrapped, bucketKey.key, context)
-      } finally {
-        release(bucketKey)
+      for (let fresh = false; ; fresh = true) {
+        const bucketKey = await this.#get(name, () => this.#unwrap(inner, bucketContext, fresh), call, onCached)
+        try {
+          const key = await unwrapNested(engine, wrapped, bucketKey.key, context)
+          bucketKey.opened = true
+          return key
+        } catch (error) {
+          if (bucketKey.opened) throw error
+          // The record is not authentic, or the KMS answered with another key. That one must not stay: it is asked once more, past all caches.
+          if (this.#entries.get(name)?.cached === bucketKey) this.#entries.delete(name)
+          if (fresh) throw error
+        } finally {
+          release(bucketKey)
+        }
       }
     }
     return reportUse(call, { operation: 'unwrap', provider, keyId }, unwrap, () => masterKeyVersion(wrapped))
@@ -143,8 +154,8 @@ export class BucketKeys {
     return { key, inner: wrapped }
   }
 
-  async #unwrap(inner: WrappedKey, context: EncryptionContext): Promise<BucketKey> {
-    return { key: await this.#providers.of(inner).unwrapDataKey({ wrapped: inner, context }), inner }
+  async #unwrap(inner: WrappedKey, context: EncryptionContext, fresh: boolean): Promise<BucketKey> {
+    return { key: await this.#providers.of(inner).unwrapDataKey({ wrapped: inner, context }, { fresh }), inner }
   }
 
   /** A key that is in memory, or is fetched; it is released afterwards. */
@@ -183,7 +194,14 @@ export class BucketKeys {
 
   #fetch(name: string, fetch: Fetch): Promise<Cached> {
     const until = this.#clock() + this.#timeToLive
-    const coming = fetch().then(fetched => ({ ...fetched, until, usesLeft: this.#uses, users: 0, gone: false }))
+    const coming = fetch().then(fetched => ({
+      ...fetched,
+      until,
+      usesLeft: this.#uses,
+      users: 0,
+      gone: false,
+      opened: false,
+    }))
     const entry: Entry = { coming, cached: undefined }
     this.#entries.set(name, entry)
     coming.then(

@@ -49,7 +49,13 @@ export const checkedWrapper = (provider: DataKeyWrapper, deadline: number = defa
     reportUse(
       call,
       { provider: name, ...use },
-      onCached => run(call && { ...call, onCached }),
+      tell => {
+        const onCached = () => {
+          tell()
+          call?.onCached?.()
+        }
+        return run(call && { ...call, onCached })
+      },
       answer => {
         const told = wrapped(answer)
         return told && masterKeyVersion(told)
@@ -135,15 +141,15 @@ export const checkedAdministration = (
 }
 
 /**
- * The same provider for bucket keys. A blob of another key looks right, and many objects would lie under it: so each new key is unwrapped
- * once before it counts.
+ * The same provider, whose new keys are unwrapped once before they count: a blob of another key looks right, and what lies under it is lost.
+ * `most`: bytes of the longest blob.
  */
-export const checkedForBucketKeys = (provider: DataKeyWrapper): DataKeyWrapper => ({
+export const proving = (provider: DataKeyWrapper, most: number = maxBlob): DataKeyWrapper => ({
   ...provider,
   generateDataKey: async (target, call) => {
     const made = await provider.generateDataKey(target, call)
     try {
-      checkSize(made.wrapped, maxInner)
+      checkSize(made.wrapped, most)
       const again = await unwrapNew(provider, made.wrapped, target, call)
       try {
         if (!equal(again.bytes, made.key.bytes)) lie('the blob of a new key unwraps to another key')
@@ -157,6 +163,9 @@ export const checkedForBucketKeys = (provider: DataKeyWrapper): DataKeyWrapper =
     }
   },
 })
+
+/** The same provider for bucket keys, under which many objects lie. */
+export const checkedForBucketKeys = (provider: DataKeyWrapper): DataKeyWrapper => proving(provider, maxInner)
 
 const unwrapNew = async (
   provider: DataKeyWrapper,

@@ -110,6 +110,36 @@ export const unlock = async (record: Envelope['record'], parts: UnlockParts): Pr
   return unwrapAccepted(parts, record.wrapped, storedContext(record.context, parts.context))
 }
 
+/**
+ * Unlocks with what `check` finds to be the right key; its error disposes the key. Where a data key that was kept in memory is not, the KMS is
+ * asked once more, past all caches: it may have answered with another key before.
+ */
+const unlockRight = async <T>(
+  record: Envelope['record'],
+  parts: UnlockParts,
+  check: (key: DataKey) => Promise<T>,
+): Promise<T> => {
+  let cached = false
+  const onCached = () => {
+    cached = true
+  }
+  const tried = async (call: CallOptions): Promise<T> => {
+    const key = await unlock(record, { ...parts, call })
+    try {
+      return await check(key)
+    } catch (error) {
+      key.dispose()
+      throw error
+    }
+  }
+  try {
+    return await tried({ ...parts.call, onCached })
+  } catch (error) {
+    const again = cached && record.wrapped.wrapAlg !== 3 && error instanceof SseError && error.code === 'NotAuthentic'
+    return again ? tried({ ...parts.call, fresh: true }) : Promise.reject(error)
+  }
+}
+
 /** The runs of segments to open, and where they lie. */
 interface Plan {
   readonly spans: Iterable<Span>
@@ -180,25 +210,23 @@ export const verifyEnvelope = async (
 ): Promise<Verified> => {
   const { engine } = unlocking
   const { descriptor, table, record } = envelope
-  const key = await unlock(record, unlocking)
-  const keys = await deriveBody(engine, key.bytes, descriptor.bodyId)
-  try {
-    await verifyTag(engine, keys.descriptor, descriptor)
-    const index =
-      tables.get(descriptor.tag, table) ??
-      tables.set(descriptor.tag, table, indexParts(descriptor.suite, await verifyTable(engine, descriptor, table)))
-    const etag = await objectEtag(engine, keys.etag, descriptor)
-    if (claimed.etag !== undefined && claimed.etag !== etag) throw new SseError('NotAuthentic')
-    const values = await openValues(engine, keys.aux, descriptor.bytes, claimed.values ?? new Uint8Array(0))
-    const asked = claimed.partValues ?? { sealed: new Uint8Array(0), parts: [] }
-    const partValues = await openPartValues(engine, keys.aux, index.rows, asked)
-    return { engine, envelope, key, index, etag, values, partValues }
-  } catch (error) {
-    key.dispose()
-    throw error
-  } finally {
-    wipe(keys.descriptor, keys.etag, keys.aux)
-  }
+  return unlockRight(record, unlocking, async key => {
+    const keys = await deriveBody(engine, key.bytes, descriptor.bodyId)
+    try {
+      await verifyTag(engine, keys.descriptor, descriptor)
+      const index =
+        tables.get(descriptor.tag, table) ??
+        tables.set(descriptor.tag, table, indexParts(descriptor.suite, await verifyTable(engine, descriptor, table)))
+      const etag = await objectEtag(engine, keys.etag, descriptor)
+      if (claimed.etag !== undefined && claimed.etag !== etag) throw new SseError('NotAuthentic')
+      const values = await openValues(engine, keys.aux, descriptor.bytes, claimed.values ?? new Uint8Array(0))
+      const asked = claimed.partValues ?? { sealed: new Uint8Array(0), parts: [] }
+      const partValues = await openPartValues(engine, keys.aux, index.rows, asked)
+      return { engine, envelope, key, index, etag, values, partValues }
+    } finally {
+      wipe(keys.descriptor, keys.etag, keys.aux)
+    }
+  })
 }
 
 /** The driver of a verified object. The key is copied; `index` may replace the table's where a file's length was established otherwise. */

@@ -47,6 +47,7 @@ import {
   createUpload,
   type CreatedUpload,
   openForComplete,
+  openToComplete,
   openUpload,
   type ServiceKey,
 } from './upload.ts'
@@ -309,7 +310,7 @@ export const sseOver = <F>(
     listParts: (upload, receipts, call = {}) =>
       withUpload(openForComplete, upload, call, open => listParts(open, receipts, call)),
     completeUpload: (upload, named, receipts, call = {}) =>
-      withUpload(openForComplete, upload, call, open => completeUpload(open, named, receipts, call)),
+      withUpload(openToComplete, upload, call, open => completeUpload(open, named, receipts, call)),
     rewrap: async (envelope, call) => {
       const bytes = bytesOf(envelope)
       return rewrap(bytes, parseEnvelope(bytes).record, call, false)

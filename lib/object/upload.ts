@@ -128,6 +128,15 @@ export const openUpload = async (uploadId: string, session: Uint8Array, parts: U
   return { engine, session: parsed, key, keys, dispose }
 }
 
+/**
+ * {@link openForComplete} where the parts become an object. A data key that the KMS itself wrapped (wrapAlg 1) is asked for past all caches:
+ * parts that were sealed under a wrong answer of the KMS, kept since, do not open then.
+ */
+export const openToComplete: typeof openForComplete = async (uploadId, session, parts) => {
+  const { wrapAlg } = (await sessionOf(parts.engine, uploadId, session)).record.wrapped
+  return openForComplete(uploadId, session, wrapAlg === 1 ? { ...parts, call: { ...parts.call, fresh: true } } : parts)
+}
+
 /** {@link openUpload} for listings and Complete: without a customer's key by the completion keys, where the session has them. */
 export const openForComplete = async (
   uploadId: string,
