@@ -17,6 +17,7 @@ export {
   withBreaker,
   withBulkhead,
   withDeadline,
+  withProof,
   withRetry,
 } from './kms/decorators/policies.ts'
 export type { KeyManager, ManagedKey } from './kms/manager.ts'

@@ -13,6 +13,7 @@ import {
   withBulkhead,
   withCache,
   withDeadline,
+  withProof,
   withRetry,
 } from '../../lib/kms.ts'
 import { memoryKms } from '../../lib/testing.ts'
@@ -41,7 +42,7 @@ t.test('decorators one by one', async t => {
   // #region decorators
   const bounded = withBulkhead(manager, { calls: 16, queue: 100 })
   const tried = withRetry(withBreaker(bounded, { failures: 3, rest: 1000 }), { tries: 2 })
-  const kms = observed(withCache(withDeadline(tried, 2000), { timeToLive: 60_000 }))
+  const kms = observed(withCache(withProof(withDeadline(tried, 2000)), { timeToLive: 60_000 }))
   const listen = (event: unknown) => events.push(event) // { provider, instance, operation, key, milliseconds, cached, outcome }
   subscribe(kmsChannel, listen)
   const key = await kms.create?.('photos')

@@ -1,5 +1,7 @@
 /** Deadline, retry, breaker, bulkhead, cache and observation around a key manager that goes wrong at a test's word. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { setTimeout as later } from 'node:timers/promises'
 import t from 'tap'
 import { equal } from '../../lib/bytes.ts'
@@ -13,12 +15,15 @@ import {
   withBreaker,
   withBulkhead,
   withDeadline,
+  withProof,
   withRetry,
 } from '../../lib/kms/decorators/policies.ts'
 import type { KeyManager } from '../../lib/kms/manager.ts'
 import { type MemoryFault, memoryKms } from '../../lib/kms/testing/memory.ts'
+import { createSse } from '../../lib/object/node.ts'
 
-const context = encryptionContext({ 'aws:s3:arn': 'arn:aws:s3:::photos/cat' })
+const named = { 'aws:s3:arn': 'arn:aws:s3:::photos/cat' }
+const context = encryptionContext(named)
 const unavailable = { code: 'KmsUnavailable' }
 const throttled = { code: 'KmsThrottled' }
 
@@ -120,6 +125,48 @@ t.test(
   },
 )
 
+t.test('breaker: a caller that leaves while its call tries the key manager has not shown that it is back', async t => {
+  const { kms, request, calls, state } = await start()
+  const broken = withBreaker(kms, { failures: 2, rest: 40 })
+  state.fault = 'unavailable'
+  for (let i = 0; i < 2; i++) await t.rejects(broken.unwrapDataKey(request), unavailable)
+  await later(50)
+  state.fault = 'hang'
+  const leaving = new AbortController()
+  const trying = broken.unwrapDataKey(request, { signal: leaving.signal })
+  leaving.abort('gone')
+  await t.rejects(
+    trying.catch(reason => Promise.reject(new Error(String(reason)))),
+    { message: 'gone' },
+  )
+  calls.length = 0
+  await t.rejects(broken.unwrapDataKey(request), { message: /left alone/ })
+  t.equal(calls.length, 0)
+})
+
+t.test('retry: what breaker and bulkhead decline is not tried again', async t => {
+  const { kms, request, state } = await start()
+  const broken = withRetry(withBreaker(kms, { failures: 1, rest: 500 }), { wait: 1 })
+  state.fault = 'unavailable'
+  await t.rejects(broken.unwrapDataKey(request), { message: /left alone/ })
+  state.fault = undefined
+  await t.rejects(
+    broken.unwrapDataKey(request),
+    { message: /left alone/, retryAfter: 1 },
+    'it does not wait until it may',
+  )
+
+  const bound = withRetry(withBulkhead(kms, { calls: 1, queue: 0 }), { wait: 1 })
+  state.fault = 'hang'
+  const leaving = new AbortController()
+  const first = bound.unwrapDataKey(request, { signal: leaving.signal })
+  const second = bound.unwrapDataKey(request)
+  state.fault = undefined
+  leaving.abort(new Error('gone'))
+  await t.rejects(first, { message: 'gone' })
+  await t.rejects(second, throttled)
+})
+
 t.test('breaker: refusals and throttling do not open it', async t => {
   const { kms, keyId, request, calls, state } = await start()
   const broken = withBreaker(kms)
@@ -151,6 +198,48 @@ t.test('bulkhead: so many calls at once, so many that wait, and those over it ar
     (await outcomes).map(({ status }) => status),
     ['rejected', 'rejected', 'rejected', 'fulfilled'],
   )
+})
+
+t.test('bulkhead: who leaves the queue makes room in it', async t => {
+  const { kms, request, state } = await start()
+  const bound = withBulkhead(kms, { calls: 1, queue: 1 })
+  state.fault = 'hang'
+  const [running, waiting] = [new AbortController(), new AbortController()]
+  const first = bound.unwrapDataKey(request, { signal: running.signal })
+  const second = bound.unwrapDataKey(request, { signal: waiting.signal })
+  waiting.abort(new Error('gone'))
+  await t.rejects(second, { message: 'gone' })
+  state.fault = undefined
+  const third = bound.unwrapDataKey(request)
+  running.abort(new Error('gone'))
+  await t.rejects(first, { message: 'gone' })
+  ;(await third).dispose()
+})
+
+t.test('proof: a new key whose blob is that of another key, or of none, is not handed out', async t => {
+  const { kms, keyId, calls } = await start()
+  const foreign = await kms.generateDataKey({ keyId, context })
+  const answers = { another: foreign.wrapped.blob, none: new Uint8Array(64).fill(1), long: new Uint8Array(7000) }
+  for (const [name, blob] of Object.entries(answers)) {
+    const made: Uint8Array[] = []
+    const lying = withProof({
+      ...kms,
+      generateDataKey: async (target, call) => {
+        const { key, wrapped } = await kms.generateDataKey(target, call)
+        made.push(key.bytes)
+        return { key, wrapped: { ...wrapped, blob } }
+      },
+    })
+    await t.rejects(lying.generateDataKey({ keyId, context }), unavailable, name)
+    t.ok(
+      made[0]?.every(byte => byte === 0),
+      'and is wiped',
+    )
+  }
+  calls.length = 0
+  const { key, wrapped } = await withProof(kms).generateDataKey({ keyId, context })
+  t.strictSame(calls, ['generateDataKey', 'unwrapDataKey'])
+  t.ok(equal((await kms.unwrapDataKey({ wrapped, context })).bytes, key.bytes))
 })
 
 t.test('cache: unwrapped keys for their time, one call for all who ask at once', async t => {
@@ -213,6 +302,25 @@ t.test('cache: refusals and failures for a moment, changes at once', async t => 
   t.equal((await cached.describe(keyId)).state, 'disabled')
 })
 
+t.test('cache: what fails does not push out what is known', async t => {
+  const { kms, keyId, request, calls, state } = await start()
+  const cached = withCache(kms, { size: 1 })
+  ;(await cached.unwrapDataKey(request)).dispose()
+  state.fault = 'unavailable'
+  for (let i = 0; i < 5; i++) {
+    const other = { ...request, context: encryptionContext({ 'aws:s3:arn': `arn:aws:s3:::photos/${i}` }) }
+    await t.rejects(cached.unwrapDataKey(other), unavailable)
+  }
+  await t.rejects(cached.unwrapDataKey(request, { fresh: true }), unavailable)
+  calls.length = 0
+  ;(await cached.unwrapDataKey(request)).dispose()
+  t.equal(calls.length, 0)
+  state.fault = undefined
+  await kms.disable(keyId)
+  await t.rejects(cached.unwrapDataKey(request, { fresh: true }), { code: 'KeyDisabled' })
+  await t.rejects(cached.unwrapDataKey(request), { code: 'KeyDisabled' }, 'but a refusal replaces it')
+})
+
 t.test('cache: bounded, and keys are wiped when they go', async t => {
   for (const size of [0, 2]) {
     const { kms, keyId, calls } = await start()
@@ -251,6 +359,83 @@ t.test('observed: each call with its outcome, cached or not', async t => {
     { ...told, operation: 'describe', cached: false, outcome: 'KmsThrottled' },
   ])
 })
+
+t.test('a wrong answer of the KMS is not kept: the next read asks again', async t => {
+  const { kms, keyId } = await start()
+  let lying = false
+  const asked: string[] = []
+  const liar: KeyManager = {
+    ...kms,
+    unwrapDataKey: async (request, call) => {
+      asked.push('unwrap')
+      const key = await kms.unwrapDataKey(request, call)
+      if (lying) key.bytes.set([(key.bytes[0] ?? 0) ^ 1])
+      return key
+    },
+  }
+  const body = new Uint8Array(1000).fill(5)
+  for (const bucketKey of [false, true]) {
+    const seal = createSse({ kms, accept: [keyId] })
+    const bucketContext = { 'aws:s3:arn': 'arn:aws:s3:::photos' }
+    const encrypting = await seal.encrypt({ context: named, bucketContext, bucketKey })
+    const sealed = await buffer(Readable.from([body]).pipe(encrypting.stream))
+    const { envelope } = encrypting.result()
+    const sse = createSse({ kms: guarded(liar), accept: [keyId] })
+    const read = async () => {
+      const decrypting = await sse.decrypt(envelope, { context: named, bucketContext })
+      return buffer(Readable.from([sealed]).pipe(decrypting.stream))
+    }
+    lying = true
+    await t.rejects(read(), { code: 'NotAuthentic' })
+    await t.rejects(read(), { code: 'NotAuthentic' })
+    lying = false
+    t.ok(equal(await read(), body), bucketKey ? 'under a bucket key' : 'under the master key')
+    asked.length = 0
+    t.ok(equal(await read(), body))
+    t.strictSame(asked, [], 'the right one is kept')
+    const forged = Uint8Array.from(envelope)
+    forged.set([(forged.at(-1) ?? 0) ^ 1], forged.length - 1)
+    await t.rejects(sse.decrypt(forged, { context: named, bucketContext }), { code: 'NotAuthentic' })
+    t.ok(asked.length <= 1, 'a forged envelope makes one call at most')
+    sse.dispose()
+    seal.dispose()
+  }
+})
+
+t.test(
+  'an upload is completed under the key that the KMS answers then, not under a wrong one that was kept',
+  async t => {
+    const { kms, keyId } = await start()
+    let lying = false
+    const liar: KeyManager = {
+      ...kms,
+      unwrapDataKey: async (request, call) => {
+        const key = await kms.unwrapDataKey(request, call)
+        if (lying) key.bytes.set([(key.bytes[0] ?? 0) ^ 1])
+        return key
+      },
+    }
+    const sse = createSse({ kms: guarded(liar), accept: [keyId] })
+    const { uploadId, session } = await sse.createUpload({ context: named })
+    const upload = { uploadId, session }
+    const part = async () => {
+      const encrypting = await sse.encryptPart(upload, 1, { context: named })
+      await buffer(Readable.from([new Uint8Array(10)]).pipe(encrypting.stream))
+      return encrypting.result()
+    }
+    lying = true
+    const wrong = await part()
+    lying = false
+    const parts = (etag: string) => [{ part: 1, etag }]
+    await t.rejects(sse.completeUpload(upload, parts(wrong.etag), [wrong.receipt], { context: named }), {
+      code: 'InvalidPart',
+    })
+    const right = await part()
+    const done = await sse.completeUpload(upload, parts(right.etag), [wrong.receipt, right.receipt], { context: named })
+    ;(await createSse({ kms, accept: [keyId] }).decrypt(done.envelope, { context: named })).driver.dispose()
+    sse.dispose()
+  },
+)
 
 t.test('guarded: all of them in their order', async t => {
   const { kms, key, request, calls, state } = await start()

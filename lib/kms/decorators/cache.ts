@@ -32,13 +32,17 @@ const failed: ReadonlySet<ErrorCode> = new Set(['KmsUnavailable', 'KmsThrottled'
 /** {@link KeyCacheOptions}, all of them given. */
 type Bounds = { readonly [K in keyof KeyCacheOptions]-?: NonNullable<KeyCacheOptions[K]> }
 
-/** An answer, or one that is on its way. */
-interface Entry<T> {
+/** What is known of a question for a time. */
+interface Kept<T> {
+  readonly keyId: string
+  readonly until: number
+  readonly value: T
+}
+
+/** A call that is under way, and who asks the same waits for. */
+interface Asked<T> {
   readonly keyId: string
   readonly coming: Promise<T>
-  until: number
-  /** What came, unless it was an error. */
-  value: T | undefined
 }
 
 /** Name of what an unwrap is kept under: SHA-256 over all that it depends on (format.md, section 6). */
@@ -51,72 +55,87 @@ const nameOf = ({ wrapped, context }: UnwrapRequest): string => {
   return hash.digest('base64')
 }
 
-/** Answers of one kind. Identical questions under way are one call, which a caller that leaves does not end. */
+/**
+ * Answers of one kind. Identical questions under way are one call, which a caller that leaves does not end. Errors are kept apart from
+ * answers: however many questions fail, what is known stays.
+ */
 class Answers<T> {
-  readonly #entries: Lru<string, Entry<T>>
+  readonly #answers: Lru<string, Kept<T>>
+  readonly #errors: Lru<string, Kept<SseError>>
+  readonly #asked = new Map<string, Asked<T>>()
   readonly #options: Bounds
+  readonly #wipe: (value: T) => void
 
   constructor(options: Bounds, wipe: (value: T) => void) {
     this.#options = options
     // Later than whoever was just given it has copied it.
-    const onEvict = ({ coming }: Entry<T>): void =>
-      void coming.then(
-        value => setImmediate(() => wipe(value)),
-        () => undefined,
-      )
-    this.#entries = new Lru({ most: options.size, onEvict })
+    this.#wipe = value => void setImmediate(() => wipe(value))
+    this.#answers = new Lru({ most: options.size, onEvict: ({ value }) => this.#wipe(value) })
+    this.#errors = new Lru({ most: options.size })
   }
 
   async get(name: string, keyId: string, ask: (call: CallOptions) => Promise<T>, call: CallOptions): Promise<T> {
-    const { clock } = this.#options
-    const known = call.fresh === true ? undefined : this.#entries.get(name)
-    if (known !== undefined && clock() < known.until) {
-      if (known.value !== undefined) {
+    if (call.fresh !== true) {
+      const answer = this.#fresh(this.#answers, name)
+      if (answer !== undefined) {
         call.onCached?.()
-        return known.value
+        return answer.value
       }
-      return orAborted(known.coming, call.signal)
+      const error = this.#fresh(this.#errors, name)
+      if (error !== undefined) throw error.value
     }
-    return orAborted(
-      this.#ask(name, keyId, () => ask({ fresh: call.fresh })),
-      call.signal,
-    )
+    const asked = call.fresh === true ? undefined : this.#asked.get(name)
+    const { coming } = asked ?? this.#ask(name, keyId, () => ask({ fresh: call.fresh }))
+    return orAborted(coming, call.signal)
   }
 
-  /** Lets go of what is known of a master key. */
+  /** Lets go of what is known of a master key; answers on their way are not kept. */
   forget(keyId: string): void {
-    for (const [name, entry] of [...this.#entries.entries()]) if (entry.keyId === keyId) this.#entries.delete(name)
+    for (const known of [this.#answers, this.#errors, this.#asked]) {
+      for (const [name, entry] of [...known.entries()]) if (entry.keyId === keyId) known.delete(name)
+    }
   }
 
   clear(): void {
-    this.#entries.clear()
+    for (const known of [this.#answers, this.#errors, this.#asked]) known.clear()
   }
 
-  #ask(name: string, keyId: string, ask: () => Promise<T>): Promise<T> {
-    const { clock, timeToLive, refusals, failures } = this.#options
-    const coming = ask()
-    const entry: Entry<T> = { keyId, coming, until: Infinity, value: undefined }
-    this.#entries.set(name, entry)
-    const keep = (time: number): void => {
-      entry.until = clock() + time
-      // Nothing outlives its time, also where nobody asks any more.
-      setTimeout(() => {
-        if (this.#entries.get(name) === entry) this.#entries.delete(name)
-      }, time).unref()
-    }
-    coming.then(
+  #fresh<V>(known: Lru<string, Kept<V>>, name: string): Kept<V> | undefined {
+    const entry = known.get(name)
+    return entry !== undefined && this.#options.clock() < entry.until ? entry : undefined
+  }
+
+  #ask(name: string, keyId: string, ask: () => Promise<T>): Asked<T> {
+    const { timeToLive, refusals, failures } = this.#options
+    const asked: Asked<T> = { keyId, coming: ask() }
+    this.#asked.set(name, asked)
+    /** Whether it is still the answer that is waited for. */
+    const isWanted = (): boolean => this.#asked.get(name) === asked && this.#asked.delete(name)
+    asked.coming.then(
       value => {
-        entry.value = value
-        keep(timeToLive)
+        if (!isWanted()) return this.#wipe(value)
+        this.#errors.delete(name)
+        this.#keep(this.#answers, name, { keyId, value }, timeToLive)
       },
       (error: unknown) => {
-        const code = error instanceof SseError ? error.code : undefined
-        if (code !== undefined && refused.has(code)) keep(refusals)
-        else if (code !== undefined && failed.has(code)) keep(failures)
-        else if (this.#entries.get(name) === entry) this.#entries.delete(name)
+        if (!isWanted() || !(error instanceof SseError)) return
+        const refuses = refused.has(error.code)
+        if (refuses) this.#answers.delete(name)
+        if (refuses || failed.has(error.code)) {
+          this.#keep(this.#errors, name, { keyId, value: error }, refuses ? refusals : failures)
+        }
       },
     )
-    return coming
+    return asked
+  }
+
+  #keep<V>(known: Lru<string, Kept<V>>, name: string, answer: Pick<Kept<V>, 'keyId' | 'value'>, time: number): void {
+    const entry = { ...answer, until: this.#options.clock() + time }
+    known.set(name, entry)
+    // Nothing outlives its time, also where nobody asks any more.
+    setTimeout(() => {
+      if (known.get(name) === entry) known.delete(name)
+    }, time).unref()
   }
 }
 

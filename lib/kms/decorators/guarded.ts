@@ -1,4 +1,4 @@
-/** All decorators in their order: observation, cache, deadline, retry, breaker, bulkhead, then the key manager itself. */
+/** All decorators in their order: observation, cache, proof, deadline, retry, breaker, bulkhead, then the key manager itself. */
 import type { KeyManager } from '../manager.ts'
 import { type KeyCacheOptions, withCache } from './cache.ts'
 import {
@@ -9,6 +9,7 @@ import {
   withBreaker,
   withBulkhead,
   withDeadline,
+  withProof,
   withRetry,
 } from './policies.ts'
 
@@ -22,6 +23,11 @@ export interface GuardOptions {
   readonly breaker?: BreakerOptions | false | undefined
   /** Calls under way at once. */
   readonly bulkhead?: BulkheadOptions | false | undefined
+  /**
+   * Whether each new data key is unwrapped once before it is used. It is one more call for each object without a bucket key; without it, an
+   * object is lost whose blob the key manager got wrong. Default `true`.
+   */
+  readonly proof?: boolean | undefined
   /** What is kept in memory. */
   readonly cache?: KeyCacheOptions | false | undefined
 }
@@ -33,10 +39,11 @@ export interface GuardOptions {
  * {@includeCode ../../../test/examples/kms.test.ts#guarded}
  */
 export const guarded = (manager: KeyManager, options: GuardOptions = {}): KeyManager => {
-  const { deadline, retry = {}, breaker = {}, bulkhead = {}, cache = {} } = options
+  const { deadline, retry = {}, breaker = {}, bulkhead = {}, proof = true, cache = {} } = options
   const bound = bulkhead === false ? manager : withBulkhead(manager, bulkhead)
   const broken = breaker === false ? bound : withBreaker(bound, breaker)
   const tried = retry === false ? broken : withRetry(broken, retry)
   const timed = withDeadline(tried, deadline)
-  return observed(cache === false ? timed : withCache(timed, cache))
+  const proved = proof ? withProof(timed) : timed
+  return observed(cache === false ? proved : withCache(proved, cache))
 }

@@ -1,21 +1,22 @@
 /**
- * What keeps a slow, throttled or broken key manager from taking a server with it: deadline, retry, breaker and bulkhead, over cockatiel; and
+ * What keeps a slow, throttled or broken key manager from taking a server with it: deadline, retry and breaker, over cockatiel, and bulkhead; and
  * what makes its calls visible. Each takes a key manager and gives one.
  */
 import { channel } from 'node:diagnostics_channel'
 import {
-  bulkhead,
   circuitBreaker,
+  type CircuitBreakerPolicy,
   CircuitState,
   ConsecutiveBreaker,
   DelegateBackoff,
   handleWhen,
   isBrokenCircuitError,
-  isBulkheadRejectedError,
   retry,
 } from 'cockatiel'
 import { SseError } from '../../errors.ts'
 import { bounded } from '../call.ts'
+import { proving } from '../checked.ts'
+import { Gate } from '../gate.ts'
 import type { KeyManager } from '../manager.ts'
 import type { CallOptions } from '../provider.ts'
 import { around, discardAnswer, endsWithSignal, type KmsOperation } from './around.ts'
@@ -48,18 +49,30 @@ export interface RetryOptions {
 const codeOf = (error: unknown): string | undefined => (error instanceof SseError ? error.code : undefined)
 const isTransient = (error: unknown): boolean => ['KmsThrottled', 'KmsUnavailable'].includes(codeOf(error) ?? '')
 
+/** Errors with which breaker and bulkhead declined a call that was never made: to try again at once would only make callers wait. */
+const declined = new WeakSet<SseError>()
+const decline = (code: 'KmsThrottled' | 'KmsUnavailable', message: string, retryAfter: number): never => {
+  const error = new SseError(code, { message, retryAfter })
+  declined.add(error)
+  throw error
+}
+
 /** What is not asked for twice: the first try may have done it. */
 const once: ReadonlySet<KmsOperation> = new Set(['create', 'rotate'])
 
 /**
- * Tries a call again that was throttled or found the key manager unreachable. Keys are never made twice.
+ * Tries a call again that was throttled or found the key manager unreachable. Keys are never made twice. What breaker and bulkhead decline is
+ * not tried again.
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
 export const withRetry = (manager: KeyManager, options: RetryOptions = {}): KeyManager => {
   const { tries = 3, wait = 100, longestRetryAfter = 2 } = options
   const again = (error: unknown): boolean =>
-    isTransient(error) && !(error instanceof SseError && (error.retryAfter ?? 0) > longestRetryAfter)
+    error instanceof SseError &&
+    isTransient(error) &&
+    !declined.has(error) &&
+    (error.retryAfter ?? 0) <= longestRetryAfter
   const backoff = new DelegateBackoff<{ readonly attempt: number; readonly result: object }>(({ attempt, result }) => {
     const asked = 'error' in result && result.error instanceof SseError ? result.error.retryAfter : undefined
     return asked === undefined ? Math.random() * wait * 2 ** (attempt - 1) : asked * 1000
@@ -84,6 +97,11 @@ export interface BreakerOptions {
   readonly rest?: number | undefined
 }
 
+/** A call that its caller did not wait for; `cause` is what it ended with. */
+class Left extends Error {
+  override readonly name = 'Left'
+}
+
 /**
  * Leaves a key manager alone that cannot be reached: calls fail at once with `KmsUnavailable`, until one that tries it succeeds.
  *
@@ -91,22 +109,45 @@ export interface BreakerOptions {
  */
 export const withBreaker = (manager: KeyManager, options: BreakerOptions = {}): KeyManager => {
   const { failures = 5, rest = 2000 } = options
-  const policy = circuitBreaker(
-    handleWhen(error => codeOf(error) === 'KmsUnavailable'),
-    { halfOpenAfter: atLeast('rest', rest, 1), breaker: new ConsecutiveBreaker(atLeast('failures', failures, 1)) },
-  )
+  // A caller that leaves says nothing of the key manager; but one that leaves while its call tries it has not shown that it is back.
+  const failed = (error: unknown): boolean =>
+    codeOf(error) === 'KmsUnavailable' || (error instanceof Left && policy.state === CircuitState.HalfOpen)
+  const policy: CircuitBreakerPolicy = circuitBreaker(handleWhen(failed), {
+    halfOpenAfter: atLeast('rest', rest, 1),
+    breaker: new ConsecutiveBreaker(atLeast('failures', failures, 1)),
+  })
   const open = (): never => {
     const message = `The KMS ${manager.instance} was not reached ${failures} times in a row, so it is left alone for ${rest} ms. Try again later.`
-    throw new SseError('KmsUnavailable', { message, retryAfter: Math.ceil(rest / 1000) })
+    return decline('KmsUnavailable', message, Math.ceil(rest / 1000))
   }
   return around(manager, async ({ call }, run) => {
     if (policy.state === CircuitState.HalfOpen) return open() // one call tries it, and the others do not wait for that
+    const tried = async () => {
+      try {
+        return await endsWithSignal(run, call)
+      } catch (error) {
+        const left = call.signal?.aborted === true && codeOf(error) !== 'KmsUnavailable'
+        throw left ? new Left('the caller left', { cause: error }) : error
+      }
+    }
     try {
-      return await policy.execute(() => endsWithSignal(run, call))
+      return await policy.execute(tried)
     } catch (error) {
+      if (error instanceof Left) throw error.cause
       return isBrokenCircuitError(error) ? open() : Promise.reject(error)
     }
   })
+}
+
+/**
+ * Unwraps each new data key once before it is handed out, with one more call: a key manager that answers with the blob of another key, or with
+ * one that it cannot read, is `KmsUnavailable`, and no object is lost under it.
+ *
+ * {@includeCode ../../../test/examples/kms.test.ts#decorators}
+ */
+export const withProof = (manager: KeyManager): KeyManager => {
+  const plain = around(manager, ({ call }, run) => run(call))
+  return { ...plain, generateDataKey: proving(plain).generateDataKey }
 }
 
 /** How many calls are under way at once. */
@@ -124,21 +165,15 @@ export interface BulkheadOptions {
  */
 export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {}): KeyManager => {
   const { calls = 64, queue = 1024 } = options
-  const policy = bulkhead(atLeast('calls', calls, 1), atLeast('queue', queue, 0))
-  const full = (): never => {
-    const message = `${calls} calls to the KMS ${manager.instance} are under way and ${queue} wait. Try again later.`
-    throw new SseError('KmsThrottled', { message, retryAfter: 1 })
-  }
+  const message = `${calls} calls to the KMS ${manager.instance} are under way and ${queue} wait. Try again later.`
+  const full = (): never => decline('KmsThrottled', message, 1)
+  const gate = new Gate(atLeast('calls', calls, 1), atLeast('queue', queue, 0), full)
   return around(manager, async ({ call }, run) => {
-    // cockatiel's own signal would leave those behind an aborted call waiting: it goes through, and ends at once.
-    const admitted = async () => {
-      call.signal?.throwIfAborted()
-      return endsWithSignal(run, call)
-    }
+    await gate.enter(call.signal)
     try {
-      return await endsWithSignal(() => policy.execute(admitted), call)
-    } catch (error) {
-      return isBulkheadRejectedError(error) ? full() : Promise.reject(error)
+      return await endsWithSignal(run, call)
+    } finally {
+      gate.leave()
     }
   })
 }

@@ -2,10 +2,10 @@
 import type { Handle } from 'pkcs11js'
 import type { MaybePromise } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
+import { Gate } from '../gate.ts'
 import type { CallOptions } from '../provider.ts'
 import { connect, type Connection, type TokenOptions } from './connection.ts'
 import { asFailure, endsSessions, refusesPin } from './failure.ts'
-import { Gate } from './gate.ts'
 
 /** What is done with a session. */
 export type SessionWork<T> = (connection: Connection, session: Handle) => MaybePromise<T>
@@ -20,6 +20,11 @@ export interface UseOptions extends TokenOptions {
 /** After a login that failed the next is tried this many milliseconds later. */
 const pause = 1000
 
+const tooMany = (): never => {
+  const message = 'Too many calls wait for a session of the token. Try again later.'
+  throw new SseError('KmsThrottled', { message })
+}
+
 /** A token. */
 export class Token {
   readonly #options: UseOptions
@@ -32,7 +37,7 @@ export class Token {
 
   constructor(options: UseOptions) {
     this.#options = options
-    this.#gate = new Gate(options.sessions, options.queue)
+    this.#gate = new Gate(options.sessions, options.queue, tooMany)
   }
 
   /**

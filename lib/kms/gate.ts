@@ -1,30 +1,27 @@
-/** Lets so many in at a time, and so many wait. */
-import { SseError } from '../../errors.ts'
+/** Lets so many in at a time, and so many wait. Who leaves no longer counts among those who wait. */
 
-/** As many places as the token's sessions that work at a time. */
+/** So many places, and a queue before them. */
 export class Gate {
   #free: number
   readonly #longest: number
+  readonly #full: () => never
   readonly #waiting = new Set<() => void>()
 
-  /** `longest`: how many may wait. */
-  constructor(places: number, longest: number) {
+  /** `longest`: how many may wait; `full` throws what one too many is told. */
+  constructor(places: number, longest: number, full: () => never) {
     this.#free = places
     this.#longest = longest
+    this.#full = full
   }
 
-  /** Takes a place, in the order of asking. Rejects with the signal's reason, or with `KmsThrottled` where too many wait already. */
+  /** Takes a place, in the order of asking. Rejects with the signal's reason, or with what `full` throws where too many wait already. */
   async enter(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted()
     if (this.#free > 0) {
       this.#free--
       return
     }
-    if (this.#waiting.size >= this.#longest) {
-      throw new SseError('KmsThrottled', {
-        message: 'Too many calls wait for a session of the token. Try again later.',
-      })
-    }
+    if (this.#waiting.size >= this.#longest) this.#full()
     await new Promise<void>((resolve, reject) => {
       const abort = () => {
         this.#waiting.delete(enter)
