@@ -8,8 +8,8 @@ import * as fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { SseError } from '../../lib/errors.ts'
 import type { BodySink, BodyStore, StoredBody } from '../../lib/store/body-store.ts'
-import { mostHandles } from '../../lib/store/file/body-reader.ts'
-import { inlineLimit } from '../../lib/store/file/body-writer.ts'
+import { mostHandles } from '../../lib/store/body-reader.ts'
+import { inlineLimit } from '../../lib/store/body-draft.ts'
 import { openBodyFiles } from '../../lib/store/file/disk.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
 import type { Bucket } from '../../lib/store/records.ts'
@@ -325,7 +325,8 @@ t.test('whatever a body store rejects with is StoreFailed, and what was there is
   failing.delete('discard')
   t.equal(bodies.size, 3)
   await whileFailing('delete', () => store.sweep())
-  t.match(await store.sweep(), { examined: 3, removed: 1 }, 'the sweep takes what could not be discarded')
+  await store.sweep()
+  t.equal(bodies.size, 2, 'the sweep takes what could not be discarded')
   failing.add('delete')
   await store.deleteObject(b, 'k')
   await store.createUpload(b, 'many', upload('m'))

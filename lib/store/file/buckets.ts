@@ -1,10 +1,11 @@
 /** Buckets of the embedded store, and its claims: facts of the whole store, of which the first one stands. */
 import { SseError } from '../../errors.ts'
+import { checkName, newId } from '../names.ts'
 import type { Bucket } from '../records.ts'
 import type { ObjectStore } from '../store.ts'
-import { bucketKey, bucketRoot, type FileStore, newId, requireBucket } from './context.ts'
+import { bucketKey, bucketRoot, type FileStore, requireBucket } from './context.ts'
 import { entriesWhere, hasAny, keysOf } from './database.ts'
-import { checkName, decodeKey, encodeKey } from './keys.ts'
+import { decodeKey, encodeKey } from './keys.ts'
 import { dropUploadsIn } from './parts.ts'
 
 /** The part of the store that deals with buckets. */

@@ -1,16 +1,19 @@
 /** What the parts of the embedded store share, and the checks that all of them make. */
-import { randomUUID } from 'node:crypto'
 import { SseError } from '../../errors.ts'
+import type { BodyRegister } from '../body-draft.ts'
 import type { BodyStore } from '../body-store.ts'
+import { checkName, checkPlace, checkUploadPlace } from '../names.ts'
 import type { Bucket, BucketRevision } from '../records.ts'
 import type { Database, Holder, SpaceUsed } from './database.ts'
-import { checkName, encodeKey } from './keys.ts'
+import { encodeKey } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
 
 /** An open store. */
 export interface FileStore {
   readonly database: Database
   readonly bodies: BodyStore
+  /** Bodies that are being written. */
+  readonly register: BodyRegister
   /** Has what is garbage deleted, soon. */
   readonly collectSoon: () => void
   /** Milliseconds for which the files of a body of several are kept after nothing refers to it any more. */
@@ -33,7 +36,7 @@ export const commit = async <T>(
 }
 
 /** What this process writes beside what it holds. */
-export const holder = ({ process, now }: FileStore): Holder => ({ process, since: now() })
+export const holder = ({ process, now }: Pick<FileStore, 'process' | 'now'>): Holder => ({ process, since: now() })
 
 /** Key of a bucket in the table of buckets. */
 export const bucketKey = (name: string): Uint8Array => {
@@ -49,16 +52,13 @@ export const bucketRoot = (bucketId: string): Uint8Array => {
 
 /** Key of an object. */
 export const objectKey = (bucketId: string, key: string): Uint8Array => {
-  checkName('the id of a bucket', bucketId, 32)
-  checkName('the key of an object', key, 1024)
+  checkPlace(bucketId, key)
   return encodeKey(bucketId, key)
 }
 
 /** Key of an upload. */
 export const uploadKey = (bucketId: string, key: string, id: string): Uint8Array => {
-  checkName('the id of a bucket', bucketId, 32)
-  checkName('the key of an object', key, 1024)
-  checkName('the id of an upload', id, 600)
+  checkUploadPlace(bucketId, key, id)
   return encodeKey(bucketId, key, id)
 }
 
@@ -76,6 +76,3 @@ export const requireBucket = ({ database }: FileStore, { id, revision }: BucketR
   if (bucket.revision !== revision) throw new SseError('BucketChanged')
   return bucket
 }
-
-/** A new id: 32 hex digits, of a UUID, since Node draws the randomness of many UUIDs at once. */
-export const newId = (): string => randomUUID().replaceAll('-', '')

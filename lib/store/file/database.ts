@@ -12,8 +12,10 @@ import type { Database as Table, RootDatabase } from 'lmdb'
 import { statfsSync } from 'node:fs'
 import { SseError } from '../../errors.ts'
 import { syncDirectory } from '../../files.ts'
+import type { BodyFile } from '../body-reader.ts'
+import { asStoreFailed, storeFailure } from '../failure.ts'
 import type { Bucket, NewUpload, ObjectRecord, ObjectSummary, Part } from '../records.ts'
-import { asStoreFailed, commitFailure, storeFailure } from './failure.ts'
+import { commitFailure } from './failure.ts'
 import { checkIndexFiles } from './index-file.ts'
 import { encodeKey, keyAfterAll } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
@@ -21,13 +23,6 @@ import type { ProcessName } from './liveness.ts'
 /** Where a body lies: in the index, in a file named by the body's id, or in the files of a manifest. */
 export interface BodyPlace {
   readonly form: 'inline' | 'file' | 'files'
-  /** 32 hex digits. */
-  readonly id: string
-  readonly size: number
-}
-
-/** A file of a body or an upload. */
-export interface BodyFile {
   /** 32 hex digits. */
   readonly id: string
   readonly size: number

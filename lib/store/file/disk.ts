@@ -8,7 +8,7 @@ import { hex } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { BodyRange, BodySink, BodyStore, StoredBody } from '../body-store.ts'
 import { hasCode, makeDirectory, notRegular, openRegular, syncDirectory } from '../../files.ts'
-import { checkBodyId } from './keys.ts'
+import { checkBodyId } from '../names.ts'
 
 /** Opens a folder of body files, and makes the directories that are missing. Errors are the system's. */
 export const openBodyFiles = async (root: string): Promise<BodyStore> => {

@@ -1,34 +1,11 @@
-/** What goes wrong with the medium, as the errors of a store. */
+/** A commit of the index that failed, as an error of the store. */
 import { statfsSync } from 'node:fs'
 import { SseError } from '../../errors.ts'
+import { storeFailure } from '../failure.ts'
 
-const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
-
-// ENOSPC and EDQUOT, as Node and as LMDB name them.
-const full: readonly unknown[] = ['ENOSPC', 'EDQUOT', 28, 122]
-
-/** What the medium says as an error of the store: `StoreFull` where there is no space left, else `StoreFailed`. */
-export const storeFailure = (cause: unknown): SseError =>
-  new SseError(full.includes(codeOf(cause)) ? 'StoreFull' : 'StoreFailed', { cause })
-
-/** The same for a commit into this folder: of a write that the disk took in part only, LMDB says that it failed (EIO) and no more. */
+/** A commit into this folder failed: of a write that the disk took in part only, LMDB says that it failed (EIO) and no more. */
 export const commitFailure = (cause: unknown, folder: string): SseError => {
-  if (codeOf(cause) !== 5) return storeFailure(cause)
+  if (!(cause instanceof Error && 'code' in cause && cause.code === 5)) return storeFailure(cause)
   const { bavail, bsize } = statfsSync(folder)
   return new SseError(bavail * bsize < 1_048_576 ? 'StoreFull' : 'StoreFailed', { cause })
 }
-
-/** Runs work on bodies: what it rejects with becomes the cause of an error of the store, unless it is an `SseError`. */
-export const asStoreFailed = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work()
-  } catch (cause) {
-    throw cause instanceof SseError ? cause : storeFailure(cause)
-  }
-}
-
-/** Something that the index refers to is not there. */
-export const pieceMissing = (): SseError =>
-  new SseError('StoreFailed', {
-    message: 'The index or a body file is missing a piece. Restore the store from a backup.',
-  })

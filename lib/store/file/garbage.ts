@@ -9,8 +9,8 @@
 import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { FileStore } from './context.ts'
-import { type BodyFile, type BodyPlace, entries, type Entry } from './database.ts'
-import { asStoreFailed } from './failure.ts'
+import type { BodyFile } from '../body-reader.ts'
+import { type BodyPlace, entries, type Entry } from './database.ts'
 import { encodeKey, keyAfter } from './keys.ts'
 import { filesOf, removeReference } from './references.ts'
 
@@ -19,9 +19,6 @@ const together = 100
 
 // Bodies, and files of one, that are deleted at a time.
 const atATime = 8
-
-/** Milliseconds after a change: the garbage of several is collected at once. */
-const soon = 100
 
 const timeKey = (time: number): Uint8Array => encodeKey(String(Math.trunc(time)).padStart(16, '0'))
 
@@ -40,7 +37,7 @@ interface Due {
 }
 
 /** Deletes the bodies whose time has come. Several processes may do so at once. */
-export const collectGarbage = async (context: Omit<FileStore, 'collectSoon'>): Promise<Collected> => {
+export const collectGarbage = async (context: Omit<FileStore, 'collectSoon' | 'register'>): Promise<Collected> => {
   const { database, bodies, now } = context
   const { garbage, files, manifests } = database.tables
   const end = timeKey(now() + 1)
@@ -91,38 +88,8 @@ const slices = function* <T>(all: readonly T[]): Generator<readonly T[]> {
   for (let at = 0; at < all.length; at += atATime) yield all.slice(at, at + atATime)
 }
 
-/** Collects in the background. */
-export interface Collector {
-  /** Soon. */
-  readonly soon: () => void
-  /** Waits for what is under way, and collects a last time where that was asked for. */
-  readonly close: () => Promise<void>
-}
-
-/** A collector. What it cannot delete is left to the sweep, which tells of it. */
-export const createCollector = (context: Omit<FileStore, 'collectSoon'>): Collector => {
-  let timer: NodeJS.Timeout | undefined
-  let running: Promise<unknown> = Promise.resolve()
-  let isClosed = false
-  const collect = (): void => {
-    timer = undefined
-    running = running.then(() => asStoreFailed(() => collectGarbage(context))).catch(() => {})
-  }
-  return {
-    soon: () => {
-      if (!isClosed) timer ??= setTimeout(collect, soon).unref()
-    },
-    close: async () => {
-      isClosed = true
-      clearTimeout(timer)
-      if (timer !== undefined) collect()
-      await running
-    },
-  }
-}
-
 /** Inside a change: nothing refers to this body of files any more. */
-export const discardBody = (context: FileStore, body: BodyPlace): void => {
+export const discardBody = (context: Omit<FileStore, 'collectSoon' | 'register'>, body: BodyPlace): void => {
   const { database, bodies, now, grace } = context
   filesOf(database, body) // that they can be deleted
   const time = now() + (body.form === 'files' || bodies.remote ? grace : 0)

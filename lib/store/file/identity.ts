@@ -24,8 +24,8 @@ import { dirname, join } from 'node:path'
 import { SseError } from '../../errors.ts'
 import { type Database, hasAny } from './database.ts'
 import { hasCode, notRegular, readOnly } from '../../files.ts'
-import { asStoreFailed } from './failure.ts'
-import { newId } from './context.ts'
+import { asStoreFailed } from '../failure.ts'
+import { newId } from '../names.ts'
 import { encodeKey } from './keys.ts'
 
 /** Keys in `meta`. */

@@ -7,7 +7,6 @@
  * collide, and a key is as long as its names: LMDB takes 1,978 bytes.
  */
 import { concat } from '../../bytes.ts'
-import { SseError } from '../../errors.ts'
 
 /** Bytes of the beginning of a name: what the keys of all names that begin so begin with. */
 export const encodePrefix = (text: string): Uint8Array => encodeKey(text).subarray(0, -1)
@@ -44,19 +43,3 @@ export const keyAfter = (key: Uint8Array): Uint8Array => concat(key, Uint8Array.
 
 /** A key after every key that begins so. */
 export const keyAfterAll = (prefix: Uint8Array): Uint8Array => concat(prefix, Uint8Array.of(255))
-
-/** Refuses what cannot be a name: `TypeError` where it is not well-formed, `RangeError` where it is empty or longer than `most` bytes. */
-export const checkName = (what: string, name: string, most: number): void => {
-  if (/\p{Surrogate}/u.test(name)) throw new TypeError(`${what} is not well-formed Unicode`)
-  const length = Buffer.byteLength(name)
-  if (length < 1 || length > most)
-    throw new RangeError(`${what} has ${length} bytes of UTF-8; 1 to ${most} are possible`)
-}
-
-/** The id of a body as the index has it: `StoreFailed` unless it is 32 hex digits, for it becomes part of a path. */
-export const checkBodyId = (id: string): string => {
-  if (/^[0-9a-f]{32}$/.test(id)) return id
-  const message =
-    'The index names a body file by what is no id: it is damaged, or was changed. Restore the store from a backup.'
-  throw new SseError('StoreFailed', { message })
-}

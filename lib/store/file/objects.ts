@@ -1,15 +1,16 @@
 /** Objects of the embedded store: a summary for listings, beside it the rest of the record, and a body that objects may share. */
 import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
+import { commitBody } from '../body-draft.ts'
+import { type BodyFile, memoryBody, openFiles } from '../body-reader.ts'
 import { assertCondition } from '../condition.ts'
+import { asStoreFailed, pieceMissing } from '../failure.ts'
+import { newId } from '../names.ts'
 import type { ObjectStore } from '../store.ts'
 import type { NewObject, ObjectRecord, ObjectSummary } from '../records.ts'
-import { memoryBody, openFiles } from './body-reader.ts'
-import { commitBody } from './body-writer.ts'
+import { enterBody } from './body-register.ts'
 import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket } from './context.ts'
-import type { BodyFile, BodyPlace, Content } from './database.ts'
-import { asStoreFailed, pieceMissing } from './failure.ts'
-import { newId } from './context.ts'
+import type { BodyPlace, Content } from './database.ts'
 import { releaseBody } from './garbage.ts'
 import { encodeKey, keyAfter } from './keys.ts'
 import { page } from './listing.ts'
@@ -79,12 +80,12 @@ export const objectActions = (context: FileStore): ObjectActions => {
 
   return {
     putObject: (bucket, key, record, body, condition) =>
-      commitBody(context, body, async draft => {
+      commitBody(context.register, body, async draft => {
         const at = objectKey(bucket.id, key)
         return commit(context, () => {
           requireBucket(context, bucket)
           assertCondition(objects.get(at), condition)
-          return replaceObject(context, at, record, draft.enter())
+          return replaceObject(context, at, record, enterBody(context, draft))
         })
       }),
 

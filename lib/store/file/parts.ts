@@ -3,6 +3,8 @@
  * bucket is gone. All of it but {@link dropUploadsIn} happens inside a change.
  */
 import { concat, u32, view } from '../../bytes.ts'
+import { checkBodyId } from '../names.ts'
+import { newest, young } from '../retention.ts'
 import { commit, type FileStore } from './context.ts'
 import {
   type AttemptRow,
@@ -15,13 +17,7 @@ import {
   type UploadRow,
 } from './database.ts'
 import { discardBody } from './garbage.ts'
-import { checkBodyId, decodeKey, encodeKey } from './keys.ts'
-
-/** Attempts of a number that are kept in any case: the newest ones. */
-const newest = 3
-
-/** Milliseconds for which an attempt is kept in any case: its client may hold the answer of it, whatever was acknowledged later. */
-const young = 900_000
+import { decodeKey, encodeKey } from './keys.ts'
 
 // Attempts that are dropped in one change, of an upload whose bucket is gone.
 const step = 1000

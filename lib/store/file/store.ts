@@ -5,16 +5,17 @@
 import { join } from 'node:path'
 import type { SseError } from '../../errors.ts'
 import { makeDirectory } from '../../files.ts'
+import { BodyDraft } from '../body-draft.ts'
 import type { BodyStore, BodyStoreMaker } from '../body-store.ts'
-import type { ObjectStore, SweepReport } from '../store.ts'
-import { BodyDraft } from './body-writer.ts'
-import { bucketActions } from './buckets.ts'
-import { claimActions } from './buckets.ts'
+import type { ObjectStore } from '../store.ts'
+import { startUpkeep, warnOfSweep } from '../upkeep.ts'
+import { createRegister } from './body-register.ts'
+import { bucketActions, claimActions } from './buckets.ts'
 import type { FileStore } from './context.ts'
 import { Database } from './database.ts'
 import { openBodyFiles } from './disk.ts'
-import { asStoreFailed } from './failure.ts'
-import { createCollector } from './garbage.ts'
+import { asStoreFailed } from '../failure.ts'
+import { collectGarbage } from './garbage.ts'
 import { type Halves, identify, settledId } from './identity.ts'
 import { nameProcess } from './liveness.ts'
 import { objectActions } from './objects.ts'
@@ -67,10 +68,6 @@ const openBodies = async (halves: Halves, given: FileStoreOptions['bodies']): Pr
   return [id, await asStoreFailed(async () => (given ? given(id) : openBodyFiles(halves.bodies)))]
 }
 
-const warn = (error: unknown): void => {
-  process.emitWarning(`A sweep of the object store failed: ${String(error)}`)
-}
-
 /**
  * Opens the store in this directory, or makes it. Errors: `StoreFailed` (the disk; a store of another version; an index and bodies that
  * do not belong together), `MissingPeer` (the package lmdb is not installed).
@@ -84,7 +81,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     remember = 86_400_000,
     sweepAll = false,
     now = Date.now,
-    onSweepError = warn,
+    onSweepError = warnOfSweep,
     deadline = 30_000,
     onBroken = () => {},
   } = options
@@ -100,29 +97,16 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     throw error
   })
   const inner = { database, bodies, process: nameProcess(), now, grace }
-  const collector = createCollector(inner)
-  const context: FileStore = { ...inner, collectSoon: collector.soon }
-
+  const upkeep = startUpkeep({
+    sweep: stop => sweep(context, { remember, sweepAll, stop }),
+    collect: () => collectGarbage(inner),
+    sweepEvery,
+    onSweepError,
+  })
+  const context: FileStore = { ...inner, register: createRegister(inner), collectSoon: () => upkeep.collectSoon() }
   let closed: Promise<void> | undefined
-  let sweeps: Promise<unknown> = Promise.resolve()
-  const sweepNow = (): Promise<SweepReport> => {
-    const next = sweeps.then(() => sweep(context, { remember, sweepAll, stop: () => closed !== undefined }))
-    sweeps = next.catch(() => {})
-    return next
-  }
-  const sweepBehind = (): void => {
-    sweepNow().catch(onSweepError)
-  }
-  const timer = sweepEvery > 0 ? setInterval(sweepBehind, sweepEvery).unref() : undefined
-  // Between sweeps: what was kept for the grace time.
-  const collecting = sweepEvery > 0 ? setInterval(collector.soon, Math.min(sweepEvery, 60_000)).unref() : undefined
-  if (timer !== undefined) sweepBehind()
-
   const close = async (): Promise<void> => {
-    clearInterval(timer)
-    clearInterval(collecting)
-    await sweeps
-    await collector.close()
+    await upkeep.close()
     await database.close()
     if (typeof options.bodies !== 'object') await bodies.close()
   }
@@ -133,8 +117,8 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     ...claimActions(context),
     ...objectActions(context),
     ...uploadActions(context),
-    createBody: async bodyOptions => new BodyDraft(context, bodyOptions),
-    sweep: sweepNow,
+    createBody: async bodyOptions => new BodyDraft(context.register, bodyOptions),
+    sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),
   }
 }

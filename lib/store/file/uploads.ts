@@ -4,16 +4,15 @@
  */
 import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
-import type { BodyStore } from '../body-store.ts'
+import { commitBody } from '../body-draft.ts'
+import { type BodyFile, peekAttempts } from '../body-reader.ts'
 import { assertCondition } from '../condition.ts'
-import type { ObjectStore, PartPeek } from '../store.ts'
+import type { ObjectStore } from '../store.ts'
 import type { NewUpload, Part, Upload } from '../records.ts'
-import { mostHandles } from './body-reader.ts'
-import { commitBody } from './body-writer.ts'
+import { newId } from '../names.ts'
+import { enterFile } from './body-register.ts'
 import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket, uploadKey } from './context.ts'
-import { type AttemptRow, type BodyFile, type Entry, type UploadRow } from './database.ts'
-import { asStoreFailed } from './failure.ts'
-import { newId } from './context.ts'
+import { type AttemptRow, type Entry, type UploadRow } from './database.ts'
 import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
 import { page } from './listing.ts'
 import { replaceObject } from './objects.ts'
@@ -99,14 +98,14 @@ export const uploadActions = (context: FileStore): UploadActions => {
     },
 
     putPart: (bucket, key, id, part, body) =>
-      commitBody(context, body, async draft => {
+      commitBody(context.register, body, async draft => {
         const at = uploadKey(bucket.id, key, id)
         await draft.toFile()
         const { number, attempt, size, etag, receipt, modified } = part
         return commit(context, () => {
           requireBucket(context, bucket)
           const upload = requireUpload(at)
-          const file = draft.enterFile()
+          const file = enterFile(context, draft)
           const kept: Part = {
             number,
             attempt,
@@ -138,14 +137,12 @@ export const uploadActions = (context: FileStore): UploadActions => {
           partsOf(context, requireUpload(at, completed)).map(({ value }) => [value.part.attempt, value] as const),
         )
       })
-      return asStoreFailed(async () => {
-        const peeks: (PartPeek | undefined)[] = []
-        for (let first = 0; first < attempts.length; first += mostHandles) {
-          const some = attempts.slice(first, first + mostHandles).map(attempt => rows.get(attempt))
-          peeks.push(...(await Promise.all(some.map(row => row && peek(bodies, row, length)))))
-        }
-        return peeks
-      })
+      const found = attempts.map(attempt => rows.get(attempt))
+      return peekAttempts(
+        bodies,
+        found.map(row => row && { file: { id: row.file, size: row.part.storedSize }, head: row.head }),
+        length,
+      )
     },
 
     completeUpload: async (bucket, key, id, { token, attempts, record }, condition) => {
@@ -190,24 +187,4 @@ export const uploadActions = (context: FileStore): UploadActions => {
 interface FoundUpload {
   readonly row: UploadRow
   readonly token?: string
-}
-
-const peek = async (
-  bodies: BodyStore,
-  { file, part: { storedSize }, head }: AttemptRow,
-  length: number,
-): Promise<PartPeek | undefined> => {
-  if (head !== undefined && Math.min(length, storedSize) <= head.length) {
-    return { size: storedSize, head: head.subarray(0, length) }
-  }
-  const body = await bodies.open(file, storedSize)
-  if (body === undefined) return undefined
-  try {
-    const end = Math.min(length, body.size)
-    const chunks: Uint8Array[] = []
-    for await (const chunk of body.read({ start: 0, end, chunkSize: length, reuse: false })) chunks.push(chunk)
-    return { size: body.size, head: concat(...chunks) }
-  } finally {
-    await body.close()
-  }
 }

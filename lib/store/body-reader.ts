@@ -1,12 +1,19 @@
 /**
- * Bodies of the embedded store being read: from memory, or from files. One file is open for as long as the body is; of several at most two
- * are open at a time. Those that do not stay readable are kept for the grace time after their object was deleted or replaced (`garbage.ts`).
+ * Bodies of a store being read: from memory, or from files. One file is open for as long as the body is; of several at most two
+ * are open at a time. Those that do not stay readable are kept for the grace time after their object was deleted or replaced.
  */
-import { SseError } from '../../errors.ts'
-import type { BodyRange, BodyStore, StoredBody } from '../body-store.ts'
-import type { BodyReader, ReadOptions } from '../store.ts'
-import type { BodyFile } from './database.ts'
+import { concat } from '../bytes.ts'
+import { SseError } from '../errors.ts'
+import type { BodyRange, BodyStore, StoredBody } from './body-store.ts'
 import { asStoreFailed } from './failure.ts'
+import type { BodyReader, PartPeek, ReadOptions } from './store.ts'
+
+/** A file of a body or an upload, as the index has it. */
+export interface BodyFile {
+  /** 32 hex digits. */
+  readonly id: string
+  readonly size: number
+}
 
 /** Files that are looked at at a time. */
 export const mostHandles = 64
@@ -159,4 +166,43 @@ export const openFiles = async (bodies: BodyStore, files: readonly BodyFile[]): 
     found.push(...some.flatMap((file, i) => (sizes[i] === undefined ? [] : [{ ...file, held: sizes[i] }])))
   }
   return found.length === files.length ? overFiles(found, open) : undefined
+}
+
+/** An attempt of a part, as the index has it. */
+export interface Attempt {
+  readonly file: BodyFile
+  /** Its first bytes, where the index has them. */
+  readonly head?: Uint8Array | undefined
+}
+
+/** What the store really holds of attempts: size and first `length` bytes; of a remote body store what the index says, where it says enough. */
+export const peekAttempts = (
+  bodies: BodyStore,
+  attempts: readonly (Attempt | undefined)[],
+  length: number,
+): Promise<readonly (PartPeek | undefined)[]> =>
+  asStoreFailed(async () => {
+    const peeks: (PartPeek | undefined)[] = []
+    for (let first = 0; first < attempts.length; first += mostHandles) {
+      const some = attempts.slice(first, first + mostHandles)
+      peeks.push(...(await Promise.all(some.map(attempt => attempt && peek(bodies, attempt, length)))))
+    }
+    return peeks
+  })
+
+const peek = async (bodies: BodyStore, { file, head }: Attempt, length: number): Promise<PartPeek | undefined> => {
+  const { id, size } = file
+  if (bodies.remote && head !== undefined && Math.min(length, size) <= head.length) {
+    return { size, head: head.subarray(0, length) }
+  }
+  const body = await bodies.open(id, size)
+  if (body === undefined) return undefined
+  try {
+    const end = Math.min(length, body.size)
+    const chunks: Uint8Array[] = []
+    for await (const chunk of body.read({ start: 0, end, chunkSize: length, reuse: false })) chunks.push(chunk)
+    return { size: body.size, head: concat(...chunks) }
+  } finally {
+    await body.close()
+  }
 }

@@ -1,20 +1,29 @@
 /**
- * A body on its way into the embedded store. A small one stays in memory and later lies in the index, where many of them share one commit; a
- * larger one goes to the body store, registered as pending before it is created, and durable before the stream finishes. Nothing is written
- * anywhere but what the stream was given.
+ * A body on its way into a store. A small one stays in memory and later lies in the index; a larger one goes to the body store, registered
+ * before it is created, and durable before the stream finishes. Nothing is written anywhere but what the stream was given.
  */
 import { Writable } from 'node:stream'
-import { concat } from '../../bytes.ts'
-import { SseError } from '../../errors.ts'
-import type { BodySink } from '../body-store.ts'
-import type { BodyOptions, BodyWriter } from '../store.ts'
-import { type FileStore, holder } from './context.ts'
-import type { BodyFile, BodyPlace } from './database.ts'
+import { concat } from '../bytes.ts'
+import { SseError } from '../errors.ts'
+import type { BodyFile } from './body-reader.ts'
+import type { BodySink, BodyStore } from './body-store.ts'
 import { asStoreFailed } from './failure.ts'
-import { discardBody } from './garbage.ts'
-import { newId } from './context.ts'
-import { encodeKey } from './keys.ts'
-import { addReference } from './references.ts'
+import { newId } from './names.ts'
+import type { BodyOptions, BodyWriter } from './store.ts'
+
+/** What a store does for the bodies that are being written. */
+export interface BodyRegister {
+  /** Where large ones lie. */
+  readonly bodies: BodyStore
+  /** Fails where the store cannot take more. Asked before a body grows. */
+  assertSpace(): void
+  /** Notes that this process is about to create a body of this id: durable when it resolves. */
+  begin(id: string): Promise<void>
+  /** A body that was begun will never be committed; where it could not be thrown away (`isGone` is false) it has to be deleted later. */
+  giveUp(file: BodyFile, isGone: boolean): Promise<void>
+  /** Whether a change that failed so may have happened all the same: its body is left alone then, and the sweep decides. */
+  mayHaveHappened(error: unknown): boolean
+}
 
 /** Bytes of the largest body that lies in the index: 64 KiB, and what sealing adds to them. */
 export const inlineLimit = 66_560
@@ -28,11 +37,11 @@ const answer = (work: Promise<void>, done: Done): void => {
   work.then(() => done(), done)
 }
 
-/** A body of the embedded store that is being written. */
+/** A body that is being written. */
 export class BodyDraft implements BodyWriter {
   /** See {@link BodyWriter}. */
   readonly writable: Writable
-  readonly #context: FileStore
+  readonly #register: BodyRegister
   readonly #id = newId()
   #size = 0
   #head: Uint8Array = new Uint8Array()
@@ -40,12 +49,11 @@ export class BodyDraft implements BodyWriter {
   #unwanted = false
   #memory: Uint8Array[] = []
   #sink: Promise<BodySink> | undefined
-  #finished = false
   #removal: Promise<void> | undefined
 
   /** Begins a body; where it is known to be large it is created in the body store at once. */
-  constructor(context: FileStore, { expectedSize = 0 }: BodyOptions = {}) {
-    this.#context = context
+  constructor(register: BodyRegister, { expectedSize = 0 }: BodyOptions = {}) {
+    this.#register = register
     this.writable = new Writable({
       highWaterMark: 262_144,
       write: (chunk: Uint8Array, _, done) => answer(this.#take([chunk]), done),
@@ -73,13 +81,12 @@ export class BodyDraft implements BodyWriter {
   }
 
   async #create(): Promise<BodySink> {
-    const { database, bodies } = this.#context
-    await database.write(() => database.tables.pending.putSync(encodeKey(this.#id), holder(this.#context)))
-    return bodies.create(this.#id)
+    await this.#register.begin(this.#id)
+    return this.#register.bodies.create(this.#id)
   }
 
   async #take(pieces: readonly Uint8Array[]): Promise<void> {
-    this.#context.database.assertSpace()
+    this.#register.assertSpace()
     for (const piece of pieces) {
       if (this.#head.length < headSize) {
         this.#head = concat(this.#head, piece.subarray(0, headSize - this.#head.length))
@@ -100,7 +107,6 @@ export class BodyDraft implements BodyWriter {
   async #finish(): Promise<void> {
     const sink = await this.#open()
     await sink.finish()
-    this.#finished = true
   }
 
   async #end(): Promise<void> {
@@ -115,16 +121,16 @@ export class BodyDraft implements BodyWriter {
   }
 
   /** A change begins to commit the body. `TypeError` where it is not of this store, not whole or not its writer's any more. */
-  beginCommit(context: FileStore): void {
-    if (context !== this.#context) throw new TypeError('the body is not one of this store')
+  beginCommit(register: BodyRegister): void {
+    if (register !== this.#register) throw new TypeError('the body is not one of this store')
     if (this.#state === 'open') throw new TypeError('the stream of the body has not finished: end it and wait')
     if (this.#state !== 'whole') throw new TypeError('the body was committed or discarded before')
     this.#state = 'committing'
   }
 
   /** The change is over: the body is an object's or upload's now, or its writer's as before, or thrown away. */
-  async endCommit(outcome: 'committed' | 'whole' | 'discarded'): Promise<void> {
-    this.#state = outcome === 'committed' ? 'committed' : 'whole'
+  async endCommit(outcome: 'committed' | 'unknown' | 'whole' | 'discarded'): Promise<void> {
+    this.#state = outcome === 'committed' || outcome === 'unknown' ? 'committed' : 'whole'
     // It may have been discarded while it was being committed.
     if (outcome === 'discarded' || this.#unwanted) await this.discard()
   }
@@ -138,31 +144,13 @@ export class BodyDraft implements BodyWriter {
     })
   }
 
-  /** Inside a change: the body as one that an object has. */
-  enter(): BodyPlace {
-    const { database } = this.#context
-    const body: BodyPlace =
-      this.#sink === undefined
-        ? { form: 'inline', id: this.#id, size: this.#size }
-        : { form: 'file', ...this.enterFile() }
-    if (this.#sink === undefined && this.#size > 0) {
-      database.tables.inline.putSync(encodeKey(this.#id), Buffer.concat(this.#memory))
-    }
-    addReference(database, body)
-    return body
+  /** The bytes of a body that stayed in memory; `undefined` where it is in the body store. */
+  get bytes(): Uint8Array | undefined {
+    return this.#sink === undefined ? Buffer.concat(this.#memory) : undefined
   }
 
-  /** Inside a change: the file of the body as one that an upload has. */
-  enterFile(): BodyFile {
-    const { pending, files } = this.#context.database.tables
-    const key = encodeKey(this.#id)
-    // A sweep that took this process for dead has deleted the file: better no object than one without its body.
-    if (!pending.removeSync(key)) {
-      throw new SseError('StoreFailed', {
-        message: 'The body was swept away while it was being written: its process was taken for dead. Send it again.',
-      })
-    }
-    files.putSync(key, true)
+  /** The body as a file of the body store. */
+  get file(): BodyFile {
     return { id: this.#id, size: this.#size }
   }
 
@@ -177,22 +165,14 @@ export class BodyDraft implements BodyWriter {
   }
 
   async #remove(): Promise<void> {
-    const { database } = this.#context
     this.#memory = []
     if (this.#sink === undefined) return
     const sink = await this.#sink.catch(() => undefined)
-    // If it is unknown whether the commit took place, the sweep of the next process decides.
-    if (this.#finished && database.broken) return
     const isGone = await Promise.resolve(sink?.discard()).then(
       () => true,
       () => false,
     )
-    const forget = (): void => {
-      // What could not be thrown away is deleted later.
-      if (isGone) database.tables.pending.removeSync(encodeKey(this.#id))
-      else discardBody(this.#context, { form: 'file', ...this.enterFile() })
-    }
-    await database.write(forget, 'reserve').catch(() => {})
+    await this.#register.giveUp(this.file, isGone).catch(() => {})
   }
 }
 
@@ -201,18 +181,25 @@ export class BodyDraft implements BodyWriter {
  * again. `TypeError` where it is not a body of this store, not whole, or committed or discarded before.
  */
 export const commitBody = async <T>(
-  context: FileStore,
+  register: BodyRegister,
   body: BodyWriter,
   change: (draft: BodyDraft) => Promise<T>,
 ): Promise<T> => {
   if (!(body instanceof BodyDraft)) throw new TypeError('the body is not one of this store')
-  body.beginCommit(context)
+  body.beginCommit(register)
   try {
     const result = await change(body)
     await body.endCommit('committed')
     return result
   } catch (error) {
-    await body.endCommit(error instanceof SseError && error.code === 'BucketChanged' ? 'whole' : 'discarded')
+    if (register.mayHaveHappened(error)) await body.endCommit('unknown')
+    else await body.endCommit(error instanceof SseError && error.code === 'BucketChanged' ? 'whole' : 'discarded')
     throw error
   }
 }
+
+/** A body that a commit asks for was taken away: better no object than one without its body. */
+export const sweptAway = (): SseError =>
+  new SseError('StoreFailed', {
+    message: 'The body was swept away while it was being written: its process was taken for dead. Send it again.',
+  })
