@@ -11,14 +11,18 @@ export {
   assertContextAllowed,
   assertKeyEnabled,
   assertKeyOrigin,
+  assertKeyRight,
   assertKeyUsable,
   assertKmsRole,
   assertOwnTenant,
   assertSigned,
   assertSingleProject,
+  assertSomeKeyRight,
   authorizeRead,
   authorizeWrite,
   type KmsDecision,
+  needsAliases,
+  type RightfulKey,
   type UsableKey,
   type WriteAccess,
   type WriteDecision,
@@ -42,6 +46,7 @@ export {
   parseReadHeaders,
   type TransportOptions,
 } from './sse/customer-key.ts'
+export { type GrantableRight, type KeyGrant, type KeyGrants, type KeyRight, readKeyGrants } from './sse/grants.ts'
 export { assertKeyScope, keyQuery, type KeyReference, parseKeyReference } from './sse/key-id.ts'
 export type { Dialect, EncryptionKind, HeaderGetter } from './sse/names.ts'
 export {

@@ -6,6 +6,8 @@ import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { SseError } from '../errors.ts'
 import { defaultLimits } from '../gateway/limits.ts'
+import { grantableRights } from '../sse/grants.ts'
+import { parseKeyReference } from '../sse/key-id.ts'
 import { tenantAdmin } from '../sse/profile.ts'
 
 const text = () => z.string().min(1, { error: 'expected a string that is not empty' })
@@ -24,23 +26,55 @@ const secret = z.union([text(), variable], {
 const scopePart = (what: string) =>
   z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, { error: `expected ${what} of 1 to 64 of A-Z, a-z, 0-9, _ and -` })
 
+const accessKeyId = () =>
+  z.string().regex(/^[A-Za-z0-9_.-]{1,128}$/, { error: 'expected 1 to 128 of A-Z, a-z, 0-9, _, . and -' })
+
+const roles = () => z.array(z.literal(tenantAdmin, { error: `expected "${tenantAdmin}", the only role there is` }))
+
 const user = z.strictObject({
   name: text().max(64).describe('Name for messages and the log.'),
-  accessKeyId: z
-    .string()
-    .regex(/^[A-Za-z0-9_.-]{1,128}$/, { error: 'expected 1 to 128 of A-Z, a-z, 0-9, _, . and -' })
-    .describe('Access key id, unique in the whole configuration.'),
+  accessKeyId: accessKeyId().describe('Access key id, unique in the whole configuration.'),
   secretAccessKey: secret.describe('Secret access key: the text itself, or the environment variable that holds it.'),
-  roles: z
-    .array(z.literal(tenantAdmin, { error: `expected "${tenantAdmin}", the only role there is` }))
-    .default([])
-    .describe('Roles. tenant_admin: may use SSE-KMS in the obs profile.'),
+  roles: roles().default([]).describe('Roles. tenant_admin: may use SSE-KMS in the obs profile.'),
 })
+
+const isKeyName = (name: string): boolean => {
+  try {
+    parseKeyReference(name)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const keyName = z.string().refine(isKeyName, { error: 'expected the ARN or id of a key, or alias/NAME' })
+
+const keyGrant = z
+  .strictObject({
+    keys: z
+      .array(keyName)
+      .min(1, { error: 'expected at least one key; leave keys out for all' })
+      .optional()
+      .describe('Keys of the tenant, each by ARN, id or alias/NAME. Default: all of them.'),
+    users: z.array(accessKeyId()).default([]).describe('Users of the tenant, by access key id.'),
+    roles: roles().default([]).describe('Whoever has one of these roles.'),
+    rights: z
+      .array(z.enum(grantableRights, { error: `expected one of ${grantableRights.join(', ')}` }))
+      .min(1, { error: 'expected at least one right' })
+      .describe('What they may do with the keys.'),
+  })
+  .refine(({ users, roles }) => users.length + roles.length > 0, { error: 'expected users or roles' })
 
 const tenant = z.strictObject({
   domainId: scopePart('a domain id').describe('Id of the tenant, unique. Part of the ARN of its keys.'),
   projectId: scopePart('a project id').describe('Id of its one KMS project.'),
   users: z.array(user).min(1, { error: 'expected at least one user' }),
+  keyGrants: z
+    .array(keyGrant)
+    .optional()
+    .describe(
+      'Rights to use keys of the tenant. With any, nobody has a right that no grant gives. Default: everybody has all; in obs everybody with the role tenant_admin.',
+    ),
 })
 
 const rootKey = z.union(

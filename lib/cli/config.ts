@@ -8,6 +8,7 @@ import { hex } from '../bytes.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { makeDirectory } from '../files.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
+import { type KeyGrant, namedKeys } from '../sse/grants.ts'
 import { tenantAdmin } from '../sse/profile.ts'
 import {
   type ConfigFile,
@@ -35,6 +36,8 @@ export interface ConfigTenant {
   readonly domainId: string
   readonly projectId: string
   readonly users: readonly ConfigUser[]
+  /** Rights to use its keys. Without any, those that the profile gives. */
+  readonly keyGrants?: readonly Omit<KeyGrant, 'domainId'>[] | undefined
 }
 
 /** A configuration, checked and complete. */
@@ -93,8 +96,30 @@ const secretOf = (secret: SecretFile, env: Environment, where: string, path: str
   return value
 }
 
-/** Tenants with their secrets. Throws `InvalidConfig` if an id is used twice or a secret is missing. */
-const tenantsOf = (tenants: readonly TenantFile[], env: Environment, where: string): readonly ConfigTenant[] => {
+/** Throws `InvalidConfig` if grants of a tenant name a user or a key that is not its own. */
+const checkGrants = ({ domainId, users, keyGrants = [] }: TenantFile, i: number, region: string, where: string) => {
+  keyGrants.forEach((grant, j) => {
+    const path = `tenants[${i}].keyGrants[${j}]`
+    const stranger = grant.users.find(id => users.every(user => user.accessKeyId !== id))
+    if (stranger !== undefined)
+      throw invalidConfig(where, `${path}.users: ${stranger} is no access key id of the tenant`)
+    for (const name of grant.keys ?? []) {
+      try {
+        namedKeys([name], region, domainId)
+      } catch {
+        throw invalidConfig(where, `${path}.keys: ${name} is no key of the tenant in ${region}`)
+      }
+    }
+  })
+}
+
+/** Tenants with their secrets. Throws `InvalidConfig` if an id is used twice, a secret is missing or a grant is for another tenant's. */
+const tenantsOf = (
+  tenants: readonly TenantFile[],
+  env: Environment,
+  where: string,
+  region: string,
+): readonly ConfigTenant[] => {
   const paths = new Map<string, string>()
   const unique = (kind: string, value: string, path: string): void => {
     const earlier = paths.get(`${kind} ${value}`)
@@ -108,6 +133,7 @@ const tenantsOf = (tenants: readonly TenantFile[], env: Environment, where: stri
       unique('access key', user.accessKeyId, `${path}.accessKeyId`)
       return { ...user, secretAccessKey: secretOf(user.secretAccessKey, env, where, `${path}.secretAccessKey`) }
     })
+    checkGrants(tenant, i, region, where)
     return { ...tenant, users }
   })
 }
@@ -150,9 +176,12 @@ export const loadConfig = async (
   const data = resolve(file.data)
   const listen = listenOf(file.listen, where)
   const demo = file.tenants === undefined ? await demoTenants(data) : undefined
+  const { region } = file
   const tenants =
-    demo === undefined ? tenantsOf(file.tenants ?? [], env, where) : tenantsOf(demo.tenants, env, demo.path)
-  const { region, profile, lenientParts, bucketKeySeconds, limits, log } = file
+    demo === undefined
+      ? tenantsOf(file.tenants ?? [], env, where, region)
+      : tenantsOf(demo.tenants, env, demo.path, region)
+  const { profile, lenientParts, bucketKeySeconds, limits, log } = file
   const config: Config = {
     region,
     profile,

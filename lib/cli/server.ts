@@ -199,6 +199,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     }),
     tenants,
     users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
+    keyGrants: tenants.flatMap(({ domainId, keyGrants = [] }) => keyGrants.map(grant => ({ ...grant, domainId }))),
     hosts,
     limits,
     log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),

@@ -2,6 +2,7 @@
 import type { SseError } from '../errors.ts'
 import type { KeyAdministration, KeyUse } from '../kms/provider.ts'
 import type { Sse } from '../object/node.ts'
+import type { KeyGrant, KeyRight } from '../sse/grants.ts'
 import type { Caller, Profile, Tenant } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
 import type { GatewayLimits } from './limits.ts'
@@ -38,14 +39,16 @@ export interface AccessLogEntry {
   readonly error?: SseError | undefined
 }
 
-/** A use of a master key, for an audit: never a secret. */
-export interface KeyUseEntry extends KeyUse {
+/** A use of a master key, or the refusal of one for want of a right, for an audit: never a secret. */
+export interface KeyUseEntry extends Omit<KeyUse, 'provider' | 'keyId'> {
   /** When it ended, ISO 8601. */
   readonly time: string
   /** What the answer says in `x-amz-request-id`. */
   readonly requestId: string
   /** Name of the user who signed; absent for an unsigned request. */
   readonly user: string | undefined
+  /** The user's access key id, which is unique. */
+  readonly accessKeyId: string | undefined
   /** The user's tenant. */
   readonly tenant: string | undefined
   /** Name of the action, as S3 gives it. */
@@ -54,6 +57,12 @@ export interface KeyUseEntry extends KeyUse {
   readonly bucket: string | undefined
   /** The object's key that the request names. */
   readonly key: string | undefined
+  /** Name of the provider; absent where a right was missing, and none was asked. */
+  readonly provider: string | undefined
+  /** Full id of the master key; absent where a default key was asked for by somebody who may use no key. */
+  readonly keyId: string | undefined
+  /** The right that was missing; `outcome` is `KeyAccessDenied` then. */
+  readonly missing?: KeyRight | undefined
 }
 
 /** What a gateway is made of. */
@@ -70,6 +79,11 @@ export interface GatewayOptions {
   readonly tenants: readonly Tenant[]
   /** Who may sign requests. */
   readonly users: readonly GatewayUser[]
+  /**
+   * Rights to use master keys. Tenants that have grants are judged by them alone, whatever roles their users have; in the others every user may use
+   * every key of the tenant, in the profile `obs` with the role tenant_admin. Keys of the service (SSE-S3) take no right.
+   */
+  readonly keyGrants?: readonly KeyGrant[] | undefined
   /** Hosts whose subdomains are bucket names; on any other host the bucket stands in the path. */
   readonly hosts?: readonly string[] | undefined
   /** Says that connections are safe for customer keys though they are not TLS: a TLS proxy stands in front. */
@@ -83,7 +97,7 @@ export interface GatewayOptions {
   readonly blankEvery?: number | undefined
   /** What happens to each request. */
   readonly log?: ((entry: AccessLogEntry) => void) | undefined
-  /** Told of each use of a master key, also where a key in memory made no call. */
+  /** Told of each use of a master key, also where a key in memory made no call, and of each that was refused for want of a right. */
   readonly audit?: ((entry: KeyUseEntry) => void) | undefined
   /** Milliseconds since 1970. */
   readonly clock?: (() => number) | undefined

@@ -1,7 +1,6 @@
 /** A request, understood: who sent it, what it is about, which action it asks for. What it needs of the gateway comes along. */
 import type { IncomingMessage } from 'node:http'
 import { SseError } from '../errors.ts'
-import type { KeyUse } from '../kms/provider.ts'
 import type { HeaderGetter } from '../sse/names.ts'
 import type { Caller, Requester } from '../sse/profile.ts'
 import type { ObjectName } from './http/target.ts'
@@ -13,7 +12,7 @@ import { assertOneMeaning, type RequestHeaders } from './http/headers.ts'
 import { assertBuilt, type Operation, parseQuery, type Query, route } from './http/route.ts'
 import { parseTarget, type RequestTarget, splitUrl } from './http/target.ts'
 import type { GatewayOptions, GatewayUser, KeyUseEntry } from './options.ts'
-import { type Services, forRequest } from './services.ts'
+import { type KeyRefusal, type Services, forRequest } from './services.ts'
 
 /** What the form of a browser upload says: who signed it, with its fields for headers, and which key it names. */
 export interface FormClaim {
@@ -82,14 +81,33 @@ export interface RequestParts {
 /** Called with a request as soon as it is understood, and again with the one that a form makes of it: for the log. */
 export type OnRequest = (request: GatewayRequest) => void
 
+/** What an entry of the audit says of the use itself. */
+type KeyUsed = Pick<KeyUseEntry, 'operation' | 'provider' | 'keyId' | 'version' | 'cached' | 'outcome' | 'missing'>
+
 const keyUseEntry = (
   { requester, target, operation, requestId, services }: GatewayRequest,
-  use: KeyUse,
+  use: KeyUsed,
 ): KeyUseEntry => {
-  const caller = requester.kind === 'signed' ? requester.caller : undefined
+  const { name, accessKeyId, domainId } = requester.kind === 'signed' ? requester.caller : {}
   const { bucket, key } = target
   const time = new Date(services.now()).toISOString()
-  return { time, requestId, user: caller?.name, tenant: caller?.domainId, action: operation, bucket, key, ...use }
+  return { time, requestId, user: name, accessKeyId, tenant: domainId, action: operation, bucket, key, ...use }
+}
+
+/** What a key was to be used for by somebody who has not the right. */
+const refusedUse = { 'kms:GenerateDataKey': 'generate', 'kms:Decrypt': 'unwrap' } as const
+
+const refusal = ({ missing, keyId }: KeyRefusal): KeyUsed => {
+  const operation = refusedUse[missing]
+  return {
+    operation,
+    provider: undefined,
+    keyId,
+    version: undefined,
+    cached: false,
+    outcome: 'KeyAccessDenied',
+    missing,
+  }
 }
 
 /** Understands a request and verifies its signature; throws what is wrong with either. `form` counts instead of its own headers and key. */
@@ -101,8 +119,9 @@ export const openRequest = (
 ): GatewayRequest => {
   const { options, access, users } = parts
   const { req, signal } = exchange
-  const onKeyUse = (use: KeyUse): void => options.audit?.(keyUseEntry(request, use))
-  const services = forRequest(parts.services, { signal, onKeyUse: options.audit && onKeyUse })
+  const onKeyUse = (use: KeyUsed): void => options.audit?.(keyUseEntry(request, use))
+  const call = { signal, onKeyUse: options.audit && onKeyUse }
+  const services = forRequest(parts.services, call, refused => onKeyUse(refusal(refused)))
   const { url = '/', method = '' } = req
   const { path, query: rawQuery } = splitUrl(url)
   const query = parseQuery(rawQuery)

@@ -4,10 +4,18 @@ import { checkedAdministration } from '../kms/checked.ts'
 import type { CallOptions, KeyAdministration, KeyDescription } from '../kms/provider.ts'
 import { defaultKeyClaim } from '../kms/registered.ts'
 import type { Sse } from '../object/node.ts'
+import { type KeyGrants, type KeyRight, readKeyGrants } from '../sse/grants.ts'
 import type { Profile } from '../sse/profile.ts'
 import type { ObjectStore } from '../store/store.ts'
 import type { GatewayLimits } from './limits.ts'
 import type { GatewayOptions } from './options.ts'
+
+/** A use of a master key that no grant allows. */
+export interface KeyRefusal {
+  readonly missing: Extract<KeyRight, 'kms:GenerateDataKey' | 'kms:Decrypt'>
+  /** Full id of the key, where one was found. */
+  readonly keyId: string | undefined
+}
 
 /** What receives bodies, opens objects and changes records is called with these and a plan. */
 export interface Services {
@@ -15,6 +23,10 @@ export interface Services {
   readonly kms: KeyAdministration
   readonly sse: Sse
   readonly profile: Profile
+  /** Rights to use keys, of the tenants that have granted any. */
+  readonly grants: KeyGrants
+  /** Told of uses of keys that no grant allows. */
+  readonly onKeyRefused?: ((refusal: KeyRefusal) => void) | undefined
   readonly limits: GatewayLimits
   /** Milliseconds until an answer that takes long begins, and between its blanks. */
   readonly blankEvery: number
@@ -61,19 +73,25 @@ const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: st
 
 /** The services of a gateway. */
 export const createServices = (
-  { store, kms: keys, sse, profile, clock = Date.now, blankEvery = 10_000 }: GatewayOptions,
+  { store, kms: keys, sse, profile, keyGrants = [], clock = Date.now, blankEvery = 10_000 }: GatewayOptions,
   limits: GatewayLimits,
 ): Services => {
   const kms = checkedAdministration(keys, Math.ceil(limits.kmsSeconds * 1000))
   const defaultKey = defaultKeys({ store, kms }, profile.region)
-  return { store, kms, sse, profile, limits, blankEvery, now: clock, defaultKey }
+  const grants = readKeyGrants(keyGrants, profile.region)
+  return { store, kms, sse, profile, grants, limits, blankEvery, now: clock, defaultKey }
 }
 
 /** The same services for one request: whatever they ask the KMS ends when its signal aborts, and uses of keys are told. */
-export const forRequest = (services: Services, call: Required<Pick<CallOptions, 'signal' | 'onKeyUse'>>): Services => {
+export const forRequest = (
+  services: Services,
+  call: Required<Pick<CallOptions, 'signal' | 'onKeyUse'>>,
+  onKeyRefused: Services['onKeyRefused'],
+): Services => {
   const { kms, sse } = services
   return {
     ...services,
+    onKeyRefused,
     kms: {
       describeKey: query => kms.describeKey(query, call),
       defaultKey: scope => kms.defaultKey(scope, call),

@@ -6,6 +6,7 @@ import { SseError } from '../errors.ts'
 import type { KeyDescription } from '../kms/provider.ts'
 import type { BucketEncryption, KmsDefault } from './bucket-encryption.ts'
 import type { CustomerKeyRequest } from './customer-key.ts'
+import { grantedKeys, type GrantedKeys, type KeyGrants, type KeyRight } from './grants.ts'
 import { assertKeyScope, invalidKeyId, type KeyReference, parseKeyReference } from './key-id.ts'
 import { badArgument, contextHeader, denied, type EncryptionKind, type Plain, type SseS3 } from './names.ts'
 import { type Caller, hasRole, type Profile, type Requester, sameTenant, type Tenant } from './profile.ts'
@@ -145,6 +146,8 @@ export interface Access {
   readonly requester: Requester
   /** The tenant that owns the bucket, and with it the objects and their keys. */
   readonly owner: Tenant
+  /** Rights that tenants have granted. A tenant that has grants is judged by them instead of by the role of the profile. */
+  readonly grants?: KeyGrants | undefined
 }
 
 /** A write that is to be decided. */
@@ -178,9 +181,9 @@ const fromDefault = ({ keyId, projectId }: KmsDefault): Omit<KmsRequest, 'dialec
 })
 
 /** Signature, role, tenant and project of whoever writes or reads under SSE-KMS. */
-const assertKmsCaller = ({ profile, requester, owner }: Access): void => {
+const assertKmsCaller = ({ profile, requester, owner, grants }: Access): void => {
   const caller = assertSigned(profile, requester)
-  assertKmsRole(profile, caller)
+  if (grants?.has(owner.domainId) !== true) assertKmsRole(profile, caller)
   assertOwnTenant(caller, owner)
   assertSingleProject(caller.projectId, owner)
 }
@@ -238,4 +241,60 @@ export const authorizeWrite = (access: WriteAccess): WriteDecision => {
  */
 export const authorizeRead = (access: Access, object: EncryptionKind): void => {
   if (object === 'sse-kms') assertKmsCaller(access)
+}
+
+/** A key that somebody asks to use. */
+export type RightfulKey = Pick<KeyDescription, 'keyId' | 'arn' | 'aliases'>
+
+const granted = ({ requester, owner, grants }: Access, right: KeyRight): GrantedKeys | undefined => {
+  if (requester.kind === 'signed') return grantedKeys(grants, owner, requester.caller, right)
+  return grants?.has(owner.domainId) === true ? { all: false, arns: new Set(), aliases: new Set() } : undefined
+}
+
+const has = ({ all, arns, aliases }: GrantedKeys, { keyId, arn = keyId, aliases: own }: RightfulKey): boolean =>
+  all || arns.has(arn) || own.some(alias => aliases.has(alias))
+
+/** In AWS's words, which name the user, the right and the key. */
+const withoutRight = ({ requester }: Access, right: KeyRight, resource: string): SseError => {
+  const user = requester.kind === 'signed' ? requester.caller.name : 'anonymous'
+  const message =
+    `User: ${user} is not authorized to perform: ${right} on resource: ${resource} ` +
+    `because no grant allows the ${right} action. Ask the operator for a grant.`
+  return new SseError('KeyAccessDenied', { message, s3Message: message })
+}
+
+/**
+ * Whether the aliases of a key decide if its use is granted: who asks for no right that an alias gives need not look them up.
+ *
+ * {@includeCode ../../test/examples/rules.test.ts#grants}
+ */
+export const needsAliases = (access: Access, right: KeyRight, key: Pick<RightfulKey, 'keyId' | 'arn'>): boolean => {
+  const keys = granted(access, right)
+  return keys !== undefined && keys.aliases.size > 0 && !has(keys, { ...key, aliases: [] })
+}
+
+/**
+ * Lets a requester use a key for what needs this right, if a grant of the tenant says so. Where the tenant has no grants, {@link authorizeWrite}
+ * and {@link authorizeRead} have decided. Ask before every use, also of a key in memory.
+ *
+ * {@includeCode ../../test/examples/rules.test.ts#grants}
+ *
+ * @throws {SseError} `KeyAccessDenied`, which names the right and the key.
+ */
+export const assertKeyRight = (access: Access, right: KeyRight, key: RightfulKey): void => {
+  const keys = granted(access, right)
+  if (keys !== undefined && !has(keys, key)) throw withoutRight(access, right, key.arn ?? key.keyId)
+}
+
+/**
+ * Refuses who has a right to no key at all: before a default key is made for somebody who could not use it.
+ *
+ * {@includeCode ../../test/examples/rules.test.ts#grants}
+ *
+ * @throws {SseError} `KeyAccessDenied`, which names the right.
+ */
+export const assertSomeKeyRight = (access: Access, right: KeyRight): void => {
+  const keys = granted(access, right)
+  if (keys === undefined || keys.all || keys.arns.size > 0 || keys.aliases.size > 0) return
+  throw withoutRight(access, right, 'the default key')
 }

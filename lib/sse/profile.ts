@@ -17,6 +17,8 @@ export interface Caller extends Tenant {
   readonly name: string
   /** Roles such as {@link tenantAdmin}. */
   readonly roles: readonly string[]
+  /** Access key id. Grants name a user by it, since a name may be another's too. */
+  readonly accessKeyId?: string | undefined
 }
 
 /** A request without a signature. */

@@ -27,6 +27,10 @@ const standardLimits = toConfig('nothing', {}).limits
 
 const withUser = (change: object) => ({ tenants: [{ ...tenant, users: [{ ...user, ...change }] }] })
 
+const withGrant = (change: object) => ({
+  tenants: [{ ...tenant, keyGrants: [{ users: ['AKANN'], rights: ['kms:Decrypt'], ...change }] }],
+})
+
 const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   ['{', 'this is not JSON'],
   [[], 'expected object, received array'],
@@ -71,6 +75,23 @@ const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   ],
   [withUser({ accessKeyId: 'a/b' }), 'tenants[0].users[0].accessKeyId: expected 1 to 128 of'],
   [withUser({ roles: ['admin'] }), 'tenants[0].users[0].roles[0]: expected "tenant_admin", the only role there is'],
+  [withGrant({ users: [] }), 'tenants[0].keyGrants[0]: expected users or roles'],
+  [withGrant({ users: ['AKBOB'] }), 'tenants[0].keyGrants[0].users: AKBOB is no access key id of the tenant'],
+  [
+    withGrant({ roles: ['admin'] }),
+    'tenants[0].keyGrants[0].roles[0]: expected "tenant_admin", the only role there is',
+  ],
+  [withGrant({ rights: [] }), 'tenants[0].keyGrants[0].rights: expected at least one right'],
+  [
+    withGrant({ rights: ['kms:*'] }),
+    'tenants[0].keyGrants[0].rights[0]: expected one of kms:GenerateDataKey, kms:Decrypt',
+  ],
+  [withGrant({ keys: [] }), 'tenants[0].keyGrants[0].keys: expected at least one key; leave keys out for all'],
+  [withGrant({ keys: ['photos'] }), 'tenants[0].keyGrants[0].keys[0]: expected the ARN or id of a key, or alias/NAME'],
+  [
+    withGrant({ keys: ['alias/photos', 'arn:aws:kms:sichuan:domain2:alias/photos'] }),
+    'tenants[0].keyGrants[0].keys: arn:aws:kms:sichuan:domain2:alias/photos is no key of the tenant in sichuan',
+  ],
   [{ tenants: [tenant, tenant] }, 'tenants[1].domainId: domain1 is used already, in tenants[0].domainId'],
   [
     { tenants: [tenant, { ...tenant, domainId: 'domain2' }] },

@@ -8,6 +8,7 @@ import {
   assertContextAllowed,
   assertKeyEnabled,
   assertKeyOrigin,
+  assertKeyRight,
   assertKeyScope,
   assertKeyUsable,
   assertKmsRole,
@@ -17,6 +18,7 @@ import {
   assertSelfCopyLegal,
   assertSigned,
   assertSingleProject,
+  assertSomeKeyRight,
   authorizeRead,
   authorizeWrite,
   bucketEncryptionOrBase,
@@ -25,6 +27,7 @@ import {
   formatBucketEncryption,
   type HeaderGetter,
   keyQuery,
+  needsAliases,
   parseBucketEncryption,
   parseCopySourceHeaders,
   parseCustomerKey,
@@ -33,6 +36,7 @@ import {
   parseReadHeaders,
   parseWriteHeaders,
   planCopy,
+  readKeyGrants,
   refuseOnOther,
   type Requester,
   requestValues,
@@ -141,6 +145,32 @@ t.test('rule by rule', async t => {
   // #endregion origin
   t.throws(() => assertKeyOrigin(profile, key), { code: 'AccessDenied' })
   t.throws(() => assertOwnTenant(signed, { domainId: 'another', projectId: 'x' }), { code: 'AccessDenied' })
+})
+
+t.test('rights to keys', async t => {
+  const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant', alias: 'photos' })
+  // #region grants
+  const grants = readKeyGrants(
+    [
+      { domainId: 'my-tenant', roles: [tenantAdmin], rights: ['kms:GenerateDataKey', 'kms:Decrypt'] }, // all keys
+      { domainId: 'my-tenant', users: ['AKBOB'], keys: ['alias/photos'], rights: ['kms:Decrypt'] },
+    ],
+    'sichuan',
+  )
+  const access = { profile, requester, owner, grants } // for authorizeWrite and authorizeRead, too
+  assertSomeKeyRight(access, 'kms:GenerateDataKey') // before a default key is made
+
+  const right = 'kms:Decrypt' // kms:GenerateDataKey for a write, both for a copy, kms:ReEncryptFrom and …To for a rewrap
+  const aliases = needsAliases(access, right, { keyId }) ? (await kms.describeKey({ keyId })).aliases : []
+  assertKeyRight(access, right, { keyId, aliases }) // before each use, also of a key in memory
+  // #endregion grants
+  const bob: Requester = { kind: 'signed', caller: { ...caller, accessKeyId: 'AKBOB', roles: [] }, signature: 'v4' }
+  const his = { ...access, requester: bob }
+  t.ok(needsAliases(his, right, { keyId }))
+  t.doesNotThrow(() => assertKeyRight(his, right, { keyId, aliases: ['photos'] }))
+  t.throws(() => assertKeyRight(his, 'kms:GenerateDataKey', { keyId, aliases: ['photos'] }), {
+    code: 'KeyAccessDenied',
+  })
 })
 
 t.test('the default encryption of a bucket', async t => {

@@ -7,7 +7,17 @@ import { claimedKeyId } from '../../envelope/envelope.ts'
 import { type ErrorCode, SseError } from '../../errors.ts'
 import type { AcceptedKey } from '../../kms/provider.ts'
 import type { KeyOptions, TargetOptions } from '../../object/options.ts'
-import { assertKeyUsable, authorizeRead, authorizeWrite, type KmsDecision } from '../../sse/authorize.ts'
+import {
+  type Access,
+  assertKeyRight,
+  assertKeyUsable,
+  assertSomeKeyRight,
+  authorizeRead,
+  authorizeWrite,
+  type KmsDecision,
+  needsAliases,
+  type RightfulKey,
+} from '../../sse/authorize.ts'
 import { type BucketEncryption, formatBucketEncryption, parseBucketEncryption } from '../../sse/bucket-encryption.ts'
 import { assertReadKeyFits, parseReadHeaders } from '../../sse/customer-key.ts'
 import { keyQuery } from '../../sse/key-id.ts'
@@ -17,7 +27,7 @@ import { parseWriteHeaders } from '../../sse/request.ts'
 import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from '../../sse/response.ts'
 import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
 import type { JudgedBucket } from '../access/access.ts'
-import { type Services, serviceDomain } from '../services.ts'
+import { type KeyRefusal, type Services, serviceDomain } from '../services.ts'
 
 /** What the rules look at of a request. */
 export interface SseFacts {
@@ -80,9 +90,54 @@ export const wipeKey = (encryption: WriteEncryption): void => {
   if (encryption.kind !== 'plain') wipe(encryption.options.customerKey)
 }
 
-const kmsKey = async ({ kms, profile, defaultKey }: Services, owner: Tenant, { key: named }: KmsDecision) => {
+/** Errors for a key id that names no key. */
+const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', 'KeyNotFound'])
+
+const isNoKey = (error: unknown): boolean => error instanceof SseError && noKey.has(error.code)
+
+/** Who asks, under the rules of this gateway. */
+const accessOf = ({ profile, grants }: Services, requester: Requester, owner: Tenant): Access => {
+  return { profile, requester, owner, grants }
+}
+
+/** The aliases of a key, looked up where they matter. */
+const aliasesOf = async ({ kms }: Services, { keyId, arn = keyId }: Omit<RightfulKey, 'aliases'>) => {
+  try {
+    return (await kms.describeKey({ keyId: arn })).aliases
+  } catch (error) {
+    if (isNoKey(error)) return []
+    throw error
+  }
+}
+
+/**
+ * Lets a requester use a key that was found, or whatever default key there will be, or tells of the refusal: `KeyAccessDenied`. Asked for each
+ * request before the key is used, whatever is in memory.
+ */
+const assertMayUse = async (
+  services: Services,
+  access: Access,
+  right: KeyRefusal['missing'],
+  key?: Omit<RightfulKey, 'aliases'> & Partial<RightfulKey>,
+): Promise<void> => {
+  const looksUp = key !== undefined && key.aliases === undefined && needsAliases(access, right, key)
+  const aliases = looksUp ? await aliasesOf(services, key) : (key?.aliases ?? [])
+  try {
+    if (key === undefined) assertSomeKeyRight(access, right)
+    else assertKeyRight(access, right, { ...key, aliases })
+  } catch (error) {
+    services.onKeyRefused?.({ missing: right, keyId: key?.keyId })
+    throw error
+  }
+}
+
+const kmsKey = async (services: Services, access: Access, { key: named }: KmsDecision) => {
+  const { kms, profile, defaultKey } = services
+  const { owner } = access
   const scope = { region: profile.region, domainId: owner.domainId }
+  if (named === 'default') await assertMayUse(services, access, 'kms:GenerateDataKey')
   const key = named === 'default' ? await defaultKey(owner.domainId) : await kms.describeKey(keyQuery(named, scope))
+  await assertMayUse(services, access, 'kms:GenerateDataKey', key)
   const { keyId, arn = keyId } = key
   assertKeyUsable(profile, { ...key, keyId: arn }, owner)
   return { keyId, arn }
@@ -104,8 +159,8 @@ export const decideWrite = async (
   const { bucket, owner } = place
   const system = objectContext(place, key)
   const request = parseWriteHeaders(header, { secure, objectArn: system['aws:s3:arn'] })
-  const { profile } = services
-  const decision = authorizeWrite({ profile, requester, owner, request, bucketDefault: bucketEncryption(bucket) })
+  const access = accessOf(services, requester, owner)
+  const decision = authorizeWrite({ ...access, request, bucketDefault: bucketEncryption(bucket) })
   switch (decision.kind) {
     case 'plain':
       return decision
@@ -116,7 +171,7 @@ export const decideWrite = async (
     case 'sse-s3':
       return { kind: 'sse-s3', options: { ...(await serviceKey(services)), context: system }, answer: decision }
     case 'sse-kms': {
-      const { keyId, arn } = await kmsKey(services, owner, decision)
+      const { keyId, arn } = await kmsKey(services, access, decision)
       const { bucketKey } = decision
       const context = new Map([...decision.context, ...Object.entries(system)])
       return {
@@ -145,9 +200,6 @@ export interface Sealed {
   readonly session?: Uint8Array | undefined
 }
 
-/** Errors for a key id that names no key. */
-const noKey: ReadonlySet<ErrorCode> = new Set(['NotAuthentic', 'InvalidKeyId', 'KeyNotFound'])
-
 /**
  * The keys that what is stored may lie under: the one that it names, if that is a key of its owner's, or of the service. Completion keys of an
  * upload with a customer's key lie under one of the service.
@@ -165,23 +217,34 @@ const acceptedKeys = async (
     return await kms.acceptedKeys({ region: profile.region, domainId, keyId: claimedKeyId(sealed), origin })
   } catch (error) {
     // HEAD answers from the record. Opening such an object fails.
-    if (error instanceof SseError && noKey.has(error.code)) return []
+    if (isNoKey(error)) return []
     throw error
   }
 }
 
-/** What an object or upload is opened with, where no customer's key came: its context, and the keys that it may lie under. */
+/**
+ * What an object or upload is opened with, where no customer's key came: its context, and the keys that it may lie under, if the requester may
+ * open such an object and has the right to decrypt with that key.
+ */
 export const storedKeys = async (
   services: Services,
-  { kind, envelope, session }: Sealed,
+  requester: Requester,
+  { kind, notes, envelope, session }: Sealed,
   place: Place,
   key: string,
 ): Promise<KeyOptions> => {
   const context = objectContext(place, key)
+  const access = accessOf(services, requester, place.owner)
+  authorizeRead(access, kind)
   const sealed = envelope ?? session
   if (kind === 'plain' || sealed === undefined) return { context, accept: [] }
   const accept = await acceptedKeys(services, kind, place.owner, sealed)
-  return kind === 'sse-kms' ? { context, accept, bucketContext: bucketContext(place) } : { context, accept }
+  if (kind !== 'sse-kms') return { context, accept }
+  // Where no key is accepted, nothing is opened: what the record claims is answered to who may use the key that it claims.
+  for (const stored of accept.length === 0 ? [{ keyId: notes.keyId ?? '' }] : accept) {
+    await assertMayUse(services, access, 'kms:Decrypt', stored)
+  }
+  return { context, accept, bucketContext: bucketContext(place) }
 }
 
 /** What a stored object is read with. */
@@ -209,12 +272,15 @@ export const decideRead = async (
   const release = () => wipe(request?.key)
   try {
     assertReadKeyFits(object.kind, request)
-    authorizeRead({ profile: services.profile, requester, owner: bucket.owner }, object.kind)
     if (request !== undefined) {
       const answer = { kind: 'sse-c', keyMd5: request.keyMd5 } as const
       return { options: { context: objectContext(bucket, key), customerKey: request.key }, answer, release }
     }
-    return { options: await storedKeys(services, object, bucket, key), answer: describeStored(object), release }
+    return {
+      options: await storedKeys(services, requester, object, bucket, key),
+      answer: describeStored(object),
+      release,
+    }
   } catch (error) {
     release()
     throw error

@@ -2,7 +2,6 @@
 import { utf8, wipe } from '../../bytes.ts'
 import { parseSession } from '../../envelope/envelope.ts'
 import { SseError } from '../../errors.ts'
-import { authorizeRead } from '../../sse/authorize.ts'
 import { assertPartKeyFits, parseCustomerKey } from '../../sse/customer-key.ts'
 import { aes256, type HeaderGetter, managedNames, obsNames, s3Names } from '../../sse/names.ts'
 import type { ObjectEncryption } from '../../sse/response.ts'
@@ -102,7 +101,6 @@ export const unlockUpload = async (
   const release = () => wipe(sent?.key)
   try {
     if (sent !== undefined || use === 'part' || !hasCompletionKeys(upload)) assertPartKeyFits(upload.kind, sent)
-    authorizeRead({ profile: services.profile, requester, owner: bucket.owner }, upload.kind)
     if (upload.kind === 'plain') return { keys: undefined, answer: { kind: 'plain' }, release }
     if (upload.session === undefined) throw new SseError('NotAuthentic')
     const stored = { uploadId: upload.id, session: upload.session }
@@ -110,7 +108,7 @@ export const unlockUpload = async (
       const options = { context: objectContext(bucket, upload.key), customerKey: sent.key }
       return { keys: { stored, options }, answer: { kind: 'sse-c', keyMd5: sent.keyMd5 }, release }
     }
-    const options = await storedKeys(services, upload, bucket, upload.key)
+    const options = await storedKeys(services, requester, upload, bucket, upload.key)
     return { keys: { stored, options }, answer: describeStored(upload), release }
   } catch (error) {
     release()
