@@ -41,6 +41,7 @@ export type {
   KeyAdministration,
   KeyDescription,
   KeyQuery,
+  DefaultKeyScope,
   KeyScope,
   KeyState,
   KeyUse,

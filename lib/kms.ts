@@ -21,4 +21,6 @@ export {
   withRetry,
 } from './kms/decorators/policies.ts'
 export type { KeyManager, ManagedKey } from './kms/manager.ts'
+export { recorded } from './kms/recorded.ts'
+export { type KeyRoute, routed } from './kms/routed.ts'
 export { type KeyRegister, registered, type RegisteredOptions, type TenantKey } from './kms/registered.ts'

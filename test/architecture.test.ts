@@ -250,7 +250,9 @@ t.test('sse-kms serve asks for the packages that it needs, and no others', async
   const reached = new Set(
     [...reachedFrom('cli/serve.ts')].flatMap(name => sources.get(name)?.imports ?? []).map(({ to }) => to),
   )
-  const needed = Object.keys(peerDependencies).filter(name => reached.has(name) && name !== 'cli-progress') // works without it
+  // cli-progress: works without it. The others: key managers ask for them when they are opened.
+  const elsewhere = new Set(['cli-progress', 'cockatiel', '@aws-sdk/client-kms', 'pkcs11js'])
+  const needed = Object.keys(peerDependencies).filter(name => reached.has(name) && !elsewhere.has(name))
   t.strictSame([...gatewayPackages].sort(), needed.sort())
 })
 

@@ -9,8 +9,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { format } from 'prettier'
 import t from 'tap'
+import { z } from 'zod'
 import { exampleOf } from '../docs/example.ts'
 import { checkConfig, jsonSchema } from '../lib/cli/config-schema.ts'
+import { managerKinds } from '../lib/cli/kms-schema.ts'
 import { exitCodes } from '../lib/cli/failure.ts'
 import { actions } from '../lib/gateway/actions/index.ts'
 import { parseQuery, route } from '../lib/gateway/http/route.ts'
@@ -71,6 +73,41 @@ const fieldsTable = (properties: unknown): string =>
 const configTable = (): string => fieldsTable(jsonSchema()['properties'])
 
 const limitsTable = (): string => fieldsTable(field(field(jsonSchema()['properties'], 'limits'), 'properties'))
+
+/** Fields of key managers that all of them have. */
+const commonFields = new Set(['instance', 'tenants', 'buckets', 'keys', 'createKeys', 'bounds'])
+
+const managerSchemas = Object.entries(managerKinds).map(([name, schema]) => ({
+  name,
+  properties: Object.entries(Object(field(z.toJSONSchema(schema, { io: 'input' }), 'properties'))),
+}))
+
+/** What all key managers have; the default of `instance` is the name of the kind. */
+const commonTable = (): string => {
+  const { properties } = managerSchemas.find(({ name }) => name === 'module') ?? { properties: [] }
+  return fieldsTable(Object.fromEntries(properties.filter(([name]) => commonFields.has(name)))).replace('`"own"`', '')
+}
+
+const boundsTable = (): string => {
+  const { properties } = managerSchemas.find(({ name }) => name === 'module') ?? { properties: [] }
+  return fieldsTable(field(Object.fromEntries(properties)['bounds'], 'properties'))
+}
+
+/** What each kind of key manager has besides. */
+const managersTable = (): string =>
+  table(
+    ['provider', 'field', 'default', 'what it is'],
+    managerSchemas.flatMap(({ name, properties }) =>
+      properties
+        .filter(([key]) => !commonFields.has(key))
+        .map(([key, property]) => {
+          const standard = field(property, 'default')
+          const shown = standard === undefined ? '' : `\`${JSON.stringify(standard)}\``
+          const first = key === 'provider'
+          return [first ? `\`${name}\`` : '', first ? '' : `\`${key}\``, shown, field(property, 'description')]
+        }),
+    ),
+  )
 
 const exitTable = (): string => {
   const meanings: Readonly<Record<keyof typeof exitCodes, string>> = {
@@ -204,6 +241,9 @@ const tables: ReadonlyMap<string, () => string> = new Map([
   ['errors', errorsTable],
   ['config', configTable],
   ['limits', limitsTable],
+  ['managerFields', commonTable],
+  ['bounds', boundsTable],
+  ['managers', managersTable],
   ['exit', exitTable],
   ['actions', actionsTable],
   ['refused', refusedTable],
@@ -259,7 +299,8 @@ t.test('the configuration', async t => {
   const path = 'docs/config.schema.json'
   if (write) writeFileSync(join(root, path), schema)
   t.equal(read(path), schema, `${path}: DOCS_WRITE=1 npx tap test/docs.test.ts writes it anew`)
-  const examples = [...read('docs/operations.md').matchAll(/```json\n(.*?)```/gs)]
+  const pages = ['docs/operations.md', 'docs/guide-keys.md'].map(read).join('')
+  const examples = [...pages.matchAll(/```json\n(.*?)```/gs)]
   t.ok(examples.length > 0)
   for (const [, text = ''] of examples) t.strictSame(checkConfig(JSON.parse(text)).problems, undefined, text)
 })

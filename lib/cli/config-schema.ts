@@ -4,24 +4,13 @@
  */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { SseError } from '../errors.ts'
 import { defaultLimits } from '../gateway/limits.ts'
 import { grantableRights } from '../sse/grants.ts'
 import { parseKeyReference } from '../sse/key-id.ts'
 import { tenantAdmin } from '../sse/profile.ts'
-
-const text = () => z.string().min(1, { error: 'expected a string that is not empty' })
-
-const variable = z.strictObject({
-  environment: z
-    .string({ error: 'expected the name of an environment variable' })
-    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'expected the name of an environment variable' })
-    .describe('Name of the environment variable that holds the secret.'),
-})
-
-const secret = z.union([text(), variable], {
-  error: 'expected a string, or { "environment": "NAME" }',
-})
+import { managers } from './kms-schema.ts'
+import { problemsOf } from './problems.ts'
+import { invalidConfig, secret, text, variable } from './secrets.ts'
 
 const scopePart = (what: string) =>
   z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, { error: `expected ${what} of 1 to 64 of A-Z, a-z, 0-9, _ and -` })
@@ -34,7 +23,9 @@ const roles = () => z.array(z.literal(tenantAdmin, { error: `expected "${tenantA
 const user = z.strictObject({
   name: text().max(64).describe('Name for messages and the log.'),
   accessKeyId: accessKeyId().describe('Access key id, unique in the whole configuration.'),
-  secretAccessKey: secret.describe('Secret access key: the text itself, or the environment variable that holds it.'),
+  secretAccessKey: secret.describe(
+    'Secret access key: the text itself, or the environment variable or file that holds it.',
+  ),
   roles: roles().default([]).describe('Roles. tenant_admin: may use SSE-KMS in the obs profile.'),
 })
 
@@ -145,7 +136,12 @@ const schema = z
     rootKey: rootKey
       .optional()
       .describe(
-        'Source of the root key of the key store. Default: $SSE_KMS_ROOT_KEY, else $SSE_KMS_PASSPHRASE, else root.key in the data folder, which is made.',
+        'Source of the root key of the embedded key store. Default: $SSE_KMS_ROOT_KEY, else $SSE_KMS_PASSPHRASE, else root.key in the data folder, which is made.',
+      ),
+    kms: managers
+      .optional()
+      .describe(
+        'Key managers, in the order in which their rules are looked at. Default: the embedded key store, in the data folder.',
       ),
     hosts: z
       .array(
@@ -207,25 +203,11 @@ const schema = z
   })
   .meta({ title: 'Configuration of sse-kms serve' })
 
-/** A secret: the text itself, or the environment variable that holds it. */
-export type SecretFile = z.output<typeof secret>
-
 /** A tenant and its users. */
 export type TenantFile = z.output<typeof tenant>
 
 /** A configuration as it is written, with defaults that depend on nothing else. */
 export type ConfigFile = z.output<typeof schema>
-
-const pathOf = (keys: readonly PropertyKey[]): string =>
-  keys.map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i === 0 ? '' : '.'}${String(key)}`)).join('')
-
-const problemOf = (issue: z.core.$ZodIssue): string => {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map(name => `${pathOf([...issue.path, name])}: there is no such field`).join('; ')
-  }
-  const message = issue.message.replace(/^Invalid input: /, '')
-  return issue.path.length === 0 ? message : `${pathOf(issue.path)}: ${message}`
-}
 
 /** Checks a parsed configuration. Each problem names its field, such as `tenants[0].users[1].name: expected string`. */
 export const checkConfig = (
@@ -234,17 +216,11 @@ export const checkConfig = (
   | { readonly config: ConfigFile; readonly problems?: undefined }
   | { readonly config?: undefined; readonly problems: readonly string[] } => {
   const { success, data, error } = schema.safeParse(input)
-  return success ? { config: data } : { problems: error.issues.map(problemOf) }
+  return success ? { config: data } : { problems: problemsOf(error) }
 }
 
 /** The schema as JSON Schema, draft 2020-12. */
 export const jsonSchema = (): Readonly<Record<string, unknown>> => ({ ...z.toJSONSchema(schema, { io: 'input' }) })
-
-/** The error of a wrong configuration. `where` is its file; a problem names its field. */
-export const invalidConfig = (where: string, ...problems: readonly string[]): SseError => {
-  const message = `${where}: ${problems.join('; ')}. See sse-kms serve --print-schema.`
-  return new SseError('InvalidConfig', { message })
-}
 
 /** The parsed configuration with its defaults. Throws `InvalidConfig`, which names the wrong fields. */
 export const toConfig = (where: string, input: unknown): ConfigFile => {

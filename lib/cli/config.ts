@@ -10,17 +10,12 @@ import { makeDirectory } from '../files.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
 import { type KeyGrant, namedKeys } from '../sse/grants.ts'
 import { tenantAdmin } from '../sse/profile.ts'
-import {
-  type ConfigFile,
-  readConfigFile,
-  type SecretFile,
-  type TenantFile,
-  toConfig,
-  invalidConfig,
-} from './config-schema.ts'
+import { type ConfigFile, readConfigFile, type TenantFile, toConfig } from './config-schema.ts'
 import { createOnce } from './files.ts'
 import type { Environment } from './io.ts'
 import { dataPlace, rootKeySource } from './key-options.ts'
+import { type ManagerSetup, managerSetups } from './key-managers.ts'
+import { invalidConfig, secretOf } from './secrets.ts'
 
 /** A user of a tenant. */
 export interface ConfigUser {
@@ -48,8 +43,10 @@ export interface Config {
   readonly listen: { readonly host: string; readonly port: number }
   /** Folder of keys and objects, absolute. The key store lies in `keys` in it. */
   readonly data: string
-  /** Root key of the key store. */
+  /** Root key of the embedded key store. */
   readonly rootKey: RootKeySource
+  /** Key managers. The embedded key store alone if left out. */
+  readonly kms?: readonly ManagerSetup[]
   /** Host names `NAME`, without ports, for which `BUCKET.NAME` addresses a bucket. */
   readonly hosts: readonly string[]
   readonly tenants: readonly ConfigTenant[]
@@ -87,15 +84,6 @@ export interface LoadedConfig {
   readonly demo: Demo | undefined
 }
 
-const secretOf = (secret: SecretFile, env: Environment, where: string, path: string): string => {
-  if (typeof secret === 'string') return secret
-  const value = env[secret.environment]
-  if (value === undefined || value === '') {
-    throw invalidConfig(where, `${path}: the environment variable ${secret.environment} is not set`)
-  }
-  return value
-}
-
 /** Throws `InvalidConfig` if grants of a tenant name a user or a key that is not its own. */
 const checkGrants = ({ domainId, users, keyGrants = [] }: TenantFile, i: number, region: string, where: string) => {
   keyGrants.forEach((grant, j) => {
@@ -131,7 +119,8 @@ const tenantsOf = (
     const users = tenant.users.map((user, j) => {
       const path = `tenants[${i}].users[${j}]`
       unique('access key', user.accessKeyId, `${path}.accessKeyId`)
-      return { ...user, secretAccessKey: secretOf(user.secretAccessKey, env, where, `${path}.secretAccessKey`) }
+      const place = { env, where, path: `${path}.secretAccessKey` }
+      return { ...user, secretAccessKey: secretOf(user.secretAccessKey, place) }
     })
     checkGrants(tenant, i, region, where)
     return { ...tenant, users }
@@ -156,7 +145,8 @@ const rootKeyOf = (
   where: string,
 ): RootKeySource => {
   if (flag !== undefined || rootKey === undefined) return rootKeySource(flag, env, dataPlace(data))
-  if ('passphrase' in rootKey) return { passphrase: secretOf(rootKey.passphrase, env, where, 'rootKey.passphrase') }
+  if ('passphrase' in rootKey)
+    return { passphrase: secretOf(rootKey.passphrase, { env, where, path: 'rootKey.passphrase' }) }
   return 'file' in rootKey ? { file: resolve(rootKey.file), create: rootKey.create } : rootKey
 }
 
@@ -188,6 +178,7 @@ export const loadConfig = async (
     listen,
     data,
     rootKey: rootKeyOf(file, data, rootKeyFile, env, where),
+    ...(file.kms === undefined ? {} : { kms: managerSetups(file.kms, tenants, env, where) }),
     hosts: file.hosts ?? hostsOf(listen),
     tenants,
     ...(file.customerKeys === undefined ? {} : { customerKeys: file.customerKeys }),

@@ -40,9 +40,13 @@ const opened = async (sse: Sse, input: Input, read: ReadOptions): Promise<Omit<P
 /** `sse-kms decrypt`. */
 export const decrypt: Command = command({
   name: 'decrypt',
-  usage: ['--keyring DIR [--range RANGE] [FILE] [-o FILE]', '--customer-key FILE [--range RANGE] [FILE] [-o FILE]'],
+  usage: [
+    '--keyring DIR [--range RANGE] [FILE] [-o FILE]',
+    '--kms aws|vault|FILE [--key KEY] [--range RANGE] [FILE] [-o FILE]',
+    '--customer-key FILE [--range RANGE] [FILE] [-o FILE]',
+  ],
   about: [
-    'Decrypts FILE, or stdin, to stdout or to the file that -o names, which must be new unless --force is given. Only files under keys of the key store are ' +
+    'Decrypts FILE, or stdin, to stdout or to the file that -o names, which must be new unless --force is given. Only files under keys of the key store, or keys that the key manager lists, are ' +
       'decrypted. From a file, a range reads only the segments that it needs; from a pipe, everything is read and verified.',
     'Every byte is verified before it is written. But the first bytes of a pipe are written before its end is seen, and ' +
       'a truncated input is noticed only there: check the exit status, or use -o, which writes no file then.',
@@ -52,6 +56,7 @@ export const decrypt: Command = command({
     'sse-kms decrypt --keyring ./keys report.pdf.sse -o report.pdf',
     'sse-kms decrypt --keyring ./keys < photos.tar.sse | tar x',
     'sse-kms decrypt --keyring ./keys --range 0-1023 big.sse | xxd',
+    'sse-kms decrypt --kms aws --key alias/backups report.pdf.sse -o report.pdf',
     'sse-kms decrypt --customer-key ./my.key --context project=atlas notes.sse',
   ],
   positionals: 1,
@@ -67,7 +72,7 @@ export const decrypt: Command = command({
         const sse = createSse({ kms: keys.kms, accept: await keys.accepted(args.text('key')) })
         await pump(io, { ...(await opened(sse, input, { context, range })), output, force })
       } finally {
-        keys.close()
+        await keys.close()
       }
     })
   },

@@ -10,7 +10,7 @@ const options = {
   ...keyOptions,
   key: {
     value: 'KEY',
-    help: 'the master key: ARN, id or alias/NAME (default: the oldest enabled, else the default one)',
+    help: 'the master key: ARN, id or alias/NAME (default: the oldest of the key store, or its default)',
   },
   suite: { value: 'N', help: '1: AES-256-GCM (default), 2: Cobblestone-256, 3: ChaCha20-Poly1305, 5: large segments' },
   ...outputOptions,
@@ -37,7 +37,11 @@ const sourceOf = ({ file, pipe }: Input): { readonly source: Source; readonly le
 /** `sse-kms encrypt`. */
 export const encrypt: Command = command({
   name: 'encrypt',
-  usage: ['--keyring DIR [--key KEY] [FILE] [-o FILE]', '--customer-key FILE [FILE] [-o FILE]'],
+  usage: [
+    '--keyring DIR [--key KEY] [FILE] [-o FILE]',
+    '--kms aws|vault|FILE --key KEY [FILE] [-o FILE]',
+    '--customer-key FILE [FILE] [-o FILE]',
+  ],
   about: [
     'Encrypts FILE, or stdin, to stdout or to the file that -o names, which must be new unless --force is given. The output says how it was encrypted (see sse-kms ' +
       'inspect), but does not contain the key. The length of a file is stored at the front; the length of a pipe is ' +
@@ -49,6 +53,7 @@ export const encrypt: Command = command({
   examples: [
     'sse-kms encrypt --keyring ./keys report.pdf -o report.pdf.sse',
     'tar c photos | sse-kms encrypt --keyring ./keys --key alias/photos > photos.tar.sse',
+    'sse-kms encrypt --kms aws --key alias/backups report.pdf -o report.pdf.sse',
     'sse-kms encrypt --customer-key ./my.key --context project=atlas notes.txt -o notes.sse',
   ],
   positionals: 1,
@@ -64,12 +69,12 @@ export const encrypt: Command = command({
     await withInput(path, io, async input => {
       const keys = await openKeys(args, io)
       try {
-        const accept = [{ provider: keys.kms.name, keyId: await keys.choose(args.text('key')) }]
+        const accept = [await keys.choose(args.text('key'))]
         const { source, length } = sourceOf(input)
         const { stream } = await createSse({ kms: keys.kms, accept, suite }).encrypt({ context, length, file: true })
         await pump(io, { source, total: length, through: [stream], output, force })
       } finally {
-        keys.close()
+        await keys.close()
       }
     })
   },

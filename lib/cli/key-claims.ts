@@ -9,7 +9,8 @@ import { defaultKeyClaim } from '../kms/registered.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
 import type { ObjectStore } from '../store/store.ts'
 
-const keyStoreClaim = 'key-store'
+/** Names the embedded key store that the objects belong to. */
+export const keyStoreClaim = 'key-store'
 
 const next = 'Put the old folder back, or name another data folder.'
 

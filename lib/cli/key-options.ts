@@ -1,6 +1,6 @@
 /**
  * Options that name keys, and the keys that they name: a key store (its folder, its root key, the region and domain that short key names
- * belong to), a customer key in a file, and the encryption context. Only the keys of the named key store are accepted.
+ * belong to), key managers, a customer key in a file, and the encryption context. Only the keys that are named so are accepted.
  */
 import { access, open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,15 +13,16 @@ import { checkScope } from '../kms/local/key.ts'
 import { LocalKms } from '../kms/local/local.ts'
 import type { KeyFilter } from '../kms/local/options.ts'
 import type { RootKeySource } from '../kms/local/root-key.ts'
-import type { AcceptedKey, KeyScope, KmsProvider } from '../kms/provider.ts'
+import type { AcceptedKey, KeyScope } from '../kms/provider.ts'
 import type { Arguments, Option } from './command.ts'
 import { usage } from './failure.ts'
 import { type Environment, type Io, note } from './io.ts'
+import { joined, type Keys } from './key-set.ts'
 
 /** Names of {@link keyStoreOptions}. */
 export type KeyStoreOption = 'keyring' | 'root-key-file' | 'region' | 'domain'
 /** Names of {@link keyringOptions}. */
-export type KeyringOption = KeyStoreOption | 'context'
+export type KeyringOption = KeyStoreOption | 'kms' | 'context'
 /** Names of {@link keyOptions}. */
 export type KeyOption = KeyringOption | 'customer-key'
 
@@ -39,16 +40,24 @@ export const keyStoreOptions: Readonly<Record<KeyStoreOption, Option>> = {
   domain: { value: 'DOMAIN', help: 'domain (tenant) of the keys (with --keyring "local" by default)' },
 }
 
-/** Options of every command that uses keys of a key store. */
+/** `--kms`, for every command that can use a key manager. */
+export const kmsOption: Option = {
+  value: 'aws|vault|FILE',
+  many: true,
+  help: 'a key manager: as the environment says, or as a file configures it',
+}
+
+/** Options of every command that uses keys of a key store or a key manager. */
 export const keyringOptions: Readonly<Record<KeyringOption, Option>> = {
   ...keyStoreOptions,
+  kms: kmsOption,
   context: { value: 'NAME=VALUE', many: true, help: 'an entry of the encryption context, which is authenticated' },
 }
 
 /** Options of every command that can use a customer key instead. */
 export const keyOptions: Readonly<Record<KeyOption, Option>> = {
   ...keyringOptions,
-  'customer-key': { value: 'FILE', help: 'a key of your own, exactly 32 bytes, instead of a key store' },
+  'customer-key': { value: 'FILE', help: 'a key of your own, exactly 32 bytes, instead of a key store or key manager' },
 }
 
 /** Options of every command that writes a file. */
@@ -136,28 +145,42 @@ export const localScope = (args: Arguments<KeyStoreOption>): KeyScope => {
   return scope
 }
 
-/** Keys to encrypt and decrypt with, until {@link Keys.close}. */
-export interface Keys {
-  readonly kms: KmsProvider
-  /** The full id of the named key. Without a name: of the oldest enabled key that a customer made, else of the default key. */
-  choose(name: string | undefined): Promise<string>
-  /** The keys that files may be encrypted under: all, or the named one. */
-  accepted(name: string | undefined): Promise<readonly AcceptedKey[]>
-  /** Wipes the keys in memory. */
-  close(): void
-}
-
 /** The keys that the command line names. */
 export const openKeys = async (args: Arguments<KeyOption>, io: Io): Promise<Keys> => {
   const customer = args.text('customer-key')
-  const keyring = args.text('keyring')
-  if (customer !== undefined && keyring === undefined) return customerKeys(customer)
-  if (keyring !== undefined && customer === undefined) return openKeyring(keyring, args, io)
-  throw usage('name keys with either --keyring DIR or --customer-key FILE')
+  if (customer === undefined) return openKmsKeys(args, io)
+  if (args.text('keyring') !== undefined || args.list('kms').length > 0) {
+    throw usage('--customer-key is used alone, without --keyring and --kms')
+  }
+  return customerKeys(customer)
 }
 
-/** The keys of the key store in a folder. */
-export const openKeyring = async (directory: string, args: Arguments<KeyringOption>, io: Io): Promise<Keys> => {
+/** Checks that a key store or a key manager is named, before anything is opened. */
+export const needKeys = (args: Arguments<'keyring' | 'kms'>): void => {
+  if (args.text('keyring') !== undefined || args.list('kms').length > 0) return
+  throw usage('name keys with --keyring DIR, or --kms aws|vault|FILE (or, to encrypt and decrypt, --customer-key FILE)')
+}
+
+/** The keys of the key store and the key managers that the command line names. */
+export const openKmsKeys = async (args: Arguments<KeyringOption>, io: Io): Promise<Keys> => {
+  needKeys(args)
+  const directory = args.text('keyring')
+  const named = args.list('kms')
+  const sources: Keys[] = []
+  try {
+    if (directory !== undefined) sources.push(await openKeyring(directory, args, io))
+    if (named.length > 0) {
+      const { namedManagers } = await import('./key-sources.ts')
+      for (const source of await namedManagers(named, io.env)) sources.push(source)
+    }
+  } catch (error) {
+    for (const source of sources) await source.close()
+    throw error
+  }
+  return joined(sources)
+}
+
+const openKeyring = async (directory: string, args: Arguments<KeyringOption>, io: Io): Promise<Keys> => {
   const scope = localScope(args)
   const kms = await openKeyStore(args, io, keyringPlace(directory), false)
   return storedKeys(kms, scope, { region: args.text('region'), domainId: args.text('domain') })
@@ -174,22 +197,27 @@ const storedKeys = (kms: LocalKms, scope: KeyScope, filter: KeyFilter): Keys => 
     const ids = name === undefined ? (await kms.listKeys(filter)).map(key => key.keyId) : [await choose(name)]
     return ids.map(keyId => ({ provider: kms.name, keyId }))
   }
-  return { kms, choose, accepted, close: () => kms.close() }
+  return {
+    kms: [kms],
+    choose: async name => ({ provider: kms.name, keyId: await choose(name) }),
+    accepted,
+    close: async () => kms.close(),
+  }
 }
 
 const customerKeys = async (path: string): Promise<Keys> => {
   const key = await readCustomerKey(path)
   const kms = customerKey(nodeEngine, key)
   wipe(key)
-  const choose = async (name: string | undefined): Promise<string> => {
+  const choose = async (name: string | undefined): Promise<AcceptedKey> => {
     if (name !== undefined) throw usage('--key cannot be used with --customer-key')
-    return ''
+    return { provider: kms.name, keyId: '' }
   }
   return {
-    kms,
+    kms: [kms],
     choose,
-    accepted: async name => [{ provider: kms.name, keyId: await choose(name) }],
-    close: () => kms.dispose(),
+    accepted: async name => [await choose(name)],
+    close: async () => kms.dispose(),
   }
 }
 

@@ -1,26 +1,29 @@
-/** `sse-kms keys`: manages the master keys of a key store. */
+/** `sse-kms keys`: manages the master keys of a key store, or of a key manager. */
 import { checkAlias } from '../kms/local/key.ts'
 import type { LocalKms } from '../kms/local/local.ts'
 import type { KeyDescription, KeyQuery, KeyScope } from '../kms/provider.ts'
 import { type Arguments, type Command, command, commonOptions, suggestion, type Option } from './command.ts'
 import { usage } from './failure.ts'
-import { print } from './io.ts'
+import { type Io, print } from './io.ts'
 import {
   checkUsage,
   dataPlace,
   keyringPlace,
   keyStoreOptions,
+  kmsOption,
   type KeyStorePlace,
   localScope,
   namedScope,
   openKeyStore,
 } from './key-options.ts'
-import { printable, printableJson } from './printable.ts'
+import { date, json, table } from './key-table.ts'
+import { printable } from './printable.ts'
 
 const options = {
   ...keyStoreOptions,
   data: { value: 'DIR', help: 'the key store of the server with this data folder, which may be running' },
-  alias: { value: 'NAME', help: 'create: an alias for the new key' },
+  kms: { ...kmsOption, many: false },
+  alias: { value: 'NAME', help: 'create: an alias for the new key (with --kms: its name)' },
   days: { value: 'N', help: 'delete: days until the key is destroyed, 7 to 30 (default: 30)' },
   ...commonOptions,
 } as const satisfies Record<string, Option>
@@ -28,10 +31,6 @@ const options = {
 type KeysArguments = Arguments<keyof typeof options>
 
 const next = 'See sse-kms help keys.'
-
-const json = (value: unknown): string => `${printableJson(value, 2)}\n`
-
-const date = (time: number | undefined): string => new Date(Number(time)).toISOString().replace(/\.\d+Z$/, 'Z')
 
 const columns: readonly (readonly [title: string, cell: (key: KeyDescription) => string])[] = [
   ['KEY', key => key.keyId],
@@ -41,17 +40,6 @@ const columns: readonly (readonly [title: string, cell: (key: KeyDescription) =>
   ['CREATED', key => date(key.created)],
   ['ALIASES', key => key.aliases.map(alias => `alias/${alias}`).join(' ') || '-'],
 ]
-
-const table = (keys: readonly KeyDescription[]): string => {
-  const padded = columns.map(([title, cell]) => {
-    const width = Math.max(title.length, ...keys.map(key => printable(cell(key)).length))
-    return { title: title.padEnd(width), cell: (key: KeyDescription) => printable(cell(key)).padEnd(width) }
-  })
-  const head = padded.map(({ title }) => title)
-  return [head, ...keys.map(key => padded.map(({ cell }) => cell(key)))]
-    .map(row => `${row.join('  ').trimEnd()}\n`)
-    .join('')
-}
 
 /** Arguments of an action. */
 interface Call {
@@ -86,7 +74,7 @@ const create = async ({ kms, args, scope }: Call): Promise<string> => {
 
 const list = async ({ kms, args }: Call): Promise<string> => {
   const keys = await kms.listKeys({ region: args.text('region'), domainId: args.text('domain') })
-  return args.flag('json') ? json(keys) : table(keys)
+  return args.flag('json') ? json(keys) : table(columns, keys)
 }
 
 const stateText = ({ keyId, state, version, deletion }: KeyDescription): string =>
@@ -126,7 +114,7 @@ const check = (name: string | undefined, { takesKey }: Action, key: string | und
   if (!takesKey && key !== undefined) throw usage(`unexpected argument ${key}`, next)
   const alias = args.text('alias')
   if (alias !== undefined && name !== 'create') throw usage(`keys ${name} takes no --alias`, next)
-  if (alias !== undefined) checkUsage(() => checkAlias(alias))
+  if (alias !== undefined && args.text('kms') === undefined) checkUsage(() => checkAlias(alias))
   if (args.text('days') !== undefined && name !== 'delete') throw usage(`keys ${name} takes no --days`, next)
   days(args)
 }
@@ -137,7 +125,26 @@ const placeOf = (args: KeysArguments): { readonly place: KeyStorePlace; readonly
   if (keyring !== undefined && data !== undefined) throw usage('--keyring and --data cannot be used together', next)
   if (keyring !== undefined) return { place: keyringPlace(keyring), scope: localScope(args) }
   if (data !== undefined) return { place: dataPlace(data), scope: namedScope(args) }
-  throw usage('name a key store with --keyring DIR or --data DIR', next)
+  throw usage('name a key store with --keyring DIR or --data DIR, or a key manager with --kms', next)
+}
+
+/** Runs an action on the keys of the key manager that `--kms` names. */
+const withManager = async (args: KeysArguments, io: Io, name: string, key: string): Promise<void> => {
+  if (args.text('keyring') !== undefined || args.text('data') !== undefined) {
+    throw usage('--kms is used without --keyring and --data', next)
+  }
+  const { openManagers } = await import('./key-sources.ts')
+  const { runManagerAction } = await import('./manager-keys.ts')
+  const opened = await openManagers(args.list('kms'), io.env)
+  try {
+    const [first, ...others] = opened
+    if (first === undefined || others.length > 0)
+      throw usage('--kms names several key managers', 'Name a file with one.')
+    const asked = { manager: first.manager, name, key, alias: args.text('alias'), days: days(args) }
+    await print(io.stdout, await runManagerAction({ ...asked, json: args.flag('json') }))
+  } finally {
+    for (const { manager } of opened) await manager.close?.()
+  }
 }
 
 /** `sse-kms keys`. */
@@ -148,9 +155,10 @@ export const keys: Command = command({
     'list --keyring DIR',
     'disable|enable|rotate|delete|undelete KEY --keyring DIR',
     '… --data DIR --region REGION --domain DOMAIN',
+    '… --kms aws|vault|FILE',
   ],
   about: [
-    'Manages the master keys of a key store: of your own (--keyring), or of a server (--data), which may be running and ' +
+    'Manages the master keys of a key store or a key manager. The key store may be one of your own (--keyring), or that of a server (--data), which may be running and ' +
       'applies a change at once. KEY is an ARN, or an id or alias/NAME in the region and domain given.',
     'create prints the ARN of the new key and nothing else. It makes the key store and its root key, if there is none.',
     'rotate gives a key a new version, which wraps data keys from then on. Data keys that older versions wrapped can ' +
@@ -163,6 +171,7 @@ export const keys: Command = command({
     'sse-kms keys list --keyring ./keys',
     'sse-kms keys rotate alias/photos --keyring ./keys',
     'sse-kms keys disable "$key" --keyring ./keys',
+    'sse-kms keys list --kms aws',
     'sse-kms keys list --data ./data --region sichuan --domain domainiddomainiddomainiddoma0001 --json',
   ],
   positionals: 2,
@@ -170,6 +179,7 @@ export const keys: Command = command({
     const [name, key] = args.positionals
     const action = find(name)
     check(name, action, key, args)
+    if (args.text('kms') !== undefined) return withManager(args, io, name ?? '', key ?? '')
     const { place, scope } = placeOf(args)
     const isNew = name === 'create'
     if (isNew) requireScope(scope)

@@ -7,6 +7,7 @@ import { needPackages } from './failure.ts'
 import { type Io, print } from './io.ts'
 import { notingNewRootKey, rootKeyFileOption } from './key-options.ts'
 import { printable, printableJson } from './printable.ts'
+import { stateLine } from './key-state.ts'
 import type { RunningGateway } from './server.ts'
 
 const options = {
@@ -118,6 +119,12 @@ export const serveWith = (start: StartGateway): Command =>
         const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${printable(config.data)})\n`
         const text = demo === undefined ? line : line + demoText(address, config, demo)
         await print(io.stdout, args.flag('json') ? startInfo(address, config, demo) : text)
+        for (const state of await gateway.checkKeys()) {
+          await print(
+            io.stderr,
+            `${config.log === 'json' ? printableJson({ keyManager: state }) : printable(stateLine(state))}\n`,
+          )
+        }
         if (!io.signal.aborted) {
           const cause = await Promise.race([once(io.signal, 'abort').then(() => undefined), gateway.broken])
           if (cause !== undefined) throw brokenStore(cause)

@@ -16,13 +16,16 @@ import { openFileStore } from '../store/file/store.ts'
 import type { ObjectStore } from '../store/store.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
-import { assertDefaultKeys, openKeyStore } from './key-claims.ts'
+import type { KeyManagerState } from './key-state.ts'
 import { printable, printableJson } from './printable.ts'
+import { openServerKeys } from './server-keys.ts'
 
 /** A gateway that is listening. */
 export interface RunningGateway {
   /** Its URL, such as `http://127.0.0.1:9000`. */
   readonly address: string
+  /** Tries each key manager outside this program. Never rejects. */
+  checkKeys(): Promise<readonly KeyManagerState[]>
   /** Resolves when the store can be used no more by this process: close the gateway, and start it anew. */
   readonly broken: Promise<SseError>
   /** Lets the requests under way end, then closes everything. */
@@ -103,8 +106,7 @@ const detailed = (error: unknown): string =>
 const started = async (
   config: Config,
   handler: GatewayHandler,
-  release: () => Promise<void>,
-  broken: Promise<SseError>,
+  { release, ...running }: Pick<RunningGateway, 'broken' | 'checkKeys'> & { readonly release: () => Promise<void> },
   { grace = 10_000 }: StopOptions,
 ): Promise<RunningGateway> => {
   try {
@@ -116,34 +118,30 @@ const started = async (
       await connections.close(grace)
       await release()
     }
-    return { address: addressOf(server, config), broken, close }
+    return { address: addressOf(server, config), ...running, close }
   } catch (error) {
     await release()
     throw error
   }
 }
 
-/** Opens what the rows of the index are trusted by: the key store that they belong to, and their index key. */
-const openKeys = async (
-  { data, rootKey, region, bucketKeySeconds, limits, log }: Config,
-  rows: ObjectStore,
-  engine: Engine,
-) => {
-  const kms = await openKeyStore(data, rootKey, rows, message => warn(log, message))
+/** Opens what the rows of the index are trusted by: the key managers that they belong to, and their index key. */
+const openKeys = async (config: Config, rows: ObjectStore, engine: Engine) => {
+  const { region, bucketKeySeconds, limits, log } = config
+  const keys = await openServerKeys(config, rows, message => warn(log, message))
   const sse = createSse({
-    kms,
+    kms: keys.wrappers,
     accept: [],
     engine,
     bucketKeys: { timeToLive: bucketKeySeconds * 1000 },
     deadline: limits.kmsSeconds * 1000,
   })
   try {
-    const store = await authenticateStore(rows, { kms, sse, region })
-    await assertDefaultKeys(data, kms, store)
-    return { kms, sse, store }
+    const store = await authenticateStore(rows, { kms: keys.forIndex, sse, region })
+    return { keys, kms: await keys.open(store), sse, store }
   } catch (error) {
     sse.dispose()
-    kms.close()
+    await keys.close()
     throw error
   }
 }
@@ -181,9 +179,11 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     await rows.close()
     throw error
   })
-  const { kms, sse, store } = opened
+  const { keys, kms, sse, store } = opened
   const destroyExpired = () =>
-    kms.destroyExpired().catch((error: unknown) => warn(log, `expired keys could not be destroyed: ${detailed(error)}`))
+    keys.local
+      ?.destroyExpired()
+      .catch((error: unknown) => warn(log, `expired keys could not be destroyed: ${detailed(error)}`))
   const hourly = setInterval(destroyExpired, 3_600_000).unref()
   await destroyExpired()
   const handler = createGateway({
@@ -208,7 +208,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     clearInterval(hourly)
     await store.close()
     sse.dispose()
-    kms.close()
+    await keys.close()
   }
-  return started(config, handler, release, broken, stop)
+  return started(config, handler, { release, broken, checkKeys: keys.check }, stop)
 }

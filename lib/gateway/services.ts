@@ -1,8 +1,7 @@
 /** What the work of a gateway needs: the store, the KMS and the rules, without any request. Made once, and given to each request with its signal. */
-import { SseError } from '../errors.ts'
 import { checkedAdministration } from '../kms/checked.ts'
 import type { CallOptions, KeyAdministration, KeyDescription } from '../kms/provider.ts'
-import { defaultKeyClaim } from '../kms/registered.ts'
+import { recorded } from '../kms/recorded.ts'
 import type { Sse } from '../object/node.ts'
 import { type KeyGrants, type KeyRight, readKeyGrants } from '../sse/grants.ts'
 import type { Profile } from '../sse/profile.ts'
@@ -32,53 +31,23 @@ export interface Services {
   readonly blankEvery: number
   /** Milliseconds since 1970. */
   now(): number
-  /** The default master key of a tenant in this region, made if there never was one. */
-  defaultKey(domainId: string, call?: CallOptions): Promise<KeyDescription>
+  /** The default master key of a tenant in this region, and for this bucket, made if there never was one. */
+  defaultKey(domainId: string, bucket?: string, call?: CallOptions): Promise<KeyDescription>
 }
 
 /** The domain that the keys of SSE-S3 belong to: the service itself, no tenant. */
 export const serviceDomain = 'sse-s3'
-
-const lostKey = (keyId: string, cause: unknown): SseError =>
-  new SseError('KeyringCorrupt', {
-    message: `The key store has lost the default key ${keyId}. Tell the operator to put the key store back, or restore it from a backup.`,
-    cause,
-  })
-
-/**
- * Default keys, recorded in the store when they are made: a key store that has lost one is an error, and no reason to make another. Rows never
- * change, so each is read once.
- */
-const defaultKeys = ({ store, kms }: Pick<Services, 'store' | 'kms'>, region: string): Services['defaultKey'] => {
-  if (kms.recordsDefaults === true) return (domainId, call) => kms.defaultKey({ region, domainId }, call)
-  const known = new Map<string, string>()
-  return async (domainId, call) => {
-    const scope = { region, domainId }
-    const name = `${defaultKeyClaim}${region}/${domainId}`
-    const keyId = known.get(name) ?? (await store.claims()).get(name)
-    if (keyId === undefined) {
-      const made = await kms.defaultKey(scope, call)
-      const stands = await store.claim(name, made.keyId)
-      known.set(name, stands)
-      return stands === made.keyId ? made : kms.describeKey({ keyId: stands }, call)
-    }
-    known.set(name, keyId)
-    try {
-      return await kms.describeKey({ keyId }, call)
-    } catch (error) {
-      throw error instanceof SseError && error.code === 'KeyNotFound' ? lostKey(keyId, error) : error
-    }
-  }
-}
 
 /** The services of a gateway. */
 export const createServices = (
   { store, kms: keys, sse, profile, keyGrants = [], clock = Date.now, blankEvery = 10_000 }: GatewayOptions,
   limits: GatewayLimits,
 ): Services => {
-  const kms = checkedAdministration(keys, Math.ceil(limits.kmsSeconds * 1000))
-  const defaultKey = defaultKeys({ store, kms }, profile.region)
-  const grants = readKeyGrants(keyGrants, profile.region)
+  const kms = recorded(checkedAdministration(keys, Math.ceil(limits.kmsSeconds * 1000)), store)
+  const { region } = profile
+  const defaultKey: Services['defaultKey'] = (domainId, bucket, call) =>
+    kms.defaultKey({ region, domainId, bucket }, call)
+  const grants = readKeyGrants(keyGrants, region)
   return { store, kms, sse, profile, grants, limits, blankEvery, now: clock, defaultKey }
 }
 
@@ -112,6 +81,6 @@ export const forRequest = (
       reencrypt: (envelope, options) => sse.reencrypt(envelope, { ...options, ...call }),
       dispose: () => sse.dispose(),
     },
-    defaultKey: domainId => services.defaultKey(domainId, call),
+    defaultKey: (domainId, bucket) => services.defaultKey(domainId, bucket, call),
   }
 }

@@ -56,6 +56,12 @@ export interface KeyScope {
   readonly domainId: string
 }
 
+/** What a default key is asked for. */
+export interface DefaultKeyScope extends KeyScope {
+  /** The bucket that the object is written to, where one is: several key managers may be told apart by it. */
+  readonly bucket?: string | undefined
+}
+
 /** Names a key: the full id; or, within a scope, a short id or `alias/NAME`. */
 export interface KeyQuery {
   /** Full id, short id or `alias/NAME`. */
@@ -176,7 +182,7 @@ export interface KeyAdministration {
   /** What is known of a master key. */
   describeKey(query: KeyQuery, call?: CallOptions): Promise<KeyDescription>
   /** The default master key of a tenant in a region, made if there is none; two that ask at once get the same. */
-  defaultKey(scope: KeyScope, call?: CallOptions): Promise<KeyDescription>
+  defaultKey(scope: DefaultKeyScope, call?: CallOptions): Promise<KeyDescription>
   /**
    * The keys that a tenant's objects in a region may lie under. A key id that is malformed, unknown or another tenant's answers none; a KMS
    * that cannot be reached rejects.

@@ -62,7 +62,7 @@ const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   [{ tenants: [{ ...tenant, users: [] }] }, 'tenants[0].users: expected at least one user'],
   [
     withUser({ secretAccessKey: 5 }),
-    'tenants[0].users[0].secretAccessKey: expected a string, or { "environment": "NAME" }',
+    'tenants[0].users[0].secretAccessKey: expected a string, { "environment": "NAME" } or { "file": "PATH" }',
   ],
   [withUser({ secretAccessKey: '' }), 'tenants[0].users[0].secretAccessKey: expected a string that is not empty'],
   [
@@ -358,6 +358,7 @@ t.test('serve: an end that comes early, or a reader that is gone', async t => {
     calls.push('start')
     return {
       address: 'http://here',
+      checkKeys: async () => [],
       broken: new Promise<SseError>(() => {}),
       close: async () => {
         calls.push('close')
@@ -383,6 +384,7 @@ t.test('serve: a store that is broken ends it with an error', async t => {
   const calls: string[] = []
   const command = serveWith(async () => ({
     address: 'http://here',
+    checkKeys: async () => [],
     broken: Promise.resolve(new SseError('StoreFull')),
     close: async () => {
       calls.push('close')

@@ -1,6 +1,7 @@
 /** The examples of `sse-kms-streams/kms`. */
 import t from 'tap'
-import { createSse } from '../../lib/index.ts'
+import { join } from 'node:path'
+import { createSse, LocalKms } from '../../lib/index.ts'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import {
   guarded,
@@ -8,7 +9,9 @@ import {
   type KeyRegister,
   kmsChannel,
   observed,
+  recorded,
   registered,
+  routed,
   withBreaker,
   withBulkhead,
   withCache,
@@ -66,4 +69,34 @@ t.test('keys of tenants', async t => {
   // #endregion registered
   t.match(arn, /^arn:aws:kms:sichuan:domain-1:key/)
   t.strictSame(rows.get('default-key/sichuan/domain-1/memory'), keyId)
+})
+
+t.test('several key managers', async t => {
+  const rows = new Map<string, string>()
+  const register: KeyRegister = {
+    claim: async (name, value) => rows.get(name) ?? (rows.set(name, value), value),
+    claims: async () => rows,
+  }
+  const [hsm, vault] = [memoryKms({ instance: 'hsm1' }), memoryKms({ instance: 'vault-main' })]
+  const root = { key: new Uint8Array(32).fill(7) }
+  const local = await LocalKms.open(join(t.testdir(), 'keys'), { root, create: true })
+  t.teardown(() => local.close())
+  // #region routed
+  const keys = routed([
+    { keys: registered(hsm, { register }), serves: ({ domainId }) => domainId === 'bank' },
+    { keys: registered(vault, { register }), serves: ({ bucket }) => bucket?.startsWith('logs-') === true },
+    { keys: recorded(local, register) },
+  ])
+  const key = await keys.defaultKey({ region: 'sichuan', domainId: 'bank', bucket: 'photos' })
+  // #endregion routed
+  t.match(key.keyId, /^hsm1:/)
+  const logs = await keys.defaultKey({ region: 'sichuan', domainId: 'shop', bucket: 'logs-1' })
+  const other = await keys.defaultKey({ region: 'sichuan', domainId: 'shop', bucket: 'photos' })
+  t.match([logs.keyId, other.keyId], [/^vault-main:/, /^arn:aws:kms:sichuan:shop:key/])
+  t.equal((await keys.acceptedKeys({ region: 'sichuan', domainId: 'shop' })).length, 2)
+  t.equal((await keys.describeKey({ keyId: logs.arn ?? '' })).keyId, logs.keyId)
+  await t.rejects(keys.describeKey({ keyId: 'arn:aws:kms:sichuan:shop:key/none' }), {
+    code: /KeyNotFound|InvalidKeyId/,
+  })
+  await t.rejects(routed([]).defaultKey({ region: 'sichuan', domainId: 'shop' }), { code: 'KeyNotFound' })
 })

@@ -22,6 +22,8 @@ export interface RunningServer {
   /** The demo tenant's tenant_admin and ordinary user. */
   readonly admin: DemoUser
   readonly user: DemoUser
+  /** What it has written to stderr. */
+  errors(): string
   /** Ends it by this signal and waits. */
   stop(signal?: NodeJS.Signals): Promise<void>
 }
@@ -40,11 +42,15 @@ export const startServer = async (data: string, args: readonly string[] = []): P
   const all = [main, 'serve', '--json', '--log', 'none', '--listen', '127.0.0.1:0', '--data', data, ...args]
   // Without what tap adds to every process: its coverage would be that of the built code.
   const plain = ['-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath]
-  const child = spawn('env', [...plain, ...all], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('env', [...plain, ...all], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let errors = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text
+  })
   const lines = createInterface({ input: child.stdout })
   const [line]: unknown[] = await Promise.race([once(lines, 'line'), once(child, 'exit')])
-  const info: unknown = JSON.parse(String(line))
-  if (!isStartInfo(info)) throw new Error(`not what serve --json prints: ${String(line)}`)
+  const info: unknown = typeof line === 'string' ? JSON.parse(line) : undefined
+  if (!isStartInfo(info)) throw new Error(`not what serve --json prints: ${String(line)} ${errors}`)
   const [{ users }] = info.demo
   return {
     url: info.address,
@@ -52,6 +58,7 @@ export const startServer = async (data: string, args: readonly string[] = []): P
     process: child,
     admin: users[0],
     user: users[1],
+    errors: () => errors,
     stop: async (signal = 'SIGTERM') => {
       if (child.exitCode !== null || child.signalCode !== null) return
       const exited = once(child, 'exit')

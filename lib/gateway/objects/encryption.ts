@@ -131,12 +131,13 @@ const assertMayUse = async (
   }
 }
 
-const kmsKey = async (services: Services, access: Access, { key: named }: KmsDecision) => {
+const kmsKey = async (services: Services, { bucket }: Place, access: Access, { key: named }: KmsDecision) => {
   const { kms, profile, defaultKey } = services
   const { owner } = access
   const scope = { region: profile.region, domainId: owner.domainId }
   if (named === 'default') await assertMayUse(services, access, 'kms:GenerateDataKey')
-  const key = named === 'default' ? await defaultKey(owner.domainId) : await kms.describeKey(keyQuery(named, scope))
+  const key =
+    named === 'default' ? await defaultKey(owner.domainId, bucket.name) : await kms.describeKey(keyQuery(named, scope))
   await assertMayUse(services, access, 'kms:GenerateDataKey', key)
   const { keyId, arn = keyId } = key
   assertKeyUsable(profile, { ...key, keyId: arn }, owner)
@@ -171,7 +172,7 @@ export const decideWrite = async (
     case 'sse-s3':
       return { kind: 'sse-s3', options: { ...(await serviceKey(services)), context: system }, answer: decision }
     case 'sse-kms': {
-      const { keyId, arn } = await kmsKey(services, access, decision)
+      const { keyId, arn } = await kmsKey(services, place, access, decision)
       const { bucketKey } = decision
       const context = new Map([...decision.context, ...Object.entries(system)])
       return {
