@@ -53,6 +53,12 @@ export interface KeyManager extends DataKeyWrapper {
   close?(): Promise<void> | void
 }
 
+/** `holds` of a key manager whose full ids begin with its instance and a colon. */
+export const holdsKeysOf =
+  (instance: string): NonNullable<KeyManager['holds']> =>
+  keyId =>
+    keyId.startsWith(`${instance}:`)
+
 /** Checks the name of an instance. */
 export const checkInstance = (name: string): string => {
   if (/^[a-z0-9-]{1,32}$/.test(name)) return name

@@ -11,7 +11,7 @@ import { SseError } from '../../errors.ts'
 import { DataKey } from '../data-key.ts'
 import type { TlsOptions } from '../http.ts'
 import { field, list, text } from '../json.ts'
-import { checkInstance, type KeyManager, type ManagedKey } from '../manager.ts'
+import { checkInstance, holdsKeysOf, type KeyManager, type ManagedKey } from '../manager.ts'
 import type { CallOptions, GeneratedKey, RewrapRequest, UnwrapRequest, WrappedKey, WrapTarget } from '../provider.ts'
 import { type HuaweiAccessKey, HuaweiApi, type HuaweiCredentials, type HuaweiToken, isTakenAlias } from './api.ts'
 
@@ -43,19 +43,17 @@ const provider = 'huawei-kms'
 class DewKms implements KeyManager {
   readonly name = provider
   readonly instance: string
+  readonly holds: (keyId: string) => boolean
   readonly bindsContext = false
   readonly #project: string
   readonly #api: HuaweiApi
 
   constructor({ instance, project, ...connection }: HuaweiOptions) {
     this.instance = checkInstance(instance)
+    this.holds = holdsKeysOf(instance)
     if (!/^[0-9a-zA-Z_-]{1,64}$/.test(project)) throw new RangeError('project is the id of a project, not its name')
     this.#project = project
     this.#api = new HuaweiApi(project, connection)
-  }
-
-  holds(keyId: string): boolean {
-    return keyId.startsWith(`${this.instance}:`)
   }
 
   async generateDataKey({ keyId }: WrapTarget, call?: CallOptions): Promise<GeneratedKey> {

@@ -3,7 +3,7 @@
  * leaves it. Blobs are nonce[12] ‖ ciphertext[32] ‖ tag[16] (format.md, section 6).
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
-import { checkInstance, type KeyManager } from '../manager.ts'
+import { checkInstance, holdsKeysOf, type KeyManager } from '../manager.ts'
 import { wrapperOf } from '../wrap.ts'
 import { Client } from './client.ts'
 import { KmipKeys } from './keys.ts'
@@ -82,7 +82,7 @@ export const kmipKms = (options: KmipOptions): KmipKms => {
     name: 'kmip',
     instance,
     bindsContext: true,
-    holds: keyId => keyId.startsWith(`${instance}:`),
+    holds: holdsKeysOf(instance),
     ...wrapperOf((key, target, call) => wrapper.wrap(key, target, call)),
     unwrapDataKey: (request, call) => wrapper.unwrap(request, call),
     rewrapDataKey: (request, call) => wrapper.rewrap(request, call),

@@ -9,7 +9,7 @@ import { SseError } from '../../errors.ts'
 import type { EncryptionContext } from '../context.ts'
 import { DataKey } from '../data-key.ts'
 import { contextDigest } from '../digest.ts'
-import { checkInstance, type KeyManager, type ManagedKey } from '../manager.ts'
+import { checkInstance, holdsKeysOf, type KeyManager, type ManagedKey } from '../manager.ts'
 import type { CallOptions, WrappedKey } from '../provider.ts'
 import { generateKey } from '../wrap.ts'
 import type { Connection } from './connection.ts'
@@ -144,7 +144,7 @@ export const pkcs11Kms = (options: Pkcs11KmsOptions): Pkcs11Kms => {
     name,
     instance,
     bindsContext: mechanism.bindsContext,
-    holds: keyId => keyId.startsWith(`${instance}:`),
+    holds: holdsKeysOf(instance),
     wrapDataKey,
     unwrapDataKey,
     generateDataKey: (target, call) => generateKey(key => wrapDataKey(key, target, call)),

@@ -13,7 +13,7 @@ import { DataKey } from '../data-key.ts'
 import { contextDigest } from '../digest.ts'
 import type { TlsOptions } from '../http.ts'
 import { field, list, number, text } from '../json.ts'
-import { checkInstance, type KeyManager, type ManagedKey } from '../manager.ts'
+import { checkInstance, holdsKeysOf, type KeyManager, type ManagedKey } from '../manager.ts'
 import type { CallOptions, GeneratedKey, RewrapRequest, UnwrapRequest, WrappedKey, WrapTarget } from '../provider.ts'
 import {
   asUnavailable,
@@ -63,6 +63,7 @@ const provider = 'vault-transit'
 class TransitKms implements KeyManager {
   readonly name = provider
   readonly instance: string
+  readonly holds: (keyId: string) => boolean
   readonly bindsContext: boolean
   readonly #mount: string
   readonly #vault: VaultApi
@@ -71,14 +72,11 @@ class TransitKms implements KeyManager {
 
   constructor({ instance, mount = 'transit', derived = true, ...connection }: VaultOptions) {
     this.instance = checkInstance(instance)
+    this.holds = holdsKeysOf(instance)
     if (!/^[\w.-]+(?:\/[\w.-]+)*$/.test(mount)) throw new RangeError('a mount is a path without slashes at its ends')
     this.bindsContext = derived
     this.#mount = mount
     this.#vault = new VaultApi(connection)
-  }
-
-  holds(keyId: string): boolean {
-    return keyId.startsWith(`${this.instance}:`)
   }
 
   async generateDataKey({ keyId, context }: WrapTarget, call?: CallOptions): Promise<GeneratedKey> {
