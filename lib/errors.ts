@@ -299,6 +299,11 @@ const table = {
     s3Code: 'InternalError',
     message: 'The key manager fails cases of the conformance suite. Mend what they name.',
   },
+  InvalidSetup: {
+    status: 400,
+    s3Code: 'InvalidRequest',
+    message: 'The setup of the conformance suite is not right. Correct what is named.',
+  },
   FileFailed: { status: 500, s3Code: 'InternalError', message: 'A file could not be read or written.' },
 } as const satisfies Record<string, ErrorRow>
 

@@ -47,6 +47,7 @@ const missingMessage = (names: readonly string[]): string =>
 const statuses: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>([
   ['InvalidUsage', exitCodes.usage],
   ['InvalidConfig', exitCodes.usage],
+  ['InvalidSetup', exitCodes.usage],
   ['NotAuthentic', exitCodes.notAuthentic],
   ['WrongCustomerKey', exitCodes.notAuthentic],
   ['KeyNotAccepted', exitCodes.notAuthentic],

@@ -6,15 +6,30 @@ import { checkedForBucketKeys, checkedWrapper } from '../checked.ts'
 import type { DataKey } from '../data-key.ts'
 import type { DataKeyWrapper, WrappedKey } from '../provider.ts'
 import { providerWrapAlg } from '../wrap.ts'
-import { context, dataPath, fail, generate, inTime, nameOf, rejects, withKey, works, wrap } from './expect.ts'
-import type { ConformanceCase, ConformanceSetup, Fault } from './setup.ts'
+import {
+  answerOf,
+  context,
+  dataPath,
+  during,
+  fail,
+  generate,
+  inTime,
+  nameOf,
+  rejects,
+  withKey,
+  works,
+  wrap,
+} from './expect.ts'
+import type { ConformanceCase, ConformanceSetup } from './setup.ts'
 
 const manyCalls: ConformanceCase = {
   name: '200 calls at once',
   about: 'Two hundred calls at once each get an answer of their own.',
   run: async ({ kms, keyId }) => {
     const made = await Promise.all(Array.from({ length: 200 }, () => generate(kms, { keyId, context })))
-    const unwrapped = await Promise.all(made.map(({ wrapped }) => kms.unwrapDataKey({ wrapped, context })))
+    const unwrapped = await Promise.all(
+      made.map(({ wrapped }) => answerOf('unwrapDataKey', () => kms.unwrapDataKey({ wrapped, context }))),
+    )
     try {
       for (const [i, { key }] of made.entries()) {
         if (!equal(key.bytes, unwrapped[i]?.bytes ?? new Uint8Array()))
@@ -45,15 +60,6 @@ const failureOf = async (work: Promise<unknown>): Promise<{ readonly reason: unk
     return undefined
   } catch (reason) {
     return { reason }
-  }
-}
-
-const during = async (fault: Fault, run: () => Promise<void>): Promise<void> => {
-  const end = await fault()
-  try {
-    await run()
-  } finally {
-    await end()
   }
 }
 
@@ -94,7 +100,7 @@ const abortedMidway: ConformanceCase = {
           if (settled?.reason !== reason)
             fail(`${name} rejects with ${nameOf(settled?.reason)}, not with the signal's reason.`)
         }
-        await (hang === undefined ? abort() : during(hang, abort))
+        await (hang === undefined ? abort() : during('hang', hang, abort))
         await recovers(setup)
       }
       return undefined
@@ -117,10 +123,10 @@ const deadline: ConformanceCase = {
           if (failure === undefined && hang === undefined) continue // faster than its deadline
           const { reason } = failure ?? { reason: 'an answer, although its component answers nothing' }
           if (!(reason instanceof SseError) || reason.code !== 'KmsUnavailable')
-            fail(`${name} ends with ${nameOf(reason)}`)
+            fail(`${name} ends with ${nameOf(reason)}. It must reject with KmsUnavailable.`)
         }
       }
-      await (hang === undefined ? late() : during(hang, late))
+      await (hang === undefined ? late() : during('hang', hang, late))
     })
     await recovers(setup)
     return undefined
@@ -135,7 +141,7 @@ const recovers = async ({ kms, keyId }: ConformanceSetup): Promise<void> => {
   for (;;) {
     const failure = await failureOf(inTime('a call after the fault', 5000, works(kms, 'a key after the fault', keyId)))
     if (failure === undefined) return
-    if (Date.now() > end) return fail(`The next calls do not work: ${nameOf(failure.reason)}`)
+    if (Date.now() > end) return fail(`The next calls do not work: ${nameOf(failure.reason)}.`)
     await pause(200)
   }
 }
@@ -144,15 +150,15 @@ const failing = (
   name: string,
   about: string,
   code: 'KmsUnavailable' | 'KmsThrottled',
-  faultOf: (setup: ConformanceSetup) => Fault | undefined,
+  member: 'unavailable' | 'throttled',
 ): ConformanceCase => ({
   name,
   about,
   run: async setup => {
-    const fault = faultOf(setup)
+    const fault = setup[member]
     if (fault === undefined) return 'the setup has no means for it'
     await withCalls(setup, calls =>
-      during(fault, async () => {
+      during(member, fault, async () => {
         for (const [name, run] of calls) await inTime(name, 10_000, rejects(name, run, code))
         await inTime(
           'describe',
@@ -170,14 +176,14 @@ const unavailable = failing(
   'component away and back',
   'Calls are KmsUnavailable while the component cannot be reached, and work when it is back.',
   'KmsUnavailable',
-  ({ unavailable }) => unavailable,
+  'unavailable',
 )
 
 const throttled = failing(
   'throttling',
   'Calls are KmsThrottled while the component asks to be left alone, and work afterwards.',
   'KmsThrottled',
-  ({ throttled }) => throttled,
+  'throttled',
 )
 
 /** The same provider, but for the answers that a test changes. */
@@ -211,11 +217,11 @@ const lying: ConformanceCase = {
     await withCalls({ kms: asManager(checked, kms), keyId }, async calls => {
       for (const [name, run] of calls) {
         const failure = await failureOf(run())
-        if (failure !== undefined) fail(`${name} does not pass the checks: ${causeOf(failure.reason)}`)
+        if (failure !== undefined) fail(`${name} does not pass the checks: ${causeOf(failure.reason)}.`)
       }
     })
     const forBuckets = await failureOf(disposed(checkedForBucketKeys(checked).generateDataKey(target)))
-    if (forBuckets !== undefined) fail(`A bucket key does not pass the checks: ${causeOf(forBuckets.reason)}`)
+    if (forBuckets !== undefined) fail(`A bucket key does not pass the checks: ${causeOf(forBuckets.reason)}.`)
     for (const [what, change] of lies) {
       const liar = checkedWrapper(withAnswers(kms, change))
       await rejects(`generateDataKey with ${what}`, () => disposed(liar.generateDataKey(target)), 'KmsUnavailable')
@@ -258,8 +264,8 @@ const closedTwice: ConformanceCase = {
   run: async ({ kms }) => {
     if (kms.close === undefined) return 'it has nothing to close'
     for (const count of ['first', 'second']) {
-      const failure = await failureOf(inTime(`The ${count} close`, 10_000, Promise.resolve(kms.close())))
-      if (failure !== undefined) fail(`The ${count} close rejects with ${nameOf(failure.reason)}`)
+      const failure = await failureOf(inTime(`The ${count} close`, 10_000, (async () => kms.close?.())()))
+      if (failure !== undefined) fail(`The ${count} close rejects with ${nameOf(failure.reason)}.`)
     }
     return undefined
   },

@@ -13,7 +13,7 @@ import { SseError } from '../../errors.ts'
 import type { EncryptionContext } from '../context.ts'
 import { DataKey } from '../data-key.ts'
 import { contextDigest } from '../digest.ts'
-import { checkInstance, type KeyManager, type ManagedKey } from '../manager.ts'
+import { checkInstance, holdsKeysOf, type KeyManager, type ManagedKey } from '../manager.ts'
 import type { CallOptions, KeyState, UnwrapRequest, WrappedKey, WrapTarget } from '../provider.ts'
 import { generateKey } from '../wrap.ts'
 
@@ -83,7 +83,7 @@ export const memoryKms = (options: MemoryKmsOptions = {}): MemoryKms => {
     return { keyId, name, created, version: versions.length, state, ...(deletion === undefined ? {} : { deletion }) }
   }
   const make = (name: string): MemoryKey => {
-    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new RangeError('the name of a key is 1 to 64 of [A-Za-z0-9_-]')
+    if (!/^[A-Za-z0-9_-]{1,200}$/.test(name)) throw new RangeError('the name of a key is 1 to 200 of [A-Za-z0-9_-]')
     const taken = [...keys.values()].find(key => key.name === name && key.state !== 'pending-deletion')
     if (taken !== undefined) return taken
     const keyId = `${instance}:${crypto.randomUUID()}`
@@ -154,7 +154,7 @@ export const memoryKms = (options: MemoryKmsOptions = {}): MemoryKms => {
     name: 'memory',
     instance,
     bindsContext,
-    holds: keyId => keyId.startsWith(`${instance}:`),
+    holds: holdsKeysOf(instance),
     generateDataKey: (target, call) =>
       answer(
         'generateDataKey',

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { base64, hex, utf8 } from '../../bytes.ts'
 import type { DataKey } from '../data-key.ts'
-import { context, dataPath, fail, otherContexts, withKey, wrap } from './expect.ts'
+import { answerOf, context, dataPath, during, fail, otherContexts, withKey, wrap } from './expect.ts'
 import type { ConformanceCase, ConformanceSetup } from './setup.ts'
 
 /** The ways in which bytes are shown. */
@@ -87,16 +87,14 @@ const failures = async (setup: ConformanceSetup, key: DataKey): Promise<readonly
   await collect(() => kms.unwrapDataKey({ wrapped, context: other }))
   await collect(() => kms.rewrapDataKey({ from: { wrapped: broken, context }, to: { keyId, context } }))
   await collect(() => kms.wrapDataKey(key, { keyId, context }, { signal: AbortSignal.abort() }))
-  for (const fault of [setup.unavailable, setup.throttled]) {
+  for (const name of ['unavailable', 'throttled'] as const) {
+    const fault = setup[name]
     if (fault === undefined) continue
-    const end = await fault()
-    try {
+    await during(name, fault, async () => {
       await collect(() => kms.wrapDataKey(key, { keyId, context }))
       for (const [, run] of dataPath(kms, { target: { keyId, context }, from: { wrapped, context } }))
         await collect(run)
-    } finally {
-      await end()
-    }
+    })
   }
   return errors
 }
@@ -123,22 +121,15 @@ const nothingShown: ConformanceCase = {
         for (const error of errors) look('An error', shown(error))
         const wrapped = await wrap(kms, key, { keyId, context })
         look('A wrapped key', shown(wrapped))
-        look('The key that unwrapDataKey answers', await shownOf(kms.unwrapDataKey({ wrapped, context })))
-        look('The description of a key', shown(await kms.describe(keyId)))
+        const unwrapped = await answerOf('unwrapDataKey', () => kms.unwrapDataKey({ wrapped, context }))
+        look('The key that unwrapDataKey answers', shown(unwrapped))
+        unwrapped.dispose()
+        look('The description of a key', shown(await answerOf('describe', () => kms.describe(keyId))))
       })
       look('A log', logged)
       look('The key manager', shown(kms))
       return undefined
     }),
-}
-
-const shownOf = async (work: Promise<DataKey>): Promise<string> => {
-  const key = await work
-  try {
-    return shown(key)
-  } finally {
-    key.dispose()
-  }
 }
 
 /** Nothing of keys and secrets is shown. */

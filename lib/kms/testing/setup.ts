@@ -2,7 +2,10 @@
 import type { KeyManager } from '../manager.ts'
 import type { DataKeyWrapper } from '../provider.ts'
 
-/** Begins a fault of the key manager's component; what it resolves to ends it again. */
+/**
+ * Begins a fault of the key manager's component; what it resolves to ends it again. The component must take the next call at once then: end the
+ * connections that hung, and leave those that the client keeps.
+ */
 export type Fault = () => Promise<() => Promise<void>>
 
 /** Another provider. */
@@ -47,7 +50,7 @@ export interface ConformanceSetup {
   readonly throttled?: Fault | undefined
   /** Cases that cannot be run here, by their names, each with the reason. */
   readonly notApplicable?: Readonly<Record<string, string>> | undefined
-  /** Called when all is done. */
+  /** Called when all is done, also where the setup is refused; by `runConformance` alone. */
   readonly stop?: (() => Promise<void> | void) | undefined
 }
 
@@ -55,7 +58,7 @@ export interface ConformanceSetup {
 export interface ConformanceCase {
   /** Names it in reports. */
   readonly name: string
-  /** What it holds a key manager to, in a sentence. */
+  /** What it holds a key manager to. */
   readonly about: string
   /** Resolves to nothing where it holds, or to why it does not apply; rejects where it does not hold. */
   run(setup: ConformanceSetup): Promise<string | undefined>
@@ -65,6 +68,8 @@ export interface ConformanceCase {
 export interface ConformanceResult {
   /** Name of the case. */
   readonly name: string
+  /** What it holds a key manager to. */
+  readonly about: string
   /** How it ended. */
   readonly outcome: 'passed' | 'failed' | 'not applicable'
   /** Why it failed, or does not apply. */

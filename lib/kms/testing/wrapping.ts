@@ -7,6 +7,7 @@ import type { DataKey } from '../data-key.ts'
 import type { DataKeyWrapper, WrappedKey } from '../provider.ts'
 import { underOuterKeys, unwrapKey } from '../wrap.ts'
 import {
+  answerOf,
   checkWrapped,
   context,
   fail,
@@ -32,7 +33,8 @@ const includes = (blob: Uint8Array, part: Uint8Array): boolean => {
 
 const wrapAndUnwrap: ConformanceCase = {
   name: 'wrap and unwrap',
-  about: 'A wrapped key unwraps to itself, under a context with entries and under none; its blob does not show it.',
+  about:
+    'A wrapped key unwraps to itself, under a context with entries and under none, into memory of its own; its blob does not show it.',
   run: ({ kms, keyId }) =>
     withKey(async key => {
       const before = copy(key.bytes)
@@ -58,7 +60,7 @@ const isKept = (key: DataKey, before: Uint8Array): boolean => {
 
 const generated: ConformanceCase = {
   name: 'generate',
-  about: 'A generated key has 32 bytes, is another one each time, and is the one in its blob.',
+  about: 'A generated key has 32 bytes in memory of its own, is another one each time, and is the one in its blob.',
   run: async ({ kms, keyId }) => {
     const first = await generate(kms, { keyId, context })
     const second = await generate(kms, { keyId, context })
@@ -97,8 +99,11 @@ const anotherContext: ConformanceCase = {
         () => unwrapKey(engine, kms, direct, context, undefined),
         'NotAuthentic',
       )
-      const wrapped = await underOuterKeys(engine, kms).wrapDataKey(key, target)
-      const again = await unwrapKey(engine, kms, wrapped, context, undefined)
+      const outer = underOuterKeys(engine, kms)
+      const wrapped = await answerOf('wrapping under an outer key', () => outer.wrapDataKey(key, target))
+      const again = await answerOf('unwrapping a record of wrapAlg 4', () =>
+        unwrapKey(engine, kms, wrapped, context, undefined),
+      )
       const isSame = equal(again.bytes, key.bytes)
       again.dispose()
       if (!isSame) fail('A key under an outer key unwraps to another key.')
@@ -173,7 +178,7 @@ const rewrapWithin: ConformanceCase = {
         { keyId, context: other },
         { keyId, context },
       ]) {
-        const moved = await kms.rewrapDataKey({ from, to })
+        const moved = await answerOf('rewrapDataKey', () => kms.rewrapDataKey({ from, to }))
         checkWrapped(kms, 'the answer of rewrapDataKey', moved, to.keyId)
         await unwrapsTo(kms, 'a rewrapped key', { wrapped: moved, context: to.context }, key)
       }
@@ -218,7 +223,7 @@ const move = async (
   to: DataKeyWrapper,
   keyId: string,
 ): Promise<WrappedKey> => {
-  const key = await from.unwrapDataKey({ wrapped, context })
+  const key = await answerOf('unwrapDataKey', () => from.unwrapDataKey({ wrapped, context }))
   try {
     return await wrap(to, key, { keyId, context })
   } finally {
