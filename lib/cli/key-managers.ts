@@ -194,6 +194,7 @@ const guardOf = ({ bounds }: OutsideManagerFile): GuardOptions => ({
   retry: { tries: bounds.tries },
   breaker: { failures: bounds.failures, rest: bounds.restSeconds * 1000 },
   bulkhead: { calls: bounds.calls, queue: bounds.queue },
+  proof: bounds.proof,
   cache: bounds.cacheSeconds === 0 ? false : { timeToLive: bounds.cacheSeconds * 1000, size: bounds.cacheSize },
 })
 

@@ -44,6 +44,12 @@ const bounds = z.strictObject({
   queue: count(1024, 0).describe('Calls that wait for one of these. Further ones are throttled.'),
   failures: count(5).describe('Calls that fail in a row until the key manager is left alone.'),
   restSeconds: count(2).describe('Seconds that it is left alone.'),
+  proof: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether each new data key is unwrapped once before it is used: one more call for each object without a bucket key, and no object is lost under a wrong answer.',
+    ),
   cacheSeconds: count(300, 0).describe(
     'Seconds that an unwrapped data key is kept in memory; 0 keeps none. A disabled key stops reads after this time at the latest.',
   ),
