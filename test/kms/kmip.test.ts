@@ -3,15 +3,18 @@ import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 import t from 'tap'
 import { equal, hex } from '../../lib/bytes.ts'
+import { SseError } from '../../lib/errors.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { DataKey } from '../../lib/kms/data-key.ts'
+import { withProof } from '../../lib/kms/decorators/policies.ts'
 import { kmipKms } from '../../lib/kms/kmip/kmip.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
 import type { KeyManager } from '../../lib/kms/manager.ts'
 import type { CallOptions, WrappedKey } from '../../lib/kms/provider.ts'
 import { createSse } from '../../lib/object/node.ts'
 import { bodyOf, get, put } from '../support/body.ts'
+import { type ProxyFault, proxyFaults, startKmipProxy } from '../support/kmip-proxy.ts'
 import { kmipMissing, type KmipServer, startKmip } from '../support/kmip.ts'
 
 const context = encryptionContext({ 'aws:s3:arn': 'arn:aws:s3:::photos/a' })
@@ -193,6 +196,57 @@ const tests = (server: KmipServer): void => {
     t.equal(refused.length, 6)
     for (const reason of refused) t.match(reason, { code: 'KmsThrottled' })
   })
+
+  t.test(
+    'a server that lies, stalls, breaks off or refuses is unavailable or throttled, and is believed again later',
+    async t => {
+      const proxy = await startKmipProxy(server)
+      const kms = kmipKms(proxy.options)
+      t.teardown(async () => {
+        await kms.close()
+        await proxy.stop()
+      })
+      const made = await kms.generateDataKey({ keyId, context })
+      const request = { wrapped: made.wrapped, context }
+      t.equal(await unwrapped(made.wrapped, kms), hex(made.key.bytes))
+      const code = async (work: Promise<unknown>): Promise<string> =>
+        work.then(
+          () => 'answered',
+          (error: unknown) => (error instanceof SseError ? error.code : String(error)),
+        )
+      const asked = async () => [
+        await code(kms.generateDataKey({ keyId, context }, { signal: AbortSignal.timeout(1500) })),
+        await code(kms.unwrapDataKey(request, { signal: AbortSignal.timeout(1500) })),
+        await code(kms.describe(keyId, { signal: AbortSignal.timeout(1500) })),
+      ]
+      const left = 'TimeoutError: The operation was aborted due to timeout'
+      const expected: Readonly<Record<ProxyFault, readonly string[]>> = {
+        swallow: [left, left, left],
+        stall: [left, left, left],
+        cut: ['KmsUnavailable', 'KmsUnavailable', 'KmsUnavailable'],
+        throttle: ['KmsThrottled', 'KmsThrottled', 'KmsThrottled'],
+        // A description of another id is that of a key which is spelled otherwise.
+        'wrong id': ['KmsUnavailable', 'KmsUnavailable', 'KeyNotFound'],
+        // What they seal and unwrap to is seen by whoever unwraps, and opens, afterwards.
+        'wrong blob': ['answered', 'answered', 'answered'],
+        'wrong key': ['answered', 'answered', 'answered'],
+        garbage: ['KmsUnavailable', 'KmsUnavailable', 'KmsUnavailable'],
+      }
+      for (const fault of proxyFaults) {
+        proxy.fault = () => fault
+        t.strictSame(await asked(), expected[fault], fault)
+        proxy.fault = () => undefined
+        t.equal(await unwrapped(made.wrapped, kms), hex(made.key.bytes), `after ${fault}`)
+      }
+      const proving = withProof(kms)
+      for (const fault of ['wrong blob', 'wrong key'] as const) {
+        proxy.fault = () => fault
+        t.equal(await code(proving.generateDataKey({ keyId, context })), 'KmsUnavailable', `${fault}, proved`)
+      }
+      proxy.fault = operation => (operation === 'Encrypt' ? 'wrong blob' : undefined)
+      t.equal(await code(proving.generateDataKey({ keyId, context })), 'KmsUnavailable')
+    },
+  )
 
   t.test('another client neither uses nor sees a key', async t => {
     const stranger = opened({}, 'stranger')

@@ -95,7 +95,7 @@ const splitQuery = (raw: string): Record<string, string> =>
 
 /** Starts a gateway; the test's end stops it. */
 export const startGateway = async (
-  t: Test,
+  t: Pick<Test, 'teardown'>,
   { bucketKeys, ...options }: Partial<GatewayOptions> & { readonly bucketKeys?: BucketKeyOptions } = {},
 ): Promise<TestGateway> => {
   // Not testdir, which a second gateway of the same test would empty.

@@ -40,6 +40,9 @@ export interface KmipServer {
   options(client?: 'gateway' | 'stranger', more?: Partial<KmipOptions>): KmipOptions
   /** Kills the server with everything that it has not written. */
   kill(): Promise<void>
+  /** Stops all of its work, until it is resumed: it takes connections and answers nothing. */
+  pause(): void
+  resume(): void
   /** Starts it again, on the same port and database. */
   start(): Promise<void>
   /** What it has logged: at level DEBUG with every request, as hex. */
@@ -156,6 +159,9 @@ database_path=${join(folder, 'keys.database')}
     process.kill(-child.pid, 'SIGKILL')
     await exited
   }
+  const signal = (name: NodeJS.Signals): void => {
+    if (child?.pid !== undefined) process.kill(-child.pid, name)
+  }
   const options: KmipServer['options'] = (client = 'gateway', more = {}) => {
     const { cert, key } = clients[client]
     return {
@@ -184,6 +190,8 @@ database_path=${join(folder, 'keys.database')}
       port,
       options,
       kill,
+      pause: () => signal('SIGSTOP'),
+      resume: () => signal('SIGCONT'),
       start,
       log: () => readFileSync(log, 'utf8'),
       stop,
