@@ -200,6 +200,11 @@ const schema = z
       .enum(['text', 'json', 'none'], { error: 'expected "text", "json" or "none"' })
       .default('text')
       .describe('Format of the request log on stderr.'),
+    audit: text()
+      .optional()
+      .describe(
+        'File, or "stderr", that gets a line of JSON for each use of a master key and for each that was refused for want of a right. Default: none.',
+      ),
   })
   .meta({ title: 'Configuration of sse-kms serve' })
 

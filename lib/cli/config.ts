@@ -63,6 +63,8 @@ export interface Config {
   /** What clients may take. */
   readonly limits: ConfigFile['limits']
   readonly log: 'text' | 'json' | 'none'
+  /** `stderr` or a file, absolute, that is told of uses of master keys. */
+  readonly audit?: string
   /** For this start alone, so no field of the file: see `sweepAll` of the object store. */
   readonly sweepAll?: boolean
 }
@@ -189,6 +191,7 @@ export const loadConfig = async (
     ...(file.tls === undefined ? {} : { tls: { cert: resolve(file.tls.cert), key: resolve(file.tls.key) } }),
     limits,
     log,
+    ...(file.audit === undefined ? {} : { audit: file.audit === 'stderr' ? file.audit : resolve(file.audit) }),
     ...(sweepAll === true ? { sweepAll } : {}),
   }
   return { config, demo }

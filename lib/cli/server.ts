@@ -14,6 +14,7 @@ import { chooseEngine, createSse } from '../object/node.ts'
 import { createProfile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
 import type { ObjectStore } from '../store/store.ts'
+import { type Audit, openAudit } from './audit.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
 import type { KeyManagerState } from './key-state.ts'
@@ -148,9 +149,20 @@ const openKeys = async (config: Config, rows: ObjectStore, engine: Engine) => {
 
 /**
  * Starts the gateway. Rejects with `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `KeyringCorrupt`, `IndexNotAuthentic` or `StoreFailed`, and with `FileFailed` or the
- * system's error if the address or a certificate cannot be used.
+ * system's error if the address, the audit file or a certificate cannot be used.
  */
 export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
+  const audit =
+    config.audit === undefined ? undefined : await openAudit(config.audit, message => warn(config.log, message))
+  try {
+    return await startAudited(config, stop, audit)
+  } catch (error) {
+    await audit?.close()
+    throw error
+  }
+}
+
+const startAudited = async (config: Config, stop: StopOptions, audit: Audit | undefined): Promise<RunningGateway> => {
   const {
     data,
     region,
@@ -203,12 +215,14 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
     hosts,
     limits,
     log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
+    audit: audit && (entry => audit.write(entry)),
   })
   const release = async (): Promise<void> => {
     clearInterval(hourly)
     await store.close()
     sse.dispose()
     await keys.close()
+    await audit?.close()
   }
   return started(config, handler, { release, broken, checkKeys: keys.check }, stop)
 }
