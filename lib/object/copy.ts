@@ -4,14 +4,16 @@
  */
 import { wipe } from '../bytes.ts'
 import { deriveBody } from '../cipher/derive.ts'
+import type { Engine } from '../cipher/engine.ts'
 import { verifyDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
 import { assertAccepted } from '../kms/wrap.ts'
 import { type EncryptionContext, storedContext } from '../kms/context.ts'
+import type { DataKey } from '../kms/data-key.ts'
 import type { DataKeyWrapper, KeyWrapper, WrappedKey } from '../kms/provider.ts'
 import type { Driver } from '../segment/driver.ts'
-import { type Decryption, unlock, type UnlockParts, unwrapAccepted } from './decrypt.ts'
+import { type Decryption, unlockRight, type UnlockParts, unwrapAccepted } from './decrypt.ts'
 
 /** The target of a rewrap. */
 export interface RewrapTarget {
@@ -36,11 +38,24 @@ const rewrapKey = async (envelope: Envelope, source: UnlockParts, to: RewrapTarg
   if (wrapped.wrapAlg < 3 && to.wrapper === provider && source.providers.of(wrapped) === provider) {
     return provider.rewrapDataKey({ from: { wrapped, context: storedContext(stored, source.context) }, to }, call)
   }
-  const key = await unlock(envelope.record, source)
+  const key = await unlockRight(envelope.record, source, async found => {
+    await assertOpens(source.engine, envelope, found)
+    return found
+  })
   try {
     return await to.wrapper.wrapDataKey(key, to, call)
   } finally {
     key.dispose()
+  }
+}
+
+/** `NotAuthentic` unless the descriptor opens under this data key. */
+const assertOpens = async (engine: Engine, { descriptor, table }: Envelope, key: DataKey): Promise<void> => {
+  const keys = await deriveBody(engine, key.bytes, descriptor.bodyId)
+  try {
+    await verifyDescriptor(engine, keys.descriptor, descriptor, table)
+  } finally {
+    wipe(keys.descriptor, keys.etag, keys.aux)
   }
 }
 
@@ -58,12 +73,7 @@ export const rewrapEnvelope = async (
   const record = encodeRecord(await rewrapKey(envelope, source, to), to.context.stored)
   const key = await unwrapAccepted(to.unlock, record.wrapped, to.context)
   try {
-    const keys = await deriveBody(source.engine, key.bytes, envelope.descriptor.bodyId)
-    try {
-      await verifyDescriptor(source.engine, keys.descriptor, envelope.descriptor, envelope.table)
-    } finally {
-      wipe(keys.descriptor, keys.etag, keys.aux)
-    }
+    await assertOpens(source.engine, envelope, key)
   } finally {
     key.dispose()
   }

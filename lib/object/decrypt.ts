@@ -114,7 +114,7 @@ export const unlock = async (record: Envelope['record'], parts: UnlockParts): Pr
  * Unlocks with what `check` finds to be the right key; its error disposes the key. Where a data key that was kept in memory is not, the KMS is
  * asked once more, past all caches: it may have answered with another key before.
  */
-const unlockRight = async <T>(
+export const unlockRight = async <T>(
   record: Envelope['record'],
   parts: UnlockParts,
   check: (key: DataKey) => Promise<T>,

@@ -388,7 +388,12 @@ t.test('a wrong answer of the KMS is not kept: the next read asks again', async 
     lying = true
     await t.rejects(read(), { code: 'NotAuthentic' })
     await t.rejects(read(), { code: 'NotAuthentic' })
+    const other = createSse({ kms: guarded(liar), accept: [keyId] })
+    const copy = { context: named, bucketContext, to: { keyId, bucketContext, bucketKey: true } }
+    await t.rejects(other.rewrap(envelope, copy), { code: 'NotAuthentic' }, 'nothing is rewrapped under it')
     lying = false
+    t.ok(await other.rewrap(envelope, copy), 'and then it is')
+    other.dispose()
     t.ok(equal(await read(), body), bucketKey ? 'under a bucket key' : 'under the master key')
     asked.length = 0
     t.ok(equal(await read(), body))
