@@ -237,6 +237,12 @@ const benchTable = (): string => {
   return execFileSync(process.execPath, args, { cwd: root, env, encoding: 'utf8' })
 }
 
+const casesTable = (): string =>
+  table(
+    ['case', 'what it holds a provider to'],
+    testing.conformanceCases.map(({ name, about }) => [`\`${name}\``, about]),
+  )
+
 const tables: ReadonlyMap<string, () => string> = new Map([
   ['errors', errorsTable],
   ['config', configTable],
@@ -248,6 +254,7 @@ const tables: ReadonlyMap<string, () => string> = new Map([
   ['actions', actionsTable],
   ['refused', refusedTable],
   ['peers', peersTable],
+  ['cases', casesTable],
   ['bench', benchTable],
 ])
 
@@ -292,6 +299,20 @@ t.test('tables and code blocks', async t => {
     [],
     'every operation that is built is listed',
   )
+})
+
+t.test('blocks of one file can be pasted into one file', async t => {
+  const names = new Map<string, readonly string[]>()
+  for (const path of ['docs/guide-provider.md']) {
+    const blocks = read(path).matchAll(/<!-- (test\/\S+(?<!\.test)\.ts)#\S+ -->\n+```ts\n(.*?)```/gs)
+    for (const [, file = '', code = ''] of blocks) {
+      const imported = [...code.matchAll(/^import \{([^}]*)\}/gm)].flatMap(([, list = '']) => list.split(','))
+      names.set(file, [...(names.get(file) ?? []), ...imported.map(name => name.trim()).filter(name => name !== '')])
+    }
+  }
+  t.ok(names.size > 1)
+  for (const [file, imported] of names)
+    t.equal(new Set(imported).size, imported.length, `${file}: nothing is imported twice`)
 })
 
 t.test('the configuration', async t => {

@@ -1,4 +1,4 @@
-/** The key manager that the guide to providers shows, and its setup for the conformance suite. */
+/** The key manager that the guide to providers shows, its setup for the conformance suite, and what a configuration opens it with. */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import {
   type CallOptions,
@@ -71,12 +71,19 @@ export const ownKms = (masterKeys: ReadonlyMap<string, Uint8Array>, instance = '
 // #region setup
 /** What `sse-kms certify` looks for. */
 export const setup = async (): Promise<ConformanceSetup> => {
+  const newKey = () => crypto.getRandomValues(new Uint8Array(32))
   const kms = ownKms(
     new Map([
-      ['first', randomBytes(32)],
-      ['other', randomBytes(32)],
+      ['first', newKey()],
+      ['other', newKey()],
     ]),
   )
   return { kms, keyId: 'main:first', otherKeyId: 'main:other', missing: 'main:none' }
 }
 // #endregion setup
+
+// #region open
+/** What `serve` and `--kms` look for. */
+export const open = ({ instance, masterKey }: { readonly instance: string; readonly masterKey: string }) =>
+  ownKms(new Map([['first', Buffer.from(masterKey, 'base64')]]), instance)
+// #endregion open

@@ -299,6 +299,15 @@ const faults: Readonly<Record<string, readonly (readonly [reason: RegExp, Break]
   ],
   generate: [
     [
+      /The key that generateDataKey answers lies in \d{4,} bytes/,
+      ({ kms }) => ({
+        generateDataKey: async target => {
+          const { key, wrapped } = await kms.generateDataKey(target)
+          return { key: new DataKey(Buffer.from(key.bytes)), wrapped }
+        },
+      }),
+    ],
+    [
       /the same key twice/,
       ({ kms }) => ({
         generateDataKey: async target => {

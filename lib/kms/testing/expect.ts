@@ -143,9 +143,13 @@ export const checkWrapped = (kms: DataKeyWrapper, what: string, wrapped: Wrapped
   if (size < 1 || size > limit) fail(`${what} has a blob of ${size} bytes. It has 1 to ${limit}.`)
 }
 
-/** Checks a data key that was answered: 32 bytes in memory of their own, which can be wiped, and nothing besides. */
+/** Checks that what was answered is a data key. */
 const checkKey = (what: string, key: DataKey): void => {
   if (!(key?.bytes instanceof Uint8Array) || key.bytes.length !== keySize) fail(`${what} is no DataKey of 32 bytes.`)
+}
+
+/** Checks that a data key can be wiped: it lies in memory of its own, with nothing besides. */
+export const checkMemory = (what: string, key: DataKey): void => {
   const { byteLength } = key.bytes.buffer
   if (byteLength !== keySize) {
     fail(`${what} lies in ${byteLength} bytes of memory that it shares. Copy it into a Uint8Array of 32 bytes.`)

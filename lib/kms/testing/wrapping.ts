@@ -8,6 +8,7 @@ import type { DataKeyWrapper, WrappedKey } from '../provider.ts'
 import { underOuterKeys, unwrapKey } from '../wrap.ts'
 import {
   answerOf,
+  checkMemory,
   checkWrapped,
   context,
   fail,
@@ -44,6 +45,12 @@ const wrapAndUnwrap: ConformanceCase = {
         if (!isKept(key, before)) fail('wrapDataKey changes the key that it is given. It belongs to the caller.')
         if (includes(wrapped.blob, key.bytes)) fail('The blob has the key in it, in the clear.')
         await unwrapsTo(kms, 'a wrapped key', { wrapped, context: each }, key)
+        const again = await answerOf('unwrapDataKey', () => kms.unwrapDataKey({ wrapped, context: each }))
+        try {
+          checkMemory('The key that unwrapDataKey answers', again)
+        } finally {
+          again.dispose()
+        }
       }
       before.fill(0)
       return undefined
@@ -65,6 +72,7 @@ const generated: ConformanceCase = {
     const first = await generate(kms, { keyId, context })
     const second = await generate(kms, { keyId, context })
     try {
+      checkMemory('The key that generateDataKey answers', first.key)
       if (equal(first.key.bytes, second.key.bytes)) fail('generateDataKey answers the same key twice.')
       for (const { key, wrapped } of [first, second]) await unwrapsTo(kms, 'a generated key', { wrapped, context }, key)
     } finally {
