@@ -40,7 +40,7 @@ const importsOf = (tree: ts.SourceFile, used: ReadonlySet<string>): readonly str
     if (names.length === 0) return []
     const from = moduleSpecifier
       .getText()
-      .replace(/^'(?:\.\.\/)+lib\/(\w+|kms\/\w+(?=\/))(?:\/\w+)?\.ts'$/, (_, entry: string) => {
+      .replace(/^'(?:\.\.\/)+lib\/(\w+|(?:kms|store)\/\w+(?=\/))(?:\/\w+)?\.ts'$/, (_, entry: string) => {
         return entry === 'index' ? "'sse-kms-streams'" : `'sse-kms-streams/${entry}'`
       })
     const line = `import { ${names.join(', ')} } from ${from}`

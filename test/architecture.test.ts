@@ -191,6 +191,7 @@ t.test('who may import what', async t => {
   t.strictSame(outside(/^node:tls$/, /^kms\/kmip\/(connection|kmip)\.ts$/), [], 'node:tls in the client of KMIP')
   t.strictSame(outside(/^lmdb/, /^store\/file\/database\.ts$/), [], 'lmdb in the embedded store')
   t.strictSame(outside(/^@aws-sdk\/client-kms/, /^kms\/aws\//), [], 'the SDK of AWS in its provider')
+  t.strictSame(outside(/^@aws-sdk\/client-s3/, /^store\/s3\//), [], 'the SDK of S3 below bodies in S3')
   t.strictSame(outside(/^fast-xml-parser/, /^gateway\/http\/xml\.ts$/), [], 'XML in one place')
   t.strictSame(outside(/^pkcs11js/, /^kms\/pkcs11\//), [], 'pkcs11js in its provider')
   t.strictSame(outside(/^cockatiel/, /^kms\/decorators\/policies\.ts$/), [], 'cockatiel in the policies')

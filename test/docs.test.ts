@@ -27,6 +27,7 @@ import * as vault from '../lib/kms/vault/vault.ts'
 import * as pkcs11 from '../lib/kms/pkcs11/pkcs11.ts'
 import * as rules from '../lib/rules.ts'
 import * as store from '../lib/store.ts'
+import * as s3 from '../lib/store/s3/bodies.ts'
 import * as testing from '../lib/testing.ts'
 import * as web from '../lib/web.ts'
 import { obsOperations, s3Operations } from './support/operations.ts'
@@ -221,6 +222,7 @@ const peersTable = (): string =>
         ) || 'none',
       ],
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
+      ['`sse-kms-streams/store/s3`', peersOf('lib/store/s3/bodies.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
       ['`sse-kms-streams/kms`', peersOf('lib/kms.ts')],
       ['`sse-kms-streams/kms/aws`', peersOf('lib/kms/aws/aws.ts')],
@@ -385,6 +387,7 @@ t.test('every public function has an example that a test runs', async t => {
     rules,
     ffi,
     store,
+    s3,
     gateway,
     testing,
     huawei,

@@ -78,6 +78,10 @@ t.test('a provider names the optional package that it needs when it is imported'
   t.match(await load('./kms/aws'), /Cannot find package '@aws-sdk\/client-kms'/)
 })
 
+t.test('bodies in S3 name the optional package that they need when they are imported', async t => {
+  t.match(await load('./store/s3'), /Cannot find package '@aws-sdk\/client-s3'/)
+})
+
 t.test('the gateway names the optional packages that it needs when it is imported', async t => {
   const named: string[] = []
   for (;;) {
@@ -137,6 +141,7 @@ t.test('every entry is known here', async t => {
     './kms/kmip',
     './kms/pkcs11',
     './store',
+    './store/s3',
     './gateway',
     './package.json',
   ]

@@ -59,8 +59,8 @@ export interface BodyStore {
   /** The ids of all bodies, some at a time; those that are being written may be among them. */
   list(): AsyncIterable<readonly string[]>
   /**
-   * Throws away what is kept of bodies that were begun, are in no `list`, and never became whole: of the ids that `unwanted` picks. Answers of
-   * how many.
+   * Throws away what was begun and did not become a body, nor is in `list`. `unwanted` picks of some ids those that are not being written. Answers how
+   * much it was.
    */
   discardUnfinished(unwanted: (ids: readonly string[]) => Promise<readonly string[]>): Promise<number>
   /** Lets go of what the store holds, such as connections. */

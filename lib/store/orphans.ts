@@ -14,6 +14,8 @@ export interface OrphanOptions {
   readonly bodies: BodyStore
   /** Of these ids, those that the index does not know. */
   readonly unknown: (ids: readonly string[]) => Promise<readonly string[]>
+  /** Of these ids, those that are not being written: of such, what never became a body is thrown away. */
+  readonly unfinished: (ids: readonly string[]) => Promise<readonly string[]>
   /** Bodies that were there and are gone by now: they count. */
   readonly examined: number
   /** Whether to delete what the index does not know however much it is. */
@@ -27,9 +29,9 @@ export const removeOrphans = (
   options: OrphanOptions,
 ): Promise<{ readonly examined: number; readonly removed: number }> =>
   asStoreFailed(async () => {
-    const { bodies, unknown, sweepAll, stop } = options
+    const { bodies, unknown, unfinished, sweepAll, stop } = options
     let { examined } = options
-    let removed = await bodies.discardUnfinished(async ids => (stop() ? [] : unknown(ids)))
+    let removed = await bodies.discardUnfinished(async ids => (stop() ? [] : unfinished(ids)))
     const orphans: string[] = []
     for await (const ids of bodies.list()) {
       if (stop()) return { examined, removed }

@@ -5,11 +5,11 @@ import type { SweepReport } from './store.ts'
 const soon = 100
 
 /** What is to be done, and when. */
-export interface UpkeepOptions {
-  /** One sweep; `stop` is asked between its steps: whether to stop here. */
-  readonly sweep: (stop: () => boolean) => Promise<SweepReport>
+export interface UpkeepOptions<T> {
+  /** One sweep; `stop` is asked between its steps: whether to stop here. `collect` is the one below, after the collection under way. */
+  readonly sweep: (stop: () => boolean, collect: () => Promise<T>) => Promise<SweepReport>
   /** Deletes the bodies whose time has come. */
-  readonly collect: () => Promise<unknown>
+  readonly collect: () => Promise<T>
   /** Milliseconds between sweeps, the first of which begins at once; 0 for none. */
   readonly sweepEvery: number
   /** Told of a sweep that failed. */
@@ -32,21 +32,27 @@ export const warnOfSweep = (error: unknown): void => {
 }
 
 /** Begins it. */
-export const startUpkeep = ({ sweep, collect, sweepEvery, onSweepError }: UpkeepOptions): Upkeep => {
+export const startUpkeep = <T>({ sweep, collect, sweepEvery, onSweepError }: UpkeepOptions<T>): Upkeep => {
   let isClosed = false
   let timer: NodeJS.Timeout | undefined
   let collecting: Promise<unknown> = Promise.resolve()
   let sweeping: Promise<unknown> = Promise.resolve()
 
-  const collectNow = (): void => {
+  // One at a time, so that nothing is deleted twice.
+  const collectNow = (): Promise<T> => {
+    const next = collecting.then(collect)
+    collecting = next.catch(() => {})
+    return next
+  }
+  const collectBehind = (): void => {
     timer = undefined
-    collecting = collecting.then(collect).catch(() => {})
+    collectNow().catch(() => {})
   }
   const collectSoon = (): void => {
-    if (!isClosed) timer ??= setTimeout(collectNow, soon).unref()
+    if (!isClosed) timer ??= setTimeout(collectBehind, soon).unref()
   }
   const sweepNow = (): Promise<SweepReport> => {
-    const next = sweeping.then(() => sweep(() => isClosed))
+    const next = sweeping.then(() => sweep(() => isClosed, collectNow))
     sweeping = next.catch(() => {})
     return next
   }
@@ -68,7 +74,7 @@ export const startUpkeep = ({ sweep, collect, sweepEvery, onSweepError }: Upkeep
       clearInterval(collections)
       await sweeping
       clearTimeout(timer)
-      if (timer !== undefined) collectNow()
+      if (timer !== undefined) collectBehind()
       await collecting
     },
   }

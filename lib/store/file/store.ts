@@ -98,7 +98,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
   })
   const inner = { database, bodies, process: nameProcess(), now, grace }
   const upkeep = startUpkeep({
-    sweep: stop => sweep(context, { remember, sweepAll, stop }),
+    sweep: (stop, collect) => sweep(context, { remember, sweepAll, stop, collect }),
     collect: () => collectGarbage(inner),
     sweepEvery,
     onSweepError,

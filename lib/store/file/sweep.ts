@@ -9,7 +9,7 @@ import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
 import { asStoreFailed } from '../failure.ts'
 import { removeOrphans } from '../orphans.ts'
-import { collectGarbage, discardBody } from './garbage.ts'
+import { type Collected, discardBody } from './garbage.ts'
 import { decodeKey, encodeKey } from './keys.ts'
 import { isAlive } from './liveness.ts'
 import { dropLostUploads, dropOldAttempts, forgetCompletion } from './parts.ts'
@@ -25,10 +25,13 @@ export interface SweepOptions {
   readonly sweepAll: boolean
   /** Asked between the steps: whether to stop here. */
   readonly stop: () => boolean
+  /** Deletes what is garbage. */
+  readonly collect: () => Promise<Collected>
 }
 
 /** One sweep; see {@link SweepReport}. */
-export const sweep = async (context: FileStore, { remember, sweepAll, stop }: SweepOptions): Promise<SweepReport> => {
+export const sweep = async (context: FileStore, options: SweepOptions): Promise<SweepReport> => {
+  const { remember, sweepAll, stop, collect } = options
   const { database, bodies, process, now } = context
   const { pending, completions, files } = database.tables
   const isGone = (held: Holder): boolean => !(isAlive(held.process, process) ?? now() - held.since < patience)
@@ -52,7 +55,7 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
     await database.write(() => forgetCompletion(context, key, value), 'reserve')
   }
 
-  const collected = await asStoreFailed(() => collectGarbage(context))
+  const collected = await asStoreFailed(collect)
   if (collected.failure instanceof SseError && collected.failure.code === 'StoreUnavailable') throw collected.failure
   const known = (id: string): boolean => {
     const key = encodeKey(id)
@@ -60,7 +63,9 @@ export const sweep = async (context: FileStore, { remember, sweepAll, stop }: Sw
   }
   const unknown = async (ids: readonly string[]): Promise<readonly string[]> =>
     database.read(() => ids.filter(id => !known(id)))
-  const found = await removeOrphans({ bodies, unknown, examined: collected.removed, sweepAll, stop })
+  const unfinished = async (ids: readonly string[]): Promise<readonly string[]> =>
+    database.read(() => ids.filter(id => !pending.doesExist(encodeKey(id))))
+  const found = await removeOrphans({ bodies, unknown, unfinished, examined: collected.removed, sweepAll, stop })
   if (collected.failure !== undefined) await asStoreFailed(() => Promise.reject(collected.failure))
   return { examined: found.examined, removed: collected.removed + found.removed, abandoned, forgotten: expired.length }
 }
