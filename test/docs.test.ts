@@ -305,12 +305,10 @@ t.test('tables and code blocks', async t => {
 
 t.test('blocks of one file can be pasted into one file', async t => {
   const names = new Map<string, readonly string[]>()
-  for (const path of ['docs/guide-provider.md']) {
-    const blocks = read(path).matchAll(/<!-- (test\/\S+(?<!\.test)\.ts)#\S+ -->\n+```ts\n(.*?)```/gs)
-    for (const [, file = '', code = ''] of blocks) {
-      const imported = [...code.matchAll(/^import \{([^}]*)\}/gm)].flatMap(([, list = '']) => list.split(','))
-      names.set(file, [...(names.get(file) ?? []), ...imported.map(name => name.trim()).filter(name => name !== '')])
-    }
+  const blocks = read('docs/guide-provider.md').matchAll(/<!-- (test\/\S+(?<!\.test)\.ts)#\S+ -->\n+```ts\n(.*?)```/gs)
+  for (const [, file = '', code = ''] of blocks) {
+    const imported = [...code.matchAll(/^import \{([^}]*)\}/gm)].flatMap(([, list = '']) => list.split(','))
+    names.set(file, [...(names.get(file) ?? []), ...imported.map(name => name.trim()).filter(name => name !== '')])
   }
   t.ok(names.size > 1)
   for (const [file, imported] of names)
