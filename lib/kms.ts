@@ -4,14 +4,12 @@
  *
  * @module
  */
-export type { KmsOperation } from './kms/decorators/around.ts'
+export { kmsChannel, type KmsEvent, type KmsOperation } from './kms/events.ts'
 export { type KeyCacheOptions, withCache } from './kms/decorators/cache.ts'
 export { guarded, type GuardOptions } from './kms/decorators/guarded.ts'
 export {
   type BreakerOptions,
   type BulkheadOptions,
-  kmsChannel,
-  type KmsEvent,
   observed,
   type RetryOptions,
   withBreaker,

@@ -195,6 +195,25 @@ const schema = z
       })
       .optional()
       .describe('Certificate and key to serve HTTPS with. Default: HTTP.'),
+    admin: z
+      .strictObject({
+        listen: z
+          .string()
+          .regex(listenPattern, { error: 'expected HOST:PORT, such as 127.0.0.1:9001 or [::1]:9001' })
+          .default('127.0.0.1:9001')
+          .describe('HOST:PORT to listen on.'),
+        allowRemote: z.boolean().default(false).describe('Whether listen may be another address than loopback.'),
+      })
+      .optional()
+      .describe('A second address, for the operator alone, with /livez, /readyz and /metrics. Default: none.'),
+    drainSeconds: z
+      .int({ error: 'expected whole seconds' })
+      .min(0, { error: 'expected 0 to 3600 seconds' })
+      .max(3600, { error: 'expected 0 to 3600 seconds' })
+      .default(0)
+      .describe(
+        'Seconds after SIGTERM in which requests are still taken while /readyz answers 503, so that a balancer notices.',
+      ),
     limits: limits.prefault({}).describe('What clients may take of the server, each limit with a default.'),
     log: z
       .enum(['text', 'json', 'none'], { error: 'expected "text", "json" or "none"' })

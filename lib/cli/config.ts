@@ -60,6 +60,10 @@ export interface Config {
   readonly bucketKeySeconds: number
   /** Files in PEM, absolute. */
   readonly tls?: { readonly cert: string; readonly key: string }
+  /** The operator's address. */
+  readonly admin?: { readonly host: string; readonly port: number; readonly allowRemote: boolean }
+  /** Seconds after a signal to stop in which requests are still taken. */
+  readonly drainSeconds?: number
   /** What clients may take. */
   readonly limits: ConfigFile['limits']
   readonly log: 'text' | 'json' | 'none'
@@ -129,10 +133,10 @@ const tenantsOf = (
   })
 }
 
-const listenOf = (text: string, where: string): Config['listen'] => {
+const listenOf = (text: string, where: string, path = 'listen'): Config['listen'] => {
   const colon = text.lastIndexOf(':')
   const port = Number(text.slice(colon + 1))
-  if (port > 65_535) throw invalidConfig(where, 'listen: expected a port up to 65535')
+  if (port > 65_535) throw invalidConfig(where, `${path}: expected a port up to 65535`)
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port }
 }
 
@@ -189,6 +193,10 @@ export const loadConfig = async (
     defaultChecksum: file.defaultChecksum ?? (profile === 's3' ? 'crc64nvme' : 'none'),
     bucketKeySeconds,
     ...(file.tls === undefined ? {} : { tls: { cert: resolve(file.tls.cert), key: resolve(file.tls.key) } }),
+    ...(file.admin === undefined
+      ? {}
+      : { admin: { ...listenOf(file.admin.listen, where, 'admin.listen'), allowRemote: file.admin.allowRemote } }),
+    drainSeconds: file.drainSeconds,
     limits,
     log,
     ...(file.audit === undefined ? {} : { audit: file.audit === 'stderr' ? file.audit : resolve(file.audit) }),

@@ -19,6 +19,8 @@ export interface Io {
   readonly env: Environment
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal
+  /** Has SIGHUP call this from now on, every time, instead of stopping the run. */
+  readonly onHangup?: ((listener: () => void) => void) | undefined
 }
 
 /** Writes text. Resolves when the system has taken it. */
@@ -32,22 +34,33 @@ export const note = (io: Io, text: string): Promise<void> => print(io.stderr, `s
 
 const signalNames = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** The part of `process` that {@link interruptSignal} needs. */
+/** The part of `process` that {@link interruptsOf} needs. */
 export interface SignalSource {
   on(name: (typeof signalNames)[number], listener: () => void): unknown
   removeListener(name: (typeof signalNames)[number], listener: () => void): unknown
 }
 
+/** How the signals of a process reach a run. */
+export interface Interrupts extends Pick<Io, 'signal'> {
+  readonly onHangup: NonNullable<Io['onHangup']>
+}
+
 /**
- * Aborted by the first SIGINT, SIGTERM or SIGHUP, so that a command can stop in order. It listens no longer then: a second signal ends the
- * process at once.
+ * A signal that the first SIGINT, SIGTERM or SIGHUP aborts, so that a command can stop in order. Nobody listens any longer then: a second
+ * one ends the process at once. A server may take SIGHUP for something else.
  */
-export const interruptSignal = (process: SignalSource): AbortSignal => {
+export const interruptsOf = (process: SignalSource): Interrupts => {
   const controller = new AbortController()
   const interrupt = () => {
     for (const name of signalNames) process.removeListener(name, interrupt)
     controller.abort()
   }
   for (const name of signalNames) process.on(name, interrupt)
-  return controller.signal
+  return {
+    signal: controller.signal,
+    onHangup: listener => {
+      process.removeListener('SIGHUP', interrupt)
+      process.on('SIGHUP', listener)
+    },
+  }
 }

@@ -4,7 +4,7 @@ import { SseError } from '../errors.ts'
 import { type Arguments, type Command, command, commonOptions, type Option } from './command.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { needPackages } from './failure.ts'
-import { type Io, print } from './io.ts'
+import { type Io, note, print } from './io.ts'
 import { notingNewRootKey, rootKeyFileOption } from './key-options.ts'
 import { printable, printableJson } from './printable.ts'
 import { stateLine } from './key-state.ts'
@@ -31,8 +31,12 @@ export const gatewayPackages: readonly string[] = ['zod', 'lmdb', 'fast-xml-pars
 /** Starts a gateway. */
 export type StartGateway = (config: Config) => Promise<RunningGateway>
 
-const startInfo = (address: string, { region, profile, data, tenants }: Config, demo: LoadedConfig['demo']): string =>
-  `${printableJson({ address, region, profile, data, pid: process.pid, ...(demo === undefined ? {} : { demo: tenants }) })}\n`
+const startInfo = (
+  { address, admin }: RunningGateway,
+  { region, profile, data, tenants }: Config,
+  demo: LoadedConfig['demo'],
+): string =>
+  `${printableJson({ address, admin, region, profile, data, pid: process.pid, ...(demo === undefined ? {} : { demo: tenants }) })}\n`
 
 /** Command lines to copy, with the demo tenant's credentials. */
 const demoText = (
@@ -80,6 +84,25 @@ const load = async (args: ServeArguments, io: Io): Promise<LoadedConfig> => {
   return loadConfig(args.text('config'), flags, io.env)
 }
 
+/** What a SIGHUP takes over; the rest needs a new start. */
+const reloaded: ReadonlySet<string> = new Set(['tenants', 'tls'])
+
+/** Takes over a changed configuration, or keeps the old one and says why. */
+const reload = async (gateway: RunningGateway, old: Config, args: ServeArguments, io: Io): Promise<void> => {
+  try {
+    const { config } = await load(args, io)
+    await gateway.reload(config)
+    const before = new Map<string, unknown>(Object.entries(old))
+    const others = Object.entries(config).flatMap(([name, value]) =>
+      reloaded.has(name) || JSON.stringify(value) === JSON.stringify(before.get(name)) ? [] : [name],
+    )
+    await note(io, 'took over tenants, users and certificates of the configuration')
+    if (others.length > 0) await note(io, `start anew to take over what else changed: ${others.join(', ')}`)
+  } catch (error) {
+    await note(io, `the configuration stays as it is: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
 // Whoever supervises the process starts it anew, and it goes on from the last commit.
 const brokenStore = (cause: unknown): SseError => {
   const message =
@@ -95,7 +118,8 @@ export const serveWith = (start: StartGateway): Command =>
     about: [
       'Serves an S3-compatible object store. Objects lie encrypted in the data folder, under keys of a key store in the ' +
         'same folder. Prints one line with the address. SIGTERM and SIGINT let the requests under way end, then stop ' +
-        'the server; a second signal stops it at once.',
+        'the server; a second signal stops it at once. SIGHUP takes over tenants, users and certificates of the changed ' +
+        'configuration, and opens the audit file anew; where the configuration is wrong, the old one stays.',
       'Flags override the configuration, and the configuration overrides the defaults. Paths are relative to the current ' +
         'directory. Without tenants in the configuration there is a demo tenant, whose credentials are printed.',
     ],
@@ -113,18 +137,20 @@ export const serveWith = (start: StartGateway): Command =>
       }
       needPackages(gatewayPackages)
       const { config, demo } = await load(args, io)
+      if (config.admin !== undefined) needPackages(['prom-client'])
       const gateway = await notingNewRootKey(io, config.rootKey, () => start(config))
       try {
         const { address } = gateway
-        const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${printable(config.data)})\n`
+        const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${printable(config.data)})\n${gateway.admin === undefined ? '' : `the operator's address is ${gateway.admin}: /livez, /readyz and /metrics\n`}`
         const text = demo === undefined ? line : line + demoText(address, config, demo)
-        await print(io.stdout, args.flag('json') ? startInfo(address, config, demo) : text)
+        await print(io.stdout, args.flag('json') ? startInfo(gateway, config, demo) : text)
         for (const state of await gateway.checkKeys()) {
           await print(
             io.stderr,
             `${config.log === 'json' ? printableJson({ keyManager: state }) : printable(stateLine(state))}\n`,
           )
         }
+        io.onHangup?.(() => void reload(gateway, config, args, io))
         if (!io.signal.aborted) {
           const cause = await Promise.race([once(io.signal, 'abort').then(() => undefined), gateway.broken])
           if (cause !== undefined) throw brokenStore(cause)

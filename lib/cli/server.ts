@@ -2,11 +2,13 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { createSecureContext } from 'node:tls'
 import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
-import { createGateway, type GatewayHandler } from '../gateway/gateway.ts'
+import { createGateway, type GatewayHandler, type GatewayUsers } from '../gateway/gateway.ts'
 import { authenticateStore } from '../gateway/index-key.ts'
 import type { AccessLogEntry } from '../gateway/options.ts'
 import { serviceDomain } from '../gateway/services.ts'
@@ -18,6 +20,7 @@ import { type Audit, openAudit } from './audit.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
 import type { KeyManagerState } from './key-state.ts'
+import type { Metrics } from './metrics.ts'
 import { printable, printableJson } from './printable.ts'
 import { openServerKeys } from './server-keys.ts'
 
@@ -27,6 +30,13 @@ export interface RunningGateway {
   readonly address: string
   /** Tries each key manager outside this program. Never rejects. */
   checkKeys(): Promise<readonly KeyManagerState[]>
+  /** The operator's address, where there is one. */
+  readonly admin?: string | undefined
+  /**
+   * Takes the tenants, users, grants and certificates of another configuration, and opens the audit file anew. Rejects, and changes nothing,
+   * where they cannot be.
+   */
+  reload(config: Config): Promise<void>
   /** Resolves when the store can be used no more by this process: close the gateway, and start it anew. */
   readonly broken: Promise<SseError>
   /** Lets the requests under way end, then closes everything. */
@@ -42,22 +52,29 @@ export interface StopOptions {
 /** How often it is looked for connections whose headers are late. */
 const checkEvery = 1000
 
-const serverOf = async (handler: GatewayHandler, { tls, limits }: Config): Promise<Server> => {
-  const options = {
-    headersTimeout: limits.headerSeconds * 1000,
-    handshakeTimeout: limits.headerSeconds * 1000,
-    keepAliveTimeout: limits.idleSeconds * 1000,
-    connectionsCheckingInterval: checkEvery,
-    requestTimeout: 0, // no limit for a large body that keeps coming
-  }
-  if (tls === undefined) return createServer(options, handler)
+/** The certificate of a configuration and its key. `FileFailed` where they do not belong together. */
+const pemOf = async ({ tls }: Pick<Config, 'tls'>) => {
+  if (tls === undefined) return undefined
   const pem = { cert: await readFile(tls.cert), key: await readFile(tls.key) }
   try {
-    return createTlsServer({ ...options, ...pem }, handler)
+    createSecureContext(pem)
+    return pem
   } catch (cause) {
     const message = `${tls.cert} and ${tls.key} are not a certificate and its private key. Give both in PEM.`
     throw new SseError('FileFailed', { message, cause })
   }
+}
+
+const serverOf = async (handler: GatewayHandler, config: Config): Promise<Server> => {
+  const options = {
+    headersTimeout: config.limits.headerSeconds * 1000,
+    handshakeTimeout: config.limits.headerSeconds * 1000,
+    keepAliveTimeout: config.limits.idleSeconds * 1000,
+    connectionsCheckingInterval: checkEvery,
+    requestTimeout: 0, // no limit for a large body that keeps coming
+  }
+  const pem = await pemOf(config)
+  return pem === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...pem }, handler)
 }
 
 const listen = async (server: Server, { listen }: Config): Promise<void> => {
@@ -104,22 +121,53 @@ const warn = (log: Config['log'], message: string): void => {
 const detailed = (error: unknown): string =>
   error instanceof Error && error.cause instanceof Error ? `${String(error)}: ${error.cause.message}` : String(error)
 
+/** What a gateway is made of, once its store and its keys are open. */
+interface Opened extends Pick<RunningGateway, 'broken' | 'checkKeys'> {
+  readonly handler: GatewayHandler
+  readonly store: ObjectStore
+  readonly metrics: Metrics | undefined
+  readonly audit: Audit | undefined
+  release(): Promise<void>
+}
+
+const usersOf = ({ tenants }: Config): GatewayUsers => ({
+  tenants,
+  users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
+  keyGrants: tenants.flatMap(({ domainId, keyGrants = [] }) => keyGrants.map(grant => ({ ...grant, domainId }))),
+})
+
 const started = async (
   config: Config,
-  handler: GatewayHandler,
-  { release, ...running }: Pick<RunningGateway, 'broken' | 'checkKeys'> & { readonly release: () => Promise<void> },
+  { handler, store, metrics, audit, release, ...running }: Opened,
   { grace = 10_000 }: StopOptions,
 ): Promise<RunningGateway> => {
+  let draining = false
   try {
     const server = await serverOf(handler, config)
     server.on('checkContinue', handler).on('clientError', handler.clientError)
     const connections = holdConnections(server, config.limits)
-    await listen(server, config)
+    const facts = { isDraining: () => draining, askStore: () => store.claims() }
+    const admin =
+      metrics === undefined || config.admin === undefined
+        ? undefined
+        : await (await import('./admin.ts')).startAdmin(config.admin, { ...facts, metrics })
+    const listening = listen(server, config)
+    await listening.catch(() => admin?.close())
+    await listening
     const close = async (): Promise<void> => {
+      draining = true
+      await wait((config.drainSeconds ?? 0) * 1000)
       await connections.close(grace)
+      await admin?.close()
       await release()
     }
-    return { address: addressOf(server, config), ...running, close }
+    const reload = async (next: Config): Promise<void> => {
+      const pem = await pemOf(next)
+      await audit?.reopen()
+      handler.replaceUsers(usersOf(next))
+      if (pem !== undefined && server instanceof TlsServer) server.setSecureContext(pem)
+    }
+    return { address: addressOf(server, config), admin: admin?.address, ...running, reload, close }
   } catch (error) {
     await release()
     throw error
@@ -181,6 +229,7 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
       message: `tenants: the domain id ${serviceDomain} is reserved for the service. Use another.`,
     })
   }
+  const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
   const engine = await chooseEngine()
   let onBroken: (error: SseError) => void = () => {}
   const broken = new Promise<SseError>(resolve => {
@@ -209,20 +258,31 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
       ...(customerKeys === undefined ? {} : { customerKeys }),
       ...(baseEncryption === undefined ? {} : { baseEncryption }),
     }),
-    tenants,
-    users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
-    keyGrants: tenants.flatMap(({ domainId, keyGrants = [] }) => keyGrants.map(grant => ({ ...grant, domainId }))),
+    ...usersOf(config),
     hosts,
     limits,
-    log: log === 'none' ? undefined : entry => process.stderr.write(`${logLine(entry, log)}\n`),
-    audit: audit && (entry => audit.write(entry)),
+    log:
+      log === 'none' && metrics === undefined
+        ? undefined
+        : entry => {
+            metrics?.request(entry)
+            if (log !== 'none') process.stderr.write(`${logLine(entry, log)}\n`)
+          },
+    audit:
+      audit === undefined && metrics === undefined
+        ? undefined
+        : entry => {
+            metrics?.keyUse(entry)
+            audit?.write(entry)
+          },
   })
   const release = async (): Promise<void> => {
     clearInterval(hourly)
+    metrics?.close()
     await store.close()
     sse.dispose()
     await keys.close()
     await audit?.close()
   }
-  return started(config, handler, { release, broken, checkKeys: keys.check }, stop)
+  return started(config, { handler, store, metrics, audit, release, broken, checkKeys: keys.check }, stop)
 }

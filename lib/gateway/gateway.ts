@@ -1,6 +1,7 @@
 /** The request handler of a gateway: from `(req, res)` to an action and its answer. */
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SseError } from '../errors.ts'
 import { createAccess } from './access/access.ts'
@@ -16,14 +17,19 @@ import { parseTarget, splitUrl } from './http/target.ts'
 import { limitsOf } from './limits.ts'
 import type { AccessLogEntry, GatewayOptions } from './options.ts'
 import { type GatewayRequest, openRequest, type RequestParts } from './request.ts'
-import { createServices } from './services.ts'
+import { createServices, underGrants } from './services.ts'
 
 /** A handler for the requests of a `node:http` server; use it for `checkContinue` too, so that it decides before a body is asked for. */
 export interface GatewayHandler {
   (req: IncomingMessage, res: ServerResponse): void
   /** Answers what is no request, as S3 does: for the server's `clientError`. */
   readonly clientError: (error: Error, socket: Duplex) => void
+  /** Puts others in the place of the tenants, users and grants. Requests under way go on as they were understood. `RangeError` where a grant cannot be. */
+  readonly replaceUsers: (who: GatewayUsers) => void
 }
+
+/** Who may ask for what. */
+export type GatewayUsers = Pick<GatewayOptions, 'tenants' | 'users' | 'keyGrants'>
 
 const hostId = 'sse-kms-streams'
 
@@ -71,12 +77,13 @@ interface Arrival {
 export const createGateway = (options: GatewayOptions): GatewayHandler => {
   const limits = limitsOf(options.limits)
   const services = createServices(options, limits)
-  const parts: RequestParts = {
-    options,
-    services,
-    access: createAccess(options.store, options.tenants),
-    users: new Map(options.users.map(user => [user.accessKeyId, user])),
-  }
+  const partsFor = (who: GatewayUsers): RequestParts => ({
+    options: { ...options, ...who },
+    services: underGrants(services, who.keyGrants),
+    access: createAccess(options.store, who.tenants),
+    users: new Map(who.users.map(user => [user.accessKeyId, user])),
+  })
+  let parts = partsFor(options)
   const memoryFor = memoryOf(limits.memoryBytes)
   const arrived = (remote: string | undefined): Arrival => ({
     started: services.now(),
@@ -94,9 +101,20 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
       remote,
       user: undefined,
       action: undefined,
+      received: 0,
+      sent: 0,
       ...entry,
       milliseconds: services.now() - started,
     })
+  }
+
+  /** Bytes of a connection at its answer before. */
+  const answered = new WeakMap<Socket, { readonly bytesRead: number; readonly bytesWritten: number }>()
+  const trafficOf = (socket: Socket): Pick<AccessLogEntry, 'received' | 'sent'> => {
+    const before = answered.get(socket) ?? { bytesRead: 0, bytesWritten: 0 }
+    const { bytesRead, bytesWritten } = socket
+    answered.set(socket, { bytesRead, bytesWritten })
+    return { received: bytesRead - before.bytesRead, sent: bytesWritten - before.bytesWritten }
   }
 
   const serve = async (exchange: Exchange, arrival: Arrival): Promise<void> => {
@@ -133,6 +151,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
       path,
       action: request?.operation ?? preflight,
       status: error?.code === 'ClientClosedRequest' ? error.status : res.statusCode,
+      ...trafficOf(req.socket),
       error,
     })
   }
@@ -168,5 +187,8 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
   }
   return Object.assign(handler, {
     clientError: (error: Error, socket: Duplex) => void clientError(error, socket),
+    replaceUsers: (who: GatewayUsers) => {
+      parts = partsFor(who)
+    },
   })
 }

@@ -35,6 +35,10 @@ export interface AccessLogEntry {
   readonly status: number
   /** From the request to the end of the answer. */
   readonly milliseconds: number
+  /** Bytes that came on the connection since its answer before. */
+  readonly received: number
+  /** Bytes that went on it since then. */
+  readonly sent: number
   /** What went wrong, its cause included: for the operator alone. */
   readonly error?: SseError | undefined
 }

@@ -51,6 +51,12 @@ export const createServices = (
   return { store, kms, sse, profile, grants, limits, blankEvery, now: clock, defaultKey }
 }
 
+/** The same services under other grants. */
+export const underGrants = (services: Services, grants: GatewayOptions['keyGrants']): Services => ({
+  ...services,
+  grants: readKeyGrants(grants ?? [], services.profile.region),
+})
+
 /** The same services for one request: whatever they ask the KMS ends when its signal aborts, and uses of keys are told. */
 export const forRequest = (
   services: Services,

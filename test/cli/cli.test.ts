@@ -28,7 +28,7 @@ import { parseArguments, suggestion } from '../../lib/cli/command.ts'
 import { exitCodes, failureOf } from '../../lib/cli/failure.ts'
 import { describe, formatBytes, formatTime, progress, withInput } from '../../lib/cli/files.ts'
 import { printable, printableJson } from '../../lib/cli/printable.ts'
-import { interruptSignal, type Io } from '../../lib/cli/io.ts'
+import { interruptsOf, type Io } from '../../lib/cli/io.ts'
 import { commands } from '../../lib/cli/program.ts'
 import { gatewayPackages } from '../../lib/cli/serve.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
@@ -900,12 +900,19 @@ t.test('failures in words', async t => {
 t.test('signals: the first asks, then nobody listens any more', async t => {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const process = new EventEmitter()
-    const signal = interruptSignal(process)
+    const { signal } = interruptsOf(process)
     t.equal(signal.aborted, false)
     process.emit(name)
     t.equal(signal.aborted, true)
     t.strictSame(process.eventNames(), [])
   }
+  const process = new EventEmitter()
+  const { signal, onHangup } = interruptsOf(process)
+  let hangups = 0
+  onHangup(() => hangups++)
+  process.emit('SIGHUP')
+  process.emit('SIGHUP')
+  t.strictSame([hangups, signal.aborted], [2, false], 'a server takes SIGHUP for something else')
 })
 
 t.test('processes: pipes, their ends, and signals', async t => {

@@ -41,6 +41,8 @@ const refusals: readonly (readonly [content: unknown, problem: string])[] = [
   [{ listen: '9000' }, 'listen: expected HOST:PORT, such as 127.0.0.1:9000 or [::1]:9000'],
   [{ listen: '::1:9000' }, 'listen: expected HOST:PORT'],
   [{ listen: 'a:70000' }, 'listen: expected a port up to 65535'],
+  [{ admin: { listen: 'a:70000' } }, 'admin.listen: expected a port up to 65535'],
+  [{ drainSeconds: -1 }, 'drainSeconds: expected 0 to 3600 seconds'],
   [{ hosts: ['a:1'] }, 'hosts[0]: expected a host name in lower case, without a port'],
   [{ rootKey: 'x' }, 'rootKey: expected { "file": "…" }, { "environment": "NAME" } or { "passphrase": … }'],
   [
@@ -136,6 +138,7 @@ t.test('defaults', async t => {
     lenientParts: false,
     defaultChecksum: 'none',
     bucketKeySeconds: 300,
+    drainSeconds: 0,
     limits: standardLimits,
     log: 'text',
   } satisfies Config)
@@ -161,6 +164,8 @@ t.test('a configuration with everything in it', async t => {
       defaultChecksum: 'none',
       bucketKeySeconds: 60,
       tls: { cert: 'cert.pem', key: '/key.pem' },
+      admin: { listen: '[::1]:0', allowRemote: true },
+      drainSeconds: 5,
       limits: { connections: 5 },
       log: 'none',
     },
@@ -180,6 +185,8 @@ t.test('a configuration with everything in it', async t => {
     defaultChecksum: 'none',
     bucketKeySeconds: 60,
     tls: { cert: resolve('cert.pem'), key: '/key.pem' },
+    admin: { host: '::1', port: 0, allowRemote: true },
+    drainSeconds: 5,
     limits: { ...standardLimits, connections: 5 },
     log: 'none',
   } satisfies Config)
@@ -359,6 +366,7 @@ t.test('serve: an end that comes early, or a reader that is gone', async t => {
     return {
       address: 'http://here',
       checkKeys: async () => [],
+      reload: async () => undefined,
       broken: new Promise<SseError>(() => {}),
       close: async () => {
         calls.push('close')
@@ -385,6 +393,7 @@ t.test('serve: a store that is broken ends it with an error', async t => {
   const command = serveWith(async () => ({
     address: 'http://here',
     checkKeys: async () => [],
+    reload: async () => undefined,
     broken: Promise.resolve(new SseError('StoreFull')),
     close: async () => {
       calls.push('close')

@@ -326,6 +326,8 @@ t.test('the log: a line a request, never a secret', async t => {
     action: undefined,
     status: 500,
     milliseconds: 7,
+    received: 0,
+    sent: 0,
     error: new SseError('InternalError', { message: 'We failed.', cause: new Error('the reason') }),
   }
   t.equal(

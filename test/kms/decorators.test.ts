@@ -9,8 +9,8 @@ import { SseError } from '../../lib/errors.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { withCache } from '../../lib/kms/decorators/cache.ts'
 import { guarded } from '../../lib/kms/decorators/guarded.ts'
+import { kmsChannel } from '../../lib/kms/events.ts'
 import {
-  kmsChannel,
   observed,
   withBreaker,
   withBulkhead,

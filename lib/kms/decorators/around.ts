@@ -2,23 +2,8 @@
 import { orAborted } from '../call.ts'
 import { DataKey } from '../data-key.ts'
 import type { KeyManager } from '../manager.ts'
+import type { KmsOperation } from '../events.ts'
 import type { CallOptions } from '../provider.ts'
-
-/** What a key manager is asked to do. */
-export type KmsOperation =
-  | 'generateDataKey'
-  | 'wrapDataKey'
-  | 'unwrapDataKey'
-  | 'rewrapDataKey'
-  | 'describe'
-  | 'find'
-  | 'list'
-  | 'create'
-  | 'rotate'
-  | 'enable'
-  | 'disable'
-  | 'scheduleDeletion'
-  | 'cancelDeletion'
 
 /** A call to a key manager, as a policy sees it. */
 export interface KmsCall {

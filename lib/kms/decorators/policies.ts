@@ -19,7 +19,8 @@ import { proving } from '../checked.ts'
 import { Gate } from '../gate.ts'
 import type { KeyManager } from '../manager.ts'
 import type { CallOptions } from '../provider.ts'
-import { around, discardAnswer, endsWithSignal, type KmsOperation } from './around.ts'
+import { kmsChannel, type KmsEvent, type KmsOperation } from '../events.ts'
+import { around, discardAnswer, endsWithSignal } from './around.ts'
 
 const atLeast = (name: string, value: number, least: number): number => {
   if (Number.isSafeInteger(value) && value >= least) return value
@@ -176,31 +177,6 @@ export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {})
       gate.leave()
     }
   })
-}
-
-/**
- * Name of the channel of `node:diagnostics_channel` that calls are told on.
- *
- * {@includeCode ../../../test/examples/kms.test.ts#decorators}
- */
-export const kmsChannel = 'sse-kms-streams:kms'
-
-/** A call to a key manager that has ended, as subscribers of {@link kmsChannel} are told of it. */
-export interface KmsEvent {
-  /** What records hold, such as `aws-kms`. */
-  readonly provider: string
-  /** Name of the configured instance. */
-  readonly instance: string
-  /** What was asked for. */
-  readonly operation: KmsOperation
-  /** The master key, or the name that a key was looked for by. */
-  readonly key: string | undefined
-  /** From the call to its end. */
-  readonly milliseconds: number
-  /** Whether a cache answered. */
-  readonly cached: boolean
-  /** `ok`; the code of the error; `aborted` where the caller left. */
-  readonly outcome: string
 }
 
 /**
