@@ -418,6 +418,7 @@ t.test('the sweep has what is unfinished thrown away, but for what is being writ
   const { store: inner } = memoryBodies(true)
   const dead = 'd'.repeat(32)
   let writing = ''
+  let committed = ''
   const unwanted: string[] = []
   const outer: BodyStore = {
     ...inner,
@@ -426,15 +427,17 @@ t.test('the sweep has what is unfinished thrown away, but for what is being writ
       return inner.create(id)
     },
     discardUnfinished: async pick => {
-      unwanted.push(...(await pick([writing, dead])))
+      unwanted.push(...(await pick([committed, writing, dead])))
       return unwanted.length
     },
   }
-  const [store] = await storeOver(t, outer)
+  const [store, b] = await storeOver(t, outer)
+  await put(store, b, 'k', pattern(100_000))
+  committed = writing
   const body = await store.createBody({ expectedSize: 100_000 })
   await new Promise(resolve => body.writable.write(pattern(100_000), resolve))
-  t.match(await store.sweep(), { removed: 1 })
-  t.same(unwanted, [dead])
+  t.match(await store.sweep(), { removed: 2 })
+  t.same(unwanted, [committed, dead], 'also what was begun twice of a body that is whole by now')
   await body.discard()
 })
 

@@ -151,6 +151,19 @@ t.test('a read goes on where its connection broke', async t => {
   }
 })
 
+t.test('more than a page of bodies', async t => {
+  const { bodies, proxy } = await behindProxy(t)
+  const ids = Array.from({ length: 1003 }, freshId)
+  const left = ids.values()
+  const write = async (): Promise<void> => {
+    for (const id of left) await writeBody(bodies, id, pattern(10))
+  }
+  await Promise.all(Array.from({ length: 16 }, write))
+  proxy.requests.length = 0
+  t.strictSame(await listed(bodies), ids.toSorted())
+  t.equal(proxy.requests.length, 2)
+})
+
 t.test('a read never gets other bytes, nor an end that is not one', async t => {
   const { bodies, proxy, upstream } = await behindProxy(t)
   const storeId = 'b'.repeat(32)

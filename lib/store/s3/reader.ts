@@ -82,7 +82,9 @@ export async function* readBody(
 
   const open = async (at: number): Promise<Readable> => {
     const Range = at === 0 && end === size ? undefined : `bytes=${at}-${end - 1}`
-    const command = new GetObjectCommand({ Bucket, Key, Range, IfMatch: etag })
+    // Of a range some storage answers with the checksum of the whole body.
+    const ChecksumMode = Range === undefined && upstream.checksums ? 'ENABLED' : undefined
+    const command = new GetObjectCommand({ Bucket, Key, Range, IfMatch: etag, ChecksumMode })
     const answer = await upstream.ask((client, options) => client.send(command, options), { signal: late.signal })
     etag ??= answer.ETag
     return bodyOf(answer, body, at, end).on('error', () => undefined) // thrown where it is read

@@ -9,7 +9,7 @@ import { SseError } from '../../errors.ts'
 /** How calls go out. */
 export interface UpstreamOptions {
   readonly config: S3ClientConfig | undefined
-  /** Whether the SDK is to add and check checksums of its own accord. */
+  /** Whether the storage knows checksums: the SDK adds them to what is sent. */
   readonly checksums: boolean
   /** Attempts of a call. */
   readonly attempts: number
@@ -32,6 +32,7 @@ export interface AskOptions {
 
 /** The storage. */
 export interface Upstream {
+  readonly checksums: boolean
   readonly attempts: number
   readonly timeout: number
   /**
@@ -113,12 +114,11 @@ const sockets = { keepAlive: true, maxSockets: 1024 }
 
 /** The storage behind a body store. It connects at the first call. */
 export const openUpstream = ({ config, checksums, attempts, timeout }: UpstreamOptions): Upstream => {
-  const when = checksums ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED'
   const client = new S3Client({
     requestHandler: { connectionTimeout: Math.min(timeout, 5000), httpAgent: sockets, httpsAgent: sockets },
     ...config,
-    requestChecksumCalculation: when,
-    responseChecksumValidation: when,
+    requestChecksumCalculation: checksums ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED', // where it is asked for
     maxAttempts: 1,
   })
 
@@ -145,6 +145,7 @@ export const openUpstream = ({ config, checksums, attempts, timeout }: UpstreamO
   }
 
   return {
+    checksums,
     attempts,
     timeout,
     ask: async (run, { signal, attempts: most = attempts } = {}) => {
