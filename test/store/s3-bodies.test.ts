@@ -109,6 +109,13 @@ const flipped = ({ chunk }: Passing): Buffer => {
   return other
 }
 
+/** An answer of the storage's own. */
+const answering = (status: number, name: string): { readonly answer: string } => {
+  const body = `<Error><Code>${name}</Code><Message>no</Message></Error>`
+  const head = `HTTP/1.1 ${status} no\r\ncontent-type: application/xml\r\nconnection: close`
+  return { answer: `${head}\r\ncontent-length: ${body.length}\r\n\r\n${body}` }
+}
+
 t.test('a read goes on where its connection broke', async t => {
   const { bodies, proxy } = await behindProxy(t)
   const id = freshId()
@@ -262,14 +269,36 @@ t.test('a body that is being written goes on where its connection broke', async 
   await write('the answer to Complete is lost', 2 * partSize + 1, complete)
 })
 
+t.test('an upload that is gone when it is completed again was completed, if the body is there', async t => {
+  const { bodies, proxy } = await behindProxy(t)
+  const isComplete = (request: string): boolean => request.startsWith('POST') && request.includes('uploadId=')
+  let completions = 0
+  proxy.fault = ({ request, direction }) => {
+    if (!isComplete(request)) return 'pass'
+    if (direction === 'down') return 'cut'
+    return completions++ === 0 ? 'pass' : answering(404, 'NoSuchUpload')
+  }
+  const id = freshId()
+  await writeBody(bodies, id, pattern(2 * partSize))
+  t.ok(completions > 1)
+  t.ok((await readRange(await opened(bodies, id, 2 * partSize), 0, 2 * partSize)).equals(pattern(2 * partSize)))
+  proxy.fault = ({ request, direction }) =>
+    isComplete(request) && direction === 'up' ? answering(404, 'NoSuchUpload') : 'pass'
+  await t.rejects(writeBody(bodies, freshId(), pattern(2 * partSize)), failed)
+  const shorter = { answer: 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n' }
+  proxy.fault = ({ request, direction }) => {
+    if (direction === 'up' && request.startsWith('HEAD')) return shorter
+    return isComplete(request) && direction === 'up' ? answering(404, 'NoSuchUpload') : 'pass'
+  }
+  await t.rejects(writeBody(bodies, freshId(), pattern(2 * partSize)), failed)
+})
+
 t.test('a body that cannot be written: StoreUnavailable, StoreFull or StoreFailed, and nothing is left', async t => {
   const { bodies, proxy, upstream } = await behindProxy(t)
-  const answers = (status: number, name: string): Fault => {
-    const body = `<Error><Code>${name}</Code><Message>no</Message></Error>`
-    const head = `HTTP/1.1 ${status} no\r\ncontent-type: application/xml\r\nconnection: close`
-    const answer = `${head}\r\ncontent-length: ${body.length}\r\n\r\n${body}`
-    return ({ direction }) => (direction === 'up' ? { answer } : 'pass')
-  }
+  const answers =
+    (status: number, name: string): Fault =>
+    ({ direction }) =>
+      direction === 'up' ? answering(status, name) : 'pass'
   const cases: readonly (readonly [Fault, string, number])[] = [
     [({ direction }) => (direction === 'up' ? 'cut' : 'pass'), 'StoreUnavailable', 3],
     [answers(503, 'SlowDown'), 'StoreUnavailable', 3],
@@ -296,8 +325,11 @@ t.test('a body that cannot be written: StoreUnavailable, StoreFull or StoreFaile
   }
   proxy.fault = ({ request, direction }) => (request.includes('partNumber=2') && direction === 'up' ? 'cut' : 'pass')
   const sink = await bodies.create(freshId())
-  await t.rejects(sink.write([pattern(6 * partSize)]), unavailable)
-  await t.rejects(sink.finish(), unavailable)
+  const writing = async (): Promise<void> => {
+    await sink.write([pattern(6 * partSize)])
+    await sink.finish()
+  }
+  await t.rejects(writing(), unavailable, 'a part that cannot be sent, by the end at the latest')
   await sink.discard()
   t.strictSame(await listed(bodies), [])
   t.equal(await bodies.discardUnfinished(async ids => ids), 0)
