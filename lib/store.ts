@@ -5,6 +5,7 @@
  * @module
  */
 export { authenticated } from './store/authenticated.ts'
+export { openBodyFiles } from './store/file/disk.ts'
 export { type FileStoreOptions, openFileStore } from './store/file/store.ts'
 export type * from './store/body-store.ts'
 export { assertCondition } from './store/condition.ts'

@@ -194,6 +194,7 @@ t.test('who may import what', async t => {
     'node:tls in the client of KMIP, and in cli',
   )
   t.strictSame(outside(/^lmdb/, /^store\/file\/database\.ts$/), [], 'lmdb in the embedded store')
+  t.strictSame(outside(/^pg$/, /^store\/postgres\/connection\.ts$/), [], 'pg in the connections to PostgreSQL')
   t.strictSame(outside(/^@aws-sdk\/client-kms/, /^kms\/aws\//), [], 'the SDK of AWS in its provider')
   t.strictSame(outside(/^@aws-sdk\/client-s3/, /^store\/s3\//), [], 'the SDK of S3 below bodies in S3')
   t.strictSame(outside(/^fast-xml-parser/, /^gateway\/http\/xml\.ts$/), [], 'XML in one place')

@@ -25,6 +25,7 @@ import * as kms from '../lib/kms.ts'
 import * as huawei from '../lib/kms/huawei/huawei.ts'
 import * as vault from '../lib/kms/vault/vault.ts'
 import * as pkcs11 from '../lib/kms/pkcs11/pkcs11.ts'
+import * as postgres from '../lib/store/postgres/store.ts'
 import * as rules from '../lib/rules.ts'
 import * as store from '../lib/store.ts'
 import * as s3 from '../lib/store/s3/bodies.ts'
@@ -223,6 +224,7 @@ const peersTable = (): string =>
       ],
       ['`sse-kms-streams/store`', peersOf('lib/store.ts')],
       ['`sse-kms-streams/store/s3`', peersOf('lib/store/s3/bodies.ts')],
+      ['`sse-kms-streams/store/postgres`', peersOf('lib/store/postgres/store.ts')],
       ['`sse-kms-streams/gateway`', peersOf('lib/gateway.ts')],
       ['`sse-kms-streams/kms`', peersOf('lib/kms.ts')],
       ['`sse-kms-streams/kms/aws`', peersOf('lib/kms/aws/aws.ts')],
@@ -394,6 +396,7 @@ t.test('every public function has an example that a test runs', async t => {
     kmip,
     kms,
     pkcs11,
+    postgres,
   })) {
     for (const name of Object.keys(exports)) t.ok(shown(name), `${name} of ${entry}`)
   }

@@ -82,6 +82,10 @@ t.test('bodies in S3 name the optional package that they need when they are impo
   t.match(await load('./store/s3'), /Cannot find package '@aws-sdk\/client-s3'/)
 })
 
+t.test('the store in PostgreSQL names the optional package that it needs when it is imported', async t => {
+  t.match(await load('./store/postgres'), /Cannot find package 'pg'/)
+})
+
 t.test('the gateway names the optional packages that it needs when it is imported', async t => {
   const named: string[] = []
   for (;;) {
@@ -142,6 +146,7 @@ t.test('every entry is known here', async t => {
     './kms/pkcs11',
     './store',
     './store/s3',
+    './store/postgres',
     './gateway',
     './package.json',
   ]

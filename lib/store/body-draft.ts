@@ -22,7 +22,7 @@ export interface BodyRegister {
   /** A body that was begun will never be committed; where it could not be thrown away (`isGone` is false) it has to be deleted later. */
   giveUp(file: BodyFile, isGone: boolean): Promise<void>
   /** Whether a change that failed so may have happened all the same: its body is left alone then, and the sweep decides. */
-  mayHaveHappened(error: unknown): boolean
+  mayHaveHappened(error: unknown, file: BodyFile): boolean
 }
 
 /** Bytes of the largest body that lies in the index: 64 KiB, and what sealing adds to them. */
@@ -192,7 +192,7 @@ export const commitBody = async <T>(
     await body.endCommit('committed')
     return result
   } catch (error) {
-    if (register.mayHaveHappened(error)) await body.endCommit('unknown')
+    if (register.mayHaveHappened(error, body.file)) await body.endCommit('unknown')
     else await body.endCommit(error instanceof SseError && error.code === 'BucketChanged' ? 'whole' : 'discarded')
     throw error
   }

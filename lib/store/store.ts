@@ -4,7 +4,7 @@
  * opaque bytes, and what it says of an object (`kind`, `etag`, sizes, notes) is a claim that a reader verifies.
  *
  * Every change is one step, seen whole or not at all by every process that uses the store, and durable when its promise resolves. Every
- * method may fail with `StoreFailed` (the medium) and `StoreUnavailable` (the medium, for a moment), a change also with `StoreFull` and `StoreBusy`; a change that fails has not happened. Names are well-formed Unicode, a bucket of 1 to 63
+ * method may fail with `StoreFailed` (the medium) and `StoreUnavailable` (the medium, for a moment), a change also with `StoreFull` and `StoreBusy`; a change that fails has not happened, unless `StoreUnavailable` says that nobody knows. Names are well-formed Unicode, a bucket of 1 to 63
  * bytes, a key of 1 to 1,024 bytes of UTF-8: another one is a `TypeError` or a `RangeError`. Order is always that of the UTF-8 bytes.
  *
  * Everything in a bucket hangs on the bucket's random id, never on its name. A method that takes a bucket fails with `NoSuchBucket` where

@@ -1,37 +1,10 @@
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { openFileStore } from '../../lib/store/file/store.ts'
 import type { BodyWriter, ObjectStore } from '../../lib/store/store.ts'
 import type { Bucket } from '../../lib/store/records.ts'
-import {
-  bodyOf,
-  bucketOf,
-  filesBecome,
-  filesIn,
-  get,
-  part,
-  pattern,
-  put,
-  quickDirectory,
-  record,
-  upload,
-} from '../support/store.ts'
+import { bodyOf, bucketOf, filesBecome, filesIn, get, part, pattern, put, record, upload } from '../support/store.ts'
+import { bucketFacts, each, sayCases } from '../support/stores.ts'
 
-const facts = { owner: 'domain', region: 'sichuan', created: 1 }
 const code = (name: string): { code: string } => ({ code: name })
 const sizes = [10, 100_000] // in the index, and in a file
-
-const fresh = async (t: Test): Promise<{ store: ObjectStore; directory: string; b: Bucket }> => {
-  const above = quickDirectory()
-  const directory = join(above, 'data')
-  const store = await openFileStore(directory, { sweepEvery: 0 })
-  t.teardown(async () => {
-    await store.close()
-    rmSync(above, { recursive: true })
-  })
-  return { store, directory, b: await store.createBucket('b', facts) }
-}
 
 interface Change {
   readonly name: string
@@ -91,17 +64,17 @@ const empty = async (store: ObjectStore, bucket: Bucket): Promise<void> => {
 }
 
 const sourceIn = async (store: ObjectStore): Promise<Source> => {
-  const bucket = await store.createBucket('source', facts)
+  const bucket = await store.createBucket('source', bucketFacts)
   return { bucketId: bucket.id, key: 's', revision: await put(store, bucket, 's', pattern(80_000, 2)) }
 }
 
-t.test('a change that was judged against one bucket never reaches another one of the same name', async t => {
+each('a change that was judged against one bucket never reaches another one of the same name', async (t, fresh) => {
   for (const { name, run } of changes) {
-    const { store, directory, b } = await fresh(t)
+    const { store, directory, b } = await fresh()
     const source = await sourceIn(store)
     await fill(store, b)
     await empty(store, b)
-    const other = await store.createBucket('b', { ...facts, owner: 'other' })
+    const other = await store.createBucket('b', { ...bucketFacts, owner: 'other' })
     t.not(other.id, b.id)
     await fill(store, other)
     t.ok(await filesBecome(directory, 3))
@@ -110,24 +83,24 @@ t.test('a change that was judged against one bucket never reaches another one of
     await t.rejects(run(store, { ...b, revision: other.revision }, source), code('NoSuchBucket'), name)
     t.same(await contentOf(store, 'b'), before, `${name}: nothing has changed`)
     t.equal(filesIn(directory).length, 3, `${name}: no body is left`)
-    const reads: readonly Promise<unknown>[] = [
-      store.getObject(b.id, 'k'),
-      store.openObject(b.id, 'k'),
-      store.listObjects(b.id, { limit: 1 }),
-      store.getUpload(b.id, 'k', 'u'),
-      store.listUploads(b.id, { limit: 1 }),
-      store.listParts(b.id, 'k', 'u'),
-      store.peekParts(b.id, 'k', 'u', ['a'], 1),
+    const reads: readonly (() => Promise<unknown>)[] = [
+      () => store.getObject(b.id, 'k'),
+      () => store.openObject(b.id, 'k'),
+      () => store.listObjects(b.id, { limit: 1 }),
+      () => store.getUpload(b.id, 'k', 'u'),
+      () => store.listUploads(b.id, { limit: 1 }),
+      () => store.listParts(b.id, 'k', 'u'),
+      () => store.peekParts(b.id, 'k', 'u', ['a'], 1),
     ]
-    for (const read of reads) await t.rejects(read, code('NoSuchBucket'))
+    for (const read of reads) await t.rejects(read(), code('NoSuchBucket'))
   }
 })
 
-t.test(
+each(
   'a change that was judged against other settings of the bucket fails, and goes once it is judged again',
-  async t => {
+  async (t, fresh) => {
     for (const { name, run } of changes) {
-      const { store, b } = await fresh(t)
+      const { store, b } = await fresh()
       const source = await sourceIn(store)
       await fill(store, b)
       const now = await store.updateBucket(b, { settings: { policy: 'a policy' } })
@@ -147,8 +120,8 @@ t.test(
   },
 )
 
-t.test('a copy takes its body from the bucket that was read, not from another one of its name', async t => {
-  const { store, b } = await fresh(t)
+each('a copy takes its body from the bucket that was read, not from another one of its name', async (t, fresh) => {
+  const { store, b } = await fresh()
   const source = await sourceIn(store)
   const bucket = await bucketOf(store, 'source')
   await store.updateBucket(bucket, { settings: { policy: 'a policy' } })
@@ -157,14 +130,14 @@ t.test('a copy takes its body from the bucket that was read, not from another on
   const changed = await bucketOf(store, 'source')
   await store.deleteObject(changed, 's')
   await store.deleteBucket(changed)
-  const other = await store.createBucket('source', facts)
+  const other = await store.createBucket('source', bucketFacts)
   await put(store, other, 's', pattern(10))
   await t.rejects(store.copyObject(source, b, 'copy', record()), code('NoSuchBucket'))
 })
 
-t.test('a body stays whole when the bucket has changed, and may be committed again', async t => {
+each('a body stays whole when the bucket has changed, and may be committed again', async (t, fresh) => {
   for (const size of sizes) {
-    const { store, directory, b } = await fresh(t)
+    const { store, directory, b } = await fresh()
     const bytes = pattern(size, 3)
     await store.createUpload(b, 'p', upload('u'))
     const now = await store.updateBucket(b, { settings: {} })
@@ -191,9 +164,9 @@ t.test('a body stays whole when the bucket has changed, and may be committed aga
   }
 })
 
-t.test('a body that nobody commits again is discarded by its writer; every other error discards it', async t => {
+each('a body that nobody commits again is discarded by its writer; every other error discards it', async (t, fresh) => {
   const left = async (change: (store: ObjectStore, b: Bucket, body: BodyWriter) => Promise<void>): Promise<void> => {
-    const { store, directory, b } = await fresh(t)
+    const { store, directory, b } = await fresh()
     await store.updateBucket(b, { settings: {} })
     const body = await bodyOf(store, pattern(100_000))
     t.equal(filesIn(directory).length, 1)
@@ -229,8 +202,8 @@ t.test('a body that nobody commits again is discarded by its writer; every other
   })
 })
 
-t.test('a Complete that is sent again gets its answer, whatever has changed of the bucket', async t => {
-  const { store, b } = await fresh(t)
+each('a Complete that is sent again gets its answer, whatever has changed of the bucket', async (t, fresh) => {
+  const { store, b } = await fresh()
   await store.createUpload(b, 'k', upload('u'))
   await store.putPart(b, 'k', 'u', part(1, 'a'), await bodyOf(store, pattern(10)))
   const completion = { token: 't', attempts: ['a'], record: record() }
@@ -244,8 +217,8 @@ t.test('a Complete that is sent again gets its answer, whatever has changed of t
   await t.rejects(store.completeUpload(now, 'k', 'u', completion), code('NoSuchBucket'))
 })
 
-t.test('notes are kept as they are, and swapped without touching anything else', async t => {
-  const { store, b } = await fresh(t)
+each('notes are kept as they are, and swapped without touching anything else', async (t, fresh) => {
+  const { store, b } = await fresh()
   const notes = {
     acl: 'public-read',
     tags: [
@@ -287,3 +260,5 @@ t.test('notes are kept as they are, and swapped without touching anything else',
   await t.rejects(store.updateNotes(b, 'none', { notes: {} }, { revision: stored.revision }), code('NoSuchKey'))
   t.strictSame((await store.getObject(b.id, 'k'))?.notes, { acl: 'private' })
 })
+
+sayCases()

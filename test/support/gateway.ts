@@ -93,16 +93,23 @@ export interface TestGateway {
 const splitQuery = (raw: string): Record<string, string> =>
   Object.fromEntries([...new URLSearchParams(raw)].map(([name, value]) => [name, value]))
 
+/** What a gateway is made of beside its options. */
+export interface GatewayParts {
+  readonly bucketKeys?: BucketKeyOptions
+  /** Opens the store below the MACs, in this folder; the embedded one by default. */
+  readonly openRows?: (directory: string) => Promise<ObjectStore>
+}
+
 /** Starts a gateway; the test's end stops it. */
 export const startGateway = async (
   t: Pick<Test, 'teardown'>,
-  { bucketKeys, ...options }: Partial<GatewayOptions> & { readonly bucketKeys?: BucketKeyOptions } = {},
+  { bucketKeys, openRows, ...options }: Partial<GatewayOptions> & GatewayParts = {},
 ): Promise<TestGateway> => {
   // Not testdir, which a second gateway of the same test would empty.
   const folder = await mkdtemp(join(tmpdir(), 'gateway-'))
   const directory = join(folder, 'objects')
   const kms = await LocalKms.open(join(folder, 'keys'), { root: { key: new Uint8Array(32).fill(7) } })
-  const rows = await openFileStore(directory, { sweepEvery: 0 })
+  const rows = await (openRows?.(directory) ?? openFileStore(directory, { sweepEvery: 0 }))
   const plain = createSse({ kms, accept: [] }) // its calls are not counted
   const store = await authenticateStore(rows, { kms, sse: plain, region })
   const log: AccessLogEntry[] = []

@@ -10,7 +10,11 @@ import type { BodyRange, BodySink, BodyStore, StoredBody } from '../body-store.t
 import { hasCode, makeDirectory, notRegular, openRegular, syncDirectory } from '../../files.ts'
 import { checkBodyId } from '../names.ts'
 
-/** Opens a folder of body files, and makes the directories that are missing. Errors are the system's. */
+/**
+ * Opens a folder of body files, and makes the directories that are missing. Errors are the system's.
+ *
+ * {@includeCode ../../../test/examples/postgres.test.ts#store}
+ */
 export const openBodyFiles = async (root: string): Promise<BodyStore> => {
   await makeShelves(root)
   const shelfOf = (id: string): string => join(root, id.slice(0, 2))
