@@ -323,7 +323,7 @@ t.test('the configuration', async t => {
   if (write) writeFileSync(join(root, path), schema)
   t.equal(read(path), schema, `${path}: DOCS_WRITE=1 npx tap test/docs.test.ts writes it anew`)
   const examples = documents.flatMap(page => [...read(page).matchAll(/```json\n(.*?)```/gs)])
-  const configurations = examples.filter(([text]) => /"(?:kms|tenants)": \[/.test(text))
+  const configurations = examples.filter(([text]) => /"(?:kms|tenants)": \[|"(?:store|admin)": \{/.test(text))
   t.ok(configurations.length > 8)
   for (const [, text = ''] of configurations) t.strictSame(checkConfig(JSON.parse(text)).problems, undefined, text)
 })

@@ -10,6 +10,7 @@ import { parseKeyReference } from '../sse/key-id.ts'
 import { tenantAdmin } from '../sse/profile.ts'
 import { managers } from './kms-schema.ts'
 import { problemsOf } from './problems.ts'
+import { storeSchema } from './store-schema.ts'
 import { invalidConfig, secret, text, variable } from './secrets.ts'
 
 const scopePart = (what: string) =>
@@ -143,6 +144,7 @@ const schema = z
       .describe(
         'Key managers, in the order in which their rules are looked at. Default: the embedded key store, in the data folder.',
       ),
+    store: storeSchema.optional().describe('Where objects live. Default: all in the data folder.'),
     hosts: z
       .array(
         z

@@ -15,6 +15,7 @@ import { createOnce } from './files.ts'
 import type { Environment } from './io.ts'
 import { dataPlace, rootKeySource } from './key-options.ts'
 import { type ManagerSetup, managerSetups } from './key-managers.ts'
+import { type StoreSetup, storeSetup } from './object-store.ts'
 import { invalidConfig, secretOf } from './secrets.ts'
 
 /** A user of a tenant. */
@@ -45,6 +46,8 @@ export interface Config {
   readonly data: string
   /** Root key of the embedded key store. */
   readonly rootKey: RootKeySource
+  /** Where objects live. In the data folder if left out. */
+  readonly store?: StoreSetup
   /** Key managers. The embedded key store alone if left out. */
   readonly kms?: readonly ManagerSetup[]
   /** Host names `NAME`, without ports, for which `BUCKET.NAME` addresses a bucket. */
@@ -184,6 +187,7 @@ export const loadConfig = async (
     listen,
     data,
     rootKey: rootKeyOf(file, data, rootKeyFile, env, where),
+    ...(file.store === undefined ? {} : { store: storeSetup(file.store, { env, where }) }),
     ...(file.kms === undefined ? {} : { kms: managerSetups(file.kms, tenants, env, where) }),
     hosts: file.hosts ?? hostsOf(listen),
     tenants,

@@ -235,7 +235,8 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
   const broken = new Promise<SseError>(resolve => {
     onBroken = resolve
   })
-  const rows = await openFileStore(join(data, 'objects'), { sweepAll: config.sweepAll, onBroken })
+  const { store: setup = { open: openFileStore } } = config
+  const rows = await setup.open(join(data, 'objects'), { sweepAll: config.sweepAll, onBroken })
   const opened = await openKeys(config, rows, engine).catch(async (error: unknown) => {
     await rows.close()
     throw error

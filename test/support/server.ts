@@ -19,7 +19,7 @@ export interface RunningServer {
   readonly url: string
   readonly region: string
   readonly process: ChildProcess
-  /** The demo tenant's tenant_admin and ordinary user. */
+  /** The demo tenant's tenant_admin and ordinary user; nobody where the configuration has tenants. */
   readonly admin: DemoUser
   readonly user: DemoUser
   /** What it has written to stderr. */
@@ -31,11 +31,14 @@ export interface RunningServer {
 interface StartInfo {
   readonly address: string
   readonly region: string
-  readonly demo: readonly [{ readonly users: readonly [DemoUser, DemoUser] }]
+  /** Left out where the configuration has tenants. */
+  readonly demo?: readonly [{ readonly users: readonly [DemoUser, DemoUser] }]
 }
 
+const nobody: DemoUser = { name: '', accessKeyId: '', secretAccessKey: '' }
+
 const isStartInfo = (value: unknown): value is StartInfo =>
-  typeof value === 'object' && value !== null && 'demo' in value
+  typeof value === 'object' && value !== null && 'address' in value
 
 /** Starts a server on this data folder with the demo tenant. */
 export const startServer = async (data: string, args: readonly string[] = []): Promise<RunningServer> => {
@@ -51,7 +54,7 @@ export const startServer = async (data: string, args: readonly string[] = []): P
   const [line]: unknown[] = await Promise.race([once(lines, 'line'), once(child, 'exit')])
   const info: unknown = typeof line === 'string' ? JSON.parse(line) : undefined
   if (!isStartInfo(info)) throw new Error(`not what serve --json prints: ${String(line)} ${errors}`)
-  const [{ users }] = info.demo
+  const users = info.demo?.[0].users ?? [nobody, nobody]
   return {
     url: info.address,
     region: info.region,
