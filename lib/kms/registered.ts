@@ -49,9 +49,11 @@ export interface RegisteredOptions {
 /** What a register's names of default keys begin with; region, domain and, where it is not the embedded key store, the instance follow. */
 export const defaultKeyClaim = 'default-key/'
 
-/** The name that a tenant's default key is made with. */
-export const defaultKeyName = ({ region, domainId }: KeyScope): string =>
-  `default-${region}-${domainId}-${createHash('sha256').update(`${region}/${domainId}`).digest('hex').slice(0, 12)}`
+/** The name that a tenant's default key is made with: 64 letters at most, which is what some key managers take. */
+export const defaultKeyName = ({ region, domainId }: KeyScope): string => {
+  const digest = createHash('sha256').update(`${region}/${domainId}`).digest('hex').slice(0, 12)
+  return `${`default-${region}-${domainId}`.slice(0, 51)}-${digest}`
+}
 
 const uuid = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$/
 const namespace = Buffer.from('6f1de2b1a3d54c7c9d55e7f0a4b8c92d', 'hex')

@@ -55,7 +55,7 @@ t.test('conformance, with moto', { skip: noMoto }, async t => {
     report.results.filter(({ outcome }) => outcome === 'failed'),
     [],
   )
-  t.equal(report.results.filter(({ outcome }) => outcome === 'passed').length, 17)
+  t.equal(report.results.filter(({ outcome }) => outcome === 'passed').length, 20)
 })
 
 t.test('objects, with moto', { skip: noMoto }, async t => {

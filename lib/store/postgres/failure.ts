@@ -1,9 +1,9 @@
 /** What PostgreSQL and the way to it say, as errors of a store. An answer never holds a statement or a value of it. */
 import { SseError } from '../../errors.ts'
 
-/** The SQLSTATE of an error that the server told. */
+/** The SQLSTATE of an error that the server told: those have a severity, and EPIPE, which has five letters too, has none. */
 const stateOf = (error: unknown): string | undefined =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code)
+  error instanceof Error && 'severity' in error && 'code' in error && typeof error.code === 'string'
     ? error.code
     : undefined
 
