@@ -72,13 +72,13 @@ export const createMetrics = (): Metrics => {
   const calls = new Counter({
     name: 'sse_kms_key_manager_calls_total',
     help: 'Calls to key managers, also those that a cache answered.',
-    labelNames: ['instance', 'operation', 'cached', 'outcome'],
+    labelNames: ['key_manager', 'operation', 'cached', 'outcome'],
     registers,
   })
   const callDurations = new Histogram({
     name: 'sse_kms_key_manager_call_duration_seconds',
     help: 'Seconds of a call to a key manager that no cache answered.',
-    labelNames: ['instance', 'operation'],
+    labelNames: ['key_manager', 'operation'],
     buckets: seconds,
     registers,
   })
@@ -86,9 +86,9 @@ export const createMetrics = (): Metrics => {
   const onCall = (message: unknown): void => {
     if (!isEvent(message)) return
     const { instance, operation, cached, outcome, milliseconds } = message
-    calls.inc({ instance, operation, cached: String(cached), outcome })
+    calls.inc({ key_manager: instance, operation, cached: String(cached), outcome })
     if (cached) return
-    callDurations.observe({ instance, operation }, milliseconds / 1000)
+    callDurations.observe({ key_manager: instance, operation }, milliseconds / 1000)
     keyManagers.set(instance, { outcome, time: new Date().toISOString() })
   }
   subscribe(kmsChannel, onCall)
