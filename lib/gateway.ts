@@ -5,6 +5,6 @@
  * @module
  */
 export { authenticateStore, type IndexKeyOptions } from './gateway/index-key.ts'
-export { createGateway, type GatewayHandler } from './gateway/gateway.ts'
+export { createGateway, type GatewayHandler, type GatewayUsers } from './gateway/gateway.ts'
 export type { GatewayLimits } from './gateway/limits.ts'
 export type { AccessLogEntry, GatewayOptions, GatewayUser, KeyUseEntry } from './gateway/options.ts'

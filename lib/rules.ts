@@ -46,7 +46,16 @@ export {
   parseReadHeaders,
   type TransportOptions,
 } from './sse/customer-key.ts'
-export { type GrantableRight, type KeyGrant, type KeyGrants, type KeyRight, readKeyGrants } from './sse/grants.ts'
+export {
+  type Grant,
+  grantableRights,
+  type GrantableRight,
+  type GrantedKeys,
+  type KeyGrant,
+  type KeyGrants,
+  type KeyRight,
+  readKeyGrants,
+} from './sse/grants.ts'
 export { assertKeyScope, keyQuery, type KeyReference, parseKeyReference } from './sse/key-id.ts'
 export type { Dialect, EncryptionKind, HeaderGetter } from './sse/names.ts'
 export {

@@ -48,9 +48,12 @@ export interface GrantedKeys {
 }
 
 /** A grant, read. */
-interface Grant extends GrantedKeys {
+export interface Grant extends GrantedKeys {
+  /** Users, by access key id. */
   readonly users: ReadonlySet<string>
+  /** Whoever has one of these roles. */
   readonly roles: readonly string[]
+  /** What they may do with the keys. */
   readonly rights: ReadonlySet<GrantableRight>
 }
 

@@ -124,7 +124,9 @@ t.test('ids of keys: their own UUID, or UUIDv5', async t => {
   t.equal(made, clientKeyId('hsm1:id=0A1B'))
   t.not(made, clientKeyId('hsm2:id=0A1B'))
   t.not(defaultKeyName({ region: 'a', domainId: 'b-c' }), defaultKeyName({ region: 'a-b', domainId: 'c' }))
-  const [long, other] = ['0', '1'].map(end => defaultKeyName({ region: 'ap-southeast-1', domainId: 'd'.repeat(63) + end }))
+  const [long, other] = ['0', '1'].map(end =>
+    defaultKeyName({ region: 'ap-southeast-1', domainId: 'd'.repeat(63) + end }),
+  )
   t.match(long, /^[A-Za-z0-9_-]{64}$/, 'no longer than key managers take')
   t.not(long, other)
 })

@@ -28,9 +28,13 @@ export interface PostgresConnection {
   readonly ssl?:
     | boolean
     | {
+        /** Certificates to trust, instead of those that Node trusts. */
         readonly ca?: string | undefined
+        /** Certificate of this program. */
         readonly cert?: string | undefined
+        /** Its private key. */
         readonly key?: string | undefined
+        /** Name in the server's certificate, where it is not the host. */
         readonly servername?: string | undefined
       }
     | undefined
