@@ -48,7 +48,6 @@ export {
 } from './sse/customer-key.ts'
 export {
   type Grant,
-  grantableRights,
   type GrantableRight,
   type GrantedKeys,
   type KeyGrant,

@@ -7,18 +7,19 @@ import { formatArn } from '../kms/provider.ts'
 import { parseKeyReference } from './key-id.ts'
 import type { Caller, Tenant } from './profile.ts'
 
-/** What a grant may name; `kms:ReEncrypt*` is both of its rights. */
-export const grantableRights = [
+/** A right as a grant names it; `kms:ReEncrypt*` is both of its rights. */
+export type GrantableRight =
+  'kms:GenerateDataKey' | 'kms:Decrypt' | 'kms:ReEncryptFrom' | 'kms:ReEncryptTo' | 'kms:ReEncrypt*' | 'kms:DescribeKey'
+
+/** All of them. */
+export const grantableRights: readonly GrantableRight[] = [
   'kms:GenerateDataKey',
   'kms:Decrypt',
   'kms:ReEncryptFrom',
   'kms:ReEncryptTo',
   'kms:ReEncrypt*',
   'kms:DescribeKey',
-] as const
-
-/** A right as a grant names it. */
-export type GrantableRight = (typeof grantableRights)[number]
+]
 
 /** A right to use a master key, by AWS's name for it. */
 export type KeyRight = Exclude<GrantableRight, 'kms:ReEncrypt*'>
