@@ -130,11 +130,19 @@ interface Opened extends Pick<RunningGateway, 'broken' | 'checkKeys'> {
   release(): Promise<void>
 }
 
-const usersOf = ({ tenants }: Config): GatewayUsers => ({
-  tenants,
-  users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
-  keyGrants: tenants.flatMap(({ domainId, keyGrants = [] }) => keyGrants.map(grant => ({ ...grant, domainId }))),
-})
+/** Who may ask for what. Throws `InvalidConfig` where a tenant has the domain id of the service. */
+const usersOf = ({ tenants }: Config): GatewayUsers => {
+  if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
+    throw new SseError('InvalidConfig', {
+      message: `tenants: the domain id ${serviceDomain} is reserved for the service. Use another.`,
+    })
+  }
+  return {
+    tenants,
+    users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
+    keyGrants: tenants.flatMap(({ domainId, keyGrants = [] }) => keyGrants.map(grant => ({ ...grant, domainId }))),
+  }
+}
 
 const started = async (
   config: Config,
@@ -162,9 +170,10 @@ const started = async (
       await release()
     }
     const reload = async (next: Config): Promise<void> => {
+      const who = usersOf(next)
       const pem = await pemOf(next)
       await audit?.reopen()
-      handler.replaceUsers(usersOf(next))
+      handler.replaceUsers(who)
       if (pem !== undefined && server instanceof TlsServer) server.setSecureContext(pem)
     }
     return { address: addressOf(server, config), admin: admin?.address, ...running, reload, close }
@@ -211,24 +220,9 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
 }
 
 const startAudited = async (config: Config, stop: StopOptions, audit: Audit | undefined): Promise<RunningGateway> => {
-  const {
-    data,
-    region,
-    profile,
-    customerKeys,
-    baseEncryption,
-    defaultChecksum,
-    lenientParts,
-    tenants,
-    hosts,
-    limits,
-    log,
-  } = config
-  if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
-    throw new SseError('InvalidConfig', {
-      message: `tenants: the domain id ${serviceDomain} is reserved for the service. Use another.`,
-    })
-  }
+  const { data, region, profile, customerKeys, baseEncryption, defaultChecksum, lenientParts, hosts, limits, log } =
+    config
+  const who = usersOf(config)
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
   const engine = await chooseEngine()
   let onBroken: (error: SseError) => void = () => {}
@@ -259,7 +253,7 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
       ...(customerKeys === undefined ? {} : { customerKeys }),
       ...(baseEncryption === undefined ? {} : { baseEncryption }),
     }),
-    ...usersOf(config),
+    ...who,
     hosts,
     limits,
     log:

@@ -154,6 +154,9 @@ t.test('SIGHUP takes over users; what is wrong changes nothing', async t => {
   write({ ...base, tenants: tenantOf(ann, { ...bob, accessKeyId: ann.accessKeyId }) })
   t.match(await hangUp(), /the configuration stays as it is: .*is used already/)
   await list({ ...bob, roles: ['x'] })
+  write({ ...base, tenants: [{ domainId: 'sse-s3', projectId: 'project1', users: [ann] }] })
+  t.match(await hangUp(), /the configuration stays as it is: .*sse-s3 is reserved for the service/)
+  await list({ ...bob, roles: ['x'] })
 })
 
 t.test('a certificate that is exchanged while the server runs', { skip: noOpenssl }, async t => {
