@@ -45,12 +45,22 @@ export interface PostgresServer {
   create(): Promise<PostgresConnection>
   /** Runs statements in a database; answers the rows of the last one. */
   run(connection: PostgresConnection, text: string, values?: readonly unknown[]): Promise<readonly object[]>
+  /** Lets nothing be written until it is killed but by a commit that asks for it. */
+  holdWriters(): void
   /** Ends all of it at once, as a machine that is switched off does. */
   kill(): Promise<void>
   /** Starts it again. */
   start(): Promise<void>
   /** Ends it for good. */
   close(): Promise<void>
+}
+
+const signal = (pid: number, name: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, name)
+  } catch {
+    // It is gone already.
+  }
 }
 
 const freePort = async (): Promise<number> => {
@@ -128,10 +138,17 @@ export const startPostgres = async (
       }
     }
   }
+  const pidOf = (): number => Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0])
+  const below = (pid: number, pattern: string): readonly number[] =>
+    execFileSync('pgrep', ['-P', String(pid), '-f', pattern], { encoding: 'utf8' })
+      .trim()
+      .split('\n')
+      .map(Number)
   const kill = async (): Promise<void> => {
-    const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0])
+    const pid = pidOf()
     child?.ref()
-    process.kill(pid, 'SIGKILL')
+    signal(pid, 'SIGSTOP')
+    for (const one of [...below(pid, '.'), pid]) signal(one, 'SIGKILL')
     child?.stdin?.end()
     if (child?.exitCode === null) await once(child, 'exit')
     // Its other processes notice by themselves, and let go of the port and the memory.
@@ -155,6 +172,9 @@ export const startPostgres = async (
       return { host: '127.0.0.1', port, user: 'postgres', database }
     },
     run: ({ database = 'postgres' }, text, values) => run(database, text, values),
+    holdWriters: () => {
+      for (const one of below(pidOf(), 'writer|checkpointer')) signal(one, 'SIGSTOP')
+    },
     kill,
     start,
     close: async () => {

@@ -81,8 +81,11 @@ const getTypeParser = (oid: number, format?: 'text' | 'binary'): unknown =>
   format !== 'binary' && oid in parsers ? parsers[oid] : types.getTypeParser(oid, format)
 
 // The isolation that the code is written for, whatever the role's default is.
-const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_current_xact_id()::text AS id'
-const statusOf = statement('SELECT pg_xact_status($1::xid8) AS status')
+const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
+const named = `${begin}; SELECT pg_current_xact_id()::text AS id, (SELECT id FROM incarnation)::text AS incarnation`
+const statusOf = statement(
+  'SELECT pg_xact_status($1::xid8) AS status, (SELECT id FROM incarnation)::text AS incarnation',
+)
 // A transaction whose client is gone would keep its locks until the server notices that. One that waits for a standby is left alone.
 const endForsaken = statement(
   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = $1::xid8::xid AND state LIKE 'idle in transaction%'",
@@ -91,8 +94,17 @@ const endForsaken = statement(
 /** Times that a change is tried which a deadlock or a lost connection undid. */
 const attempts = 5
 
-/** Milliseconds for which it is asked what became of a commit. */
+/** Milliseconds for which it is asked at most what became of a commit. */
 const askFor = 10_000
+
+/**
+ * A transaction by its number. A server that crashes forgets the numbers of transactions of which nothing is on its disk and gives them out
+ * again, so a number means something only within one incarnation of the server: the row of an unlogged table, which a crash empties.
+ */
+interface TransactionName {
+  readonly id: string
+  readonly incarnation: string | null
+}
 
 const sessionOf = (client: Pick<PoolClient, 'query'>): Session => ({
   query: async <Row extends object>({ name, text }: Statement, ...values: readonly Value[]) =>
@@ -165,6 +177,11 @@ export class Postgres {
     return this.#retry(() => this.#change(this.#aside, action))
   }
 
+  /** The same for the tables themselves, which may not be there yet. What becomes of a commit that is lost cannot be asked. */
+  changeTables<T>(action: (session: Session) => Promise<T>): Promise<T> {
+    return this.#retry(() => this.#change(this.#aside, action, begin))
+  }
+
   /** Whether a change that failed with this error may have happened all the same. */
   mayHaveHappened(error: unknown): boolean {
     return typeof error === 'object' && error !== null && this.#undecided.has(error)
@@ -207,14 +224,13 @@ export class Postgres {
     }
   }
 
-  async #change<T>(pool: Pool, action: (session: Session) => Promise<T>): Promise<T> {
+  async #change<T>(pool: Pool, action: (session: Session) => Promise<T>, first = named): Promise<T> {
     const client = await pool.connect()
     let broken = true
     try {
-      const [, current] = [await client.query<{ id: string }>(begin)].flat()
-      const id = current?.rows[0]?.id ?? ''
+      const [, current] = [await client.query<TransactionName>(first)].flat()
       const result = await action(sessionOf(client))
-      broken = await this.#commit(client, id)
+      broken = await this.#commit(client, current?.rows[0])
       return result
     } catch (error) {
       if (!isLost(error) && !this.mayHaveHappened(error)) {
@@ -230,13 +246,13 @@ export class Postgres {
   }
 
   /** Commits; answers whether the connection was lost over it. */
-  async #commit(client: PoolClient, id: string): Promise<boolean> {
+  async #commit(client: PoolClient, name: TransactionName | undefined): Promise<boolean> {
     try {
       await client.query('COMMIT')
       return false
     } catch (error) {
       if (!isLost(error)) throw error
-      const isDone = await this.#isCommitted(id)
+      const isDone = name && (await this.#isCommitted(name))
       if (isDone === true) return true
       if (isDone === false) throw error
       const unknown = unknownOutcome()
@@ -246,11 +262,13 @@ export class Postgres {
   }
 
   /** `undefined` where nobody knows. */
-  async #isCommitted(id: string): Promise<boolean | undefined> {
-    for (const end = performance.now() + askFor; performance.now() < end; await wait(200)) {
+  async #isCommitted({ id, incarnation }: TransactionName): Promise<boolean | undefined> {
+    if (incarnation === null) return undefined
+    for (const end = performance.now() + Math.min(askFor, this.#deadline); performance.now() < end; await wait(200)) {
       const session = sessionOf(this.#aside)
       try {
-        const [row] = await session.query<{ status: string | null }>(statusOf, id)
+        const [row] = await session.query<{ status: string | null; incarnation: string | null }>(statusOf, id)
+        if (row?.incarnation !== incarnation) return undefined
         if (row?.status === 'committed') return true
         if (row?.status === 'aborted') return false
         if (row?.status !== 'in progress') return undefined

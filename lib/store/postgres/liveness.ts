@@ -27,6 +27,7 @@ export interface Liveness {
 }
 
 const say = statement(`
+  WITH incarnation AS (INSERT INTO incarnation (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING)
   INSERT INTO process (id, name, heartbeat) VALUES ($1, $2, clock_timestamp())
   ON CONFLICT (id) DO UPDATE SET heartbeat = clock_timestamp()`)
 const others = statement('SELECT id, heartbeat::text AS heartbeat FROM process WHERE id <> $1')

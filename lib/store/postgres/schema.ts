@@ -12,6 +12,7 @@
  *   process    who uses the store, and when it last said so
  *   pending    files that are being written, by whom
  *   garbage    files that nothing refers to any more, and from when on they may be deleted
+ *   incarnation  one row until the server crashes or another one takes over: then none, and the next process that says it is there makes one
  *
  * A file is in one of body_file, pending and garbage from before it is created until after it is deleted.
  */
@@ -124,6 +125,10 @@ const steps: readonly string[] = [
      due timestamptz NOT NULL
    );
    CREATE INDEX garbage_due ON garbage (due);`,
+  `CREATE UNLOGGED TABLE incarnation (
+     id uuid NOT NULL,
+     alone boolean PRIMARY KEY DEFAULT true CHECK (alone)
+   );`,
 ]
 
 /** Version of the tables that this program knows. */
@@ -178,4 +183,4 @@ const migrate = async (session: Session): Promise<string> => {
 }
 
 /** Makes the tables what this program knows. Answers the id of the store. Errors: `StoreFailed`, of a server or a version that does not fit. */
-export const openSchema = (database: Postgres): Promise<string> => database.changeAside(migrate)
+export const openSchema = (database: Postgres): Promise<string> => database.changeTables(migrate)
