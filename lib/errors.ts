@@ -294,6 +294,11 @@ const table = {
     s3Code: 'InternalError',
     message: 'An optional package is missing. Install it with npm.',
   },
+  ObjectsLeft: {
+    status: 500,
+    s3Code: 'InternalError',
+    message: 'Some objects were left as they are. The report says which, and why.',
+  },
   NotConforming: {
     status: 500,
     s3Code: 'InternalError',

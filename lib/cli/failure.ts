@@ -100,12 +100,17 @@ const failure = (code: ErrorCode, message: string): Failure => ({
   exitCode: statuses.get(code) ?? exitCodes.failed,
 })
 
+/** What a command that was told to stop ends with, where there is more to say. */
+export class Interrupted extends Error {
+  override readonly name = 'AbortError'
+}
+
 /** How to report a thrown value. `interrupted` says that the run was told to stop. */
 export const failureOf = (error: unknown, interrupted: boolean): Failure => {
   if (interrupted && error instanceof Error && error.name === 'AbortError') {
     return {
       code: 'Interrupted',
-      message: 'Interrupted. No file was left half written.',
+      message: error instanceof Interrupted ? error.message : 'Interrupted. No file was left half written.',
       exitCode: exitCodes.interrupted,
     }
   }

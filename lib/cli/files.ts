@@ -13,6 +13,7 @@ import { SseError } from '../errors.ts'
 import type { RandomAccess } from '../object/file.ts'
 import { usage } from './failure.ts'
 import type { Io } from './io.ts'
+import { type ProgressOptions, showBar } from './progress.ts'
 import { hasCode, syncDirectory } from '../files.ts'
 
 /** What {@link pump} moves. */
@@ -212,49 +213,12 @@ export interface Progress {
   stop(): void
 }
 
-/** How progress is shown. */
-export interface ProgressOptions {
-  /** Whether to show a bar at all. */
-  readonly visible: boolean
-  /** Milliseconds until the bar appears, so that short input shows none; 500 by default. */
-  readonly after?: number
-  /** Loads the optional package. There is no bar without it. */
-  readonly load?: () => Promise<{ readonly default: typeof import('cli-progress') }>
-}
-
 /** A counter for the pipeline, with a progress bar on stderr by the optional package cli-progress. `total` is the input's length, if known. */
-export const progress = (
-  io: Io,
-  total: number | undefined,
-  { visible, after = 500, load = () => import('cli-progress') }: ProgressOptions,
-): Progress => {
+export const progress = (io: Io, total: number | undefined, options: ProgressOptions): Progress => {
   const start = Date.now()
   let bytes = 0
-  let stopped = false
-  let stop = () => undefined
   const text = () => describe(bytes, total, (Date.now() - start) / 1000)
-  const show = async (): Promise<void> => {
-    const loaded = await load().catch(() => undefined)
-    if (loaded === undefined || stopped) return
-    const { Presets, SingleBar } = loaded.default
-    const options = {
-      format: total === undefined ? '{text}' : '{bar} {percentage}% | {text}',
-      stream: io.stderr,
-      barsize: 24,
-      clearOnComplete: true,
-      gracefulExit: false,
-      emptyOnZero: true,
-    }
-    const bar = new SingleBar(options, Presets.shades_classic)
-    bar.start(total ?? 0, 0, { text: text() })
-    const ticker = setInterval(() => bar.update(bytes, { text: text() }), 200)
-    stop = () => {
-      clearInterval(ticker)
-      bar.update(bytes, { text: text() })
-      bar.stop()
-    }
-  }
-  const timer = visible ? setTimeout(() => void show(), after) : undefined
+  const bar = showBar(io, { ...options, total, now: () => ({ value: bytes, text: text() }) })
   return {
     stream: new Transform({
       transform: (chunk: Uint8Array, _encoding, done) => {
@@ -262,11 +226,7 @@ export const progress = (
         done(null, chunk)
       },
     }),
-    stop: () => {
-      stopped = true
-      clearTimeout(timer)
-      stop()
-    },
+    stop: () => bar.stop(),
   }
 }
 

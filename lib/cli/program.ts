@@ -53,6 +53,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./rewrap.ts')).rewrap,
   },
   {
+    name: 'rewrap-objects',
+    summary: 'move the objects of a bucket to another master key, or to its newest version',
+    load: async () => (await import('./rewrap-objects.ts')).rewrapObjects,
+  },
+  {
     name: 'certify',
     summary: 'hold a key manager of your own to the conformance suite',
     load: async () => (await import('./certify.ts')).certify,

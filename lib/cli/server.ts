@@ -12,8 +12,9 @@ import { createGateway, type GatewayHandler, type GatewayUsers } from '../gatewa
 import { authenticateStore } from '../gateway/index-key.ts'
 import type { AccessLogEntry } from '../gateway/options.ts'
 import { serviceDomain } from '../gateway/services.ts'
+import type { DataKeyWrapper } from '../kms/provider.ts'
 import { chooseEngine, createSse } from '../object/node.ts'
-import { createProfile } from '../sse/profile.ts'
+import { createProfile, type Profile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
 import type { ObjectStore } from '../store/store.ts'
 import { type Audit, openAudit } from './audit.ts'
@@ -144,6 +145,18 @@ const usersOf = ({ tenants }: Config): GatewayUsers => {
   }
 }
 
+/** The rules of a configuration. */
+export const profileOf = (config: Config): Profile => {
+  const { region, profile, customerKeys, baseEncryption, defaultChecksum, lenientParts } = config
+  return createProfile(profile, {
+    region,
+    defaultChecksum,
+    lenientParts,
+    ...(customerKeys === undefined ? {} : { customerKeys }),
+    ...(baseEncryption === undefined ? {} : { baseEncryption }),
+  })
+}
+
 const started = async (
   config: Config,
   { handler, store, metrics, audit, release, ...running }: Opened,
@@ -184,11 +197,16 @@ const started = async (
 }
 
 /** Opens what the rows of the index are trusted by: the key managers that they belong to, and their index key. */
-const openKeys = async (config: Config, rows: ObjectStore, engine: Engine) => {
+export const openKeys = async (
+  config: Config,
+  rows: ObjectStore,
+  engine: Engine,
+  around: (manager: DataKeyWrapper) => DataKeyWrapper = manager => manager,
+) => {
   const { region, bucketKeySeconds, limits, log } = config
   const keys = await openServerKeys(config, rows, message => warn(log, message))
   const sse = createSse({
-    kms: keys.wrappers,
+    kms: keys.wrappers.map(around),
     accept: [],
     engine,
     bucketKeys: { timeToLive: bucketKeySeconds * 1000 },
@@ -220,8 +238,7 @@ export const startGateway = async (config: Config, stop: StopOptions = {}): Prom
 }
 
 const startAudited = async (config: Config, stop: StopOptions, audit: Audit | undefined): Promise<RunningGateway> => {
-  const { data, region, profile, customerKeys, baseEncryption, defaultChecksum, lenientParts, hosts, limits, log } =
-    config
+  const { data, hosts, limits, log } = config
   const who = usersOf(config)
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
   const engine = await chooseEngine()
@@ -246,13 +263,7 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
     store,
     kms,
     sse,
-    profile: createProfile(profile, {
-      region,
-      defaultChecksum,
-      lenientParts,
-      ...(customerKeys === undefined ? {} : { customerKeys }),
-      ...(baseEncryption === undefined ? {} : { baseEncryption }),
-    }),
+    profile: profileOf(config),
     ...who,
     hosts,
     limits,

@@ -52,7 +52,7 @@ export const objectContext = ({ bucket }: Pick<Place, 'bucket'>, key: string) =>
 })
 
 /** What a bucket key is bound to. */
-const bucketContext = ({ bucket }: Pick<Place, 'bucket'>) => ({ 'aws:s3:arn': `arn:aws:s3:::${bucket.name}` })
+export const bucketContext = ({ bucket }: Pick<Place, 'bucket'>) => ({ 'aws:s3:arn': `arn:aws:s3:::${bucket.name}` })
 
 /** What the store keeps of a bucket's default encryption. */
 export const encryptionSetting = (encryption: BucketEncryption): string =>
@@ -70,16 +70,17 @@ export const bucketEncryption = ({ settings }: Bucket): BucketEncryption | undef
   }
 }
 
-/** How a body is to be encrypted, its key described and usable. */
-export type WriteEncryption =
-  | { readonly kind: 'plain' }
-  | {
-      readonly kind: 'sse-s3' | 'sse-kms' | 'sse-c'
-      /** What {@link Sse} is called with. */
-      readonly options: TargetOptions
-      /** What is answered and noted. */
-      readonly answer: ObjectEncryption
-    }
+/** How a body is to be sealed, its key described and usable. */
+export interface SealedEncryption {
+  readonly kind: 'sse-s3' | 'sse-kms' | 'sse-c'
+  /** What {@link Sse} is called with. */
+  readonly options: TargetOptions
+  /** What is answered and noted. */
+  readonly answer: ObjectEncryption
+}
+
+/** How a body is to be encrypted. */
+export type WriteEncryption = { readonly kind: 'plain' } | SealedEncryption
 
 /** What is answered of an encryption. */
 export const answerOf = (encryption: WriteEncryption): ObjectEncryption =>
@@ -222,6 +223,18 @@ const acceptedKeys = async (
     throw error
   }
 }
+
+/** What an object is opened with: its context, and the keys that it may lie under, whoever asks. */
+export const keysOfStored = async (
+  services: Services,
+  { kind, envelope = new Uint8Array() }: Sealed,
+  place: Place,
+  key: string,
+): Promise<KeyOptions> => ({
+  context: objectContext(place, key),
+  accept: await acceptedKeys(services, kind, place.owner, envelope),
+  bucketContext: bucketContext(place),
+})
 
 /**
  * What an object or upload is opened with, where no customer's key came: its context, and the keys that it may lie under, if the requester may
