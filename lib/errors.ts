@@ -310,6 +310,11 @@ const table = {
     message: 'The setup of the conformance suite is not right. Correct what is named.',
   },
   FileFailed: { status: 500, s3Code: 'InternalError', message: 'A file could not be read or written.' },
+  WorkersFailed: {
+    status: 500,
+    s3Code: 'InternalError',
+    message: 'Workers of the server end again and again. Look at the lines of the log above, and start it again.',
+  },
 } as const satisfies Record<string, ErrorRow>
 
 /** A stable code of an {@link SseError}; the table in `docs/errors.md` lists them all. */

@@ -68,6 +68,7 @@ t.test('promtool takes the alerts, and they fire', { skip: noPrometheus }, async
         ),
       ],
     ],
+    ['SseKmsWorkerEnded', '10m', { job: 'sse-kms' }, [series('sse_kms_worker_restarts_total', '', '0 0 0 1x20')]],
     [
       'SseKmsNotAuthentic',
       '5m',
@@ -85,21 +86,26 @@ t.test('promtool takes the alerts, and they fire', { skip: noPrometheus }, async
     },
     { interval: '1m', input_series: [], alert_rule_test: [{ eval_time: at, alertname: alert, exp_alerts: [] }] },
   ])
-  const severe = JSON.parse(JSON.stringify(tests).replaceAll('"instance":"one"', '"instance":"one","severity":"page"'))
+  const severe = JSON.parse(JSON.stringify(tests))
   const file = join(t.testdir(), 'tests.yml')
-  // Annotations are compared too; they are read from the rules.
+  // Severities and annotations are compared too; they are read from the rules.
   const summaries = new Map(
     [...alerts.matchAll(/alert: (\w+)[^]*?summary: '([^']*)'/g)].map(([, name = '', text = '']) => [name, text]),
   )
+  const severities = new Map(
+    [...alerts.matchAll(/alert: (\w+)[^]*?severity: (\w+)/g)].map(([, name, value]) => [name, value]),
+  )
   for (const each of severe)
     for (const rule of each.alert_rule_test)
-      for (const expected of rule.exp_alerts)
+      for (const expected of rule.exp_alerts) {
+        expected.exp_labels.severity = severities.get(rule.alertname)
         expected.exp_annotations = {
           summary: (summaries.get(rule.alertname) ?? '').replaceAll(
             /\{\{ \$labels\.(\w+) \}\}/g,
             (_: string, label: string) => expected.exp_labels[label],
           ),
         }
+      }
   writeFileSync(file, JSON.stringify({ rule_files: [path('alerts.yml')], evaluation_interval: '1m', tests: severe }))
   const fired = spawnSync(promtool, ['test', 'rules', file], { encoding: 'utf8' })
   t.equal(fired.status, 0, fired.stdout + fired.stderr)

@@ -7,16 +7,16 @@ import { createServer } from 'node:http'
 import { isIP } from 'node:net'
 import { SseError } from '../errors.ts'
 import type { Config } from './config.ts'
-import type { LastCall, Metrics } from './metrics.ts'
+import type { LastCalls, Metrics } from './metrics.ts'
 
 /** Where the operator asks. */
 export type AdminAddress = NonNullable<Config['admin']>
 
 /** What is asked about. */
 export interface AdminFacts {
-  readonly metrics: Pick<Metrics, 'contentType' | 'text' | 'keyManagers'>
-  /** Whether the server is about to stop. */
-  isDraining(): boolean
+  readonly metrics: Pick<Metrics, 'contentType' | 'text' | 'lastCalls'>
+  /** Why the server takes no requests, whatever the store says; nothing where it does. */
+  obstacles(): readonly string[]
   /** Rejects where the store cannot be reached. */
   askStore(): Promise<unknown>
 }
@@ -29,6 +29,9 @@ export interface Admin {
   close(): Promise<void>
 }
 
+/** The reason of a server that is about to end. */
+export const stopping = 'the server is stopping'
+
 /** Milliseconds that the store has to answer. */
 const storeTime = 2000
 
@@ -40,13 +43,12 @@ const late = async (): Promise<never> => {
 }
 
 /** Why the server is not ready: nothing, where it is. */
-const reasonsOf = async ({ isDraining, askStore }: AdminFacts): Promise<readonly string[]> => {
-  const draining = isDraining() ? ['the server is stopping'] : []
+const reasonsOf = async ({ obstacles, askStore }: AdminFacts): Promise<readonly string[]> => {
   try {
     await Promise.race([askStore(), late()])
-    return draining
+    return obstacles()
   } catch (error) {
-    return [...draining, `the store cannot be used: ${error instanceof Error ? error.message : String(error)}`]
+    return [...obstacles(), `the store cannot be used: ${error instanceof Error ? error.message : String(error)}`]
   }
 }
 
@@ -54,12 +56,12 @@ interface Readiness {
   readonly ready: boolean
   readonly reasons: readonly string[]
   /** The last call of each key manager. One that is away takes no server out: reads under keys in memory go on. */
-  readonly keyManagers: Readonly<Record<string, LastCall>>
+  readonly keyManagers: LastCalls
 }
 
 const readiness = async (facts: AdminFacts): Promise<Readiness> => {
   const reasons = await reasonsOf(facts)
-  return { ready: reasons.length === 0, reasons, keyManagers: Object.fromEntries(facts.metrics.keyManagers) }
+  return { ready: reasons.length === 0, reasons, keyManagers: await facts.metrics.lastCalls() }
 }
 
 type Reply = readonly [status: number, type: string, body: string]

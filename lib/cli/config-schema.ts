@@ -117,6 +117,8 @@ const limits = z.strictObject({
   ),
 })
 
+const wrongWorkers = { error: 'expected 1 to 256, or "auto"' }
+
 /** HOST:PORT. An IPv6 host stands in brackets. */
 const listenPattern = /^(?:\[[0-9A-Fa-f:.]+\]|[^:[\]\s/]+):\d{1,5}$/
 
@@ -216,6 +218,10 @@ const schema = z
       .describe(
         'Seconds after SIGTERM in which requests are still taken while /readyz answers 503, so that a balancer notices.',
       ),
+    workers: z
+      .union([z.int(wrongWorkers).min(1, wrongWorkers).max(256, wrongWorkers), z.literal('auto')], wrongWorkers)
+      .default(1)
+      .describe('Processes that take requests, on one address. "auto": as many as there are processors.'),
     limits: limits.prefault({}).describe('What clients may take of the server, each limit with a default.'),
     log: z
       .enum(['text', 'json', 'none'], { error: 'expected "text", "json" or "none"' })

@@ -3,6 +3,7 @@
  * defaults. Without tenants it has the demo tenant, an administrator and a user, whose secrets are made at the first start and kept in the
  * data folder, in a file that is a configuration itself.
  */
+import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { hex } from '../bytes.ts'
 import { randomBytes } from '../cipher/random.ts'
@@ -67,6 +68,8 @@ export interface Config {
   readonly admin?: { readonly host: string; readonly port: number; readonly allowRemote: boolean }
   /** Seconds after a signal to stop in which requests are still taken. */
   readonly drainSeconds?: number
+  /** Processes that take requests; one if left out. */
+  readonly workers?: number
   /** What clients may take. */
   readonly limits: ConfigFile['limits']
   readonly log: 'text' | 'json' | 'none'
@@ -83,6 +86,7 @@ export interface ConfigFlags {
   readonly region?: string | undefined
   readonly profile?: string | undefined
   readonly log?: string | undefined
+  readonly workers?: number | string | undefined
   readonly rootKeyFile?: string | undefined
   readonly sweepAll?: boolean | undefined
 }
@@ -91,6 +95,8 @@ export interface ConfigFlags {
 export interface LoadedConfig {
   readonly config: Config
   readonly demo: Demo | undefined
+  /** What the file says. */
+  readonly written: ConfigFile
 }
 
 /** Throws `InvalidConfig` if grants of a tenant name a user or a key that is not its own. */
@@ -160,16 +166,17 @@ const rootKeyOf = (
 }
 
 /**
- * The configuration of a file, or all defaults without one. Makes the demo tenant if no tenants are configured. Rejects with
- * `InvalidConfig`, which names the wrong field.
+ * The configuration of a file, or all defaults without one. `read` is what the file says, where it was read already. Makes the demo tenant if no
+ * tenants are configured. Rejects with `InvalidConfig`, which names the wrong field.
  */
 export const loadConfig = async (
   path: string | undefined,
   { rootKeyFile, sweepAll, ...flags }: ConfigFlags,
   env: Environment,
+  read?: ConfigFile,
 ): Promise<LoadedConfig> => {
   const where = path ?? 'configuration'
-  const written = path === undefined ? {} : await readConfigFile(path)
+  const written = read ?? (path === undefined ? toConfig(where, {}) : await readConfigFile(path))
   const given = Object.entries(flags).filter(([, value]) => value !== undefined)
   const file = toConfig('command line', { ...written, ...Object.fromEntries(given) })
   const data = resolve(file.data)
@@ -201,12 +208,13 @@ export const loadConfig = async (
       ? {}
       : { admin: { ...listenOf(file.admin.listen, where, 'admin.listen'), allowRemote: file.admin.allowRemote } }),
     drainSeconds: file.drainSeconds,
+    workers: file.workers === 'auto' ? availableParallelism() : file.workers,
     limits,
     log,
     ...(file.audit === undefined ? {} : { audit: file.audit === 'stderr' ? file.audit : resolve(file.audit) }),
     ...(sweepAll === true ? { sweepAll } : {}),
   }
-  return { config, demo }
+  return { config, demo, written }
 }
 
 /** The demo tenant and its file. */

@@ -1,6 +1,6 @@
 /** What a server counts, in the words of Prometheus. Needs prom-client. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
+import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { AccessLogEntry, KeyUseEntry } from '../gateway/options.ts'
 import { kmsChannel, type KmsEvent } from '../kms/events.ts'
 
@@ -12,6 +12,12 @@ export interface LastCall {
   readonly time: string
 }
 
+/** The last call of each key manager, by instance. */
+export type LastCalls = Readonly<Record<string, LastCall>>
+
+/** A metric and its values, as plain data. */
+export type Metric = Omit<Awaited<ReturnType<Registry['getMetricsAsJSON']>>[number], 'collect'>
+
 /** The counters of a server. */
 export interface Metrics {
   /** Media type of {@link text}. */
@@ -20,8 +26,14 @@ export interface Metrics {
   request(entry: AccessLogEntry): void
   /** Counts a use of a master key. */
   keyUse(entry: KeyUseEntry): void
-  /** The last call of each key manager, by instance. */
-  readonly keyManagers: ReadonlyMap<string, LastCall>
+  /** Says that this process takes requests. */
+  serving(): void
+  /** Counts a worker that took the place of another. */
+  workerReplaced(): void
+  /** The last call of each key manager. */
+  lastCalls(): LastCalls | Promise<LastCalls>
+  /** All of it, as plain data. */
+  values(): Promise<readonly Metric[]>
   /** All of it, in the format of Prometheus. */
   text(): Promise<string>
   /** Stops listening to key managers. */
@@ -32,6 +44,9 @@ const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 const isEvent = (message: unknown): message is KmsEvent =>
   typeof message === 'object' && message !== null && 'instance' in message && 'outcome' in message
+
+/** Media type of the format of Prometheus. */
+export const contentType: string = Registry.PROMETHEUS_CONTENT_TYPE
 
 /** New counters, all at nothing. */
 export const createMetrics = (): Metrics => {
@@ -82,6 +97,16 @@ export const createMetrics = (): Metrics => {
     buckets: seconds,
     registers,
   })
+  const workers = new Gauge({
+    name: 'sse_kms_workers',
+    help: 'Processes that take requests.',
+    registers,
+  })
+  const restarts = new Counter({
+    name: 'sse_kms_worker_restarts_total',
+    help: 'Workers that took the place of one that had ended.',
+    registers,
+  })
   const keyManagers = new Map<string, LastCall>()
   const onCall = (message: unknown): void => {
     if (!isEvent(message)) return
@@ -93,7 +118,7 @@ export const createMetrics = (): Metrics => {
   }
   subscribe(kmsChannel, onCall)
   return {
-    contentType: registry.contentType,
+    contentType,
     request: ({ action = 'none', status, milliseconds, received, sent, error }) => {
       requests.inc({ action, status: String(status) })
       durations.observe({ action }, milliseconds / 1000)
@@ -103,8 +128,27 @@ export const createMetrics = (): Metrics => {
     },
     keyUse: ({ provider = 'none', operation, cached, outcome }) =>
       uses.inc({ provider, operation, cached: String(cached), outcome }),
-    keyManagers,
+    serving: () => workers.set(1),
+    workerReplaced: () => restarts.inc(),
+    lastCalls: () => Object.fromEntries(keyManagers),
+    values: () => registry.getMetricsAsJSON(),
     text: () => registry.metrics(),
     close: () => void unsubscribe(kmsChannel, onCall),
   }
+}
+
+/** Whose value counts where several processes have one: the slowest event loop is not to be lost in an average. */
+const together = (metric: Metric): Metric =>
+  /^nodejs_eventloop_lag_(?!min)/.test(metric.name) ? { ...metric, aggregator: 'max' } : metric
+
+const sumOf = (processes: readonly (readonly Metric[])[]): Registry =>
+  AggregatorRegistry.aggregate(processes.map(metrics => metrics.map(together)))
+
+/** The metrics of several processes as those of one, in the format of Prometheus. */
+export const sumUp = (processes: readonly (readonly Metric[])[]): Promise<string> => sumOf(processes).metrics()
+
+/** What stays of the metrics of processes that are gone: what only grows. */
+export const sumOfGone = async (processes: readonly (readonly Metric[])[]): Promise<readonly Metric[]> => {
+  const grows = ({ type }: Metric): boolean => ['counter', 'histogram'].includes(String(type))
+  return sumOf(processes.map(metrics => metrics.filter(grows))).getMetricsAsJSON()
 }

@@ -1,6 +1,6 @@
 /** `sse-kms serve`: runs the S3-compatible gateway until a signal stops it. */
+import cluster from 'node:cluster'
 import { once } from 'node:events'
-import { SseError } from '../errors.ts'
 import { type Arguments, type Command, command, commonOptions, type Option } from './command.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { needPackages } from './failure.ts'
@@ -9,6 +9,7 @@ import { notingNewRootKey, rootKeyFileOption } from './key-options.ts'
 import { printable, printableJson } from './printable.ts'
 import { stateLine } from './key-state.ts'
 import type { RunningGateway } from './server.ts'
+import type { Beginning } from './worker-messages.ts'
 
 const options = {
   config: { value: 'FILE', help: 'the configuration, in JSON' },
@@ -17,6 +18,7 @@ const options = {
   region: { value: 'REGION', help: 'region of the gateway (default: sichuan)' },
   profile: { value: 'obs|s3', help: 'rules to apply: those of OBS (default) or of Amazon S3' },
   'root-key-file': rootKeyFileOption,
+  workers: { value: 'N|auto', help: 'processes that take requests (default: 1); auto: as many as processors' },
   log: { value: 'text|json|none', help: 'format of the request log on stderr (default: text)' },
   'sweep-all': { help: 'begin with an index that does not know the bodies: delete all that it does not know' },
   'print-schema': { help: 'print the JSON Schema of the configuration, and exit' },
@@ -29,7 +31,7 @@ type ServeArguments = Arguments<keyof typeof options>
 export const gatewayPackages: readonly string[] = ['zod', 'lmdb', 'fast-xml-parser', '@aws-sdk/crc64-nvme']
 
 /** Starts a gateway. */
-export type StartGateway = (config: Config) => Promise<RunningGateway>
+export type StartGateway = (loaded: LoadedConfig) => Promise<RunningGateway>
 
 const startInfo = (
   { address, admin }: RunningGateway,
@@ -70,18 +72,21 @@ const demoText = (
   ].join('\n')
 }
 
-const load = async (args: ServeArguments, io: Io): Promise<LoadedConfig> => {
+/** The configuration; in a worker, the one that the primary process has read. */
+const load = async (args: ServeArguments, io: Io, beginning?: Beginning): Promise<LoadedConfig> => {
   const { loadConfig } = await import('./config.ts')
+  const workers = args.text('workers')
   const flags = {
     listen: args.text('listen'),
     data: args.text('data'),
     region: args.text('region'),
     profile: args.text('profile'),
     log: args.text('log'),
+    workers: workers !== undefined && /^\d{1,9}$/.test(workers) ? Number(workers) : workers,
     rootKeyFile: args.text('root-key-file'),
-    sweepAll: args.flag('sweep-all'),
+    sweepAll: args.flag('sweep-all') && beginning?.isFirst !== false,
   }
-  return loadConfig(args.text('config'), flags, io.env)
+  return loadConfig(args.text('config'), flags, io.env, beginning?.written)
 }
 
 /** What a SIGHUP takes over; the rest needs a new start. */
@@ -103,11 +108,12 @@ const reload = async (gateway: RunningGateway, old: Config, args: ServeArguments
   }
 }
 
-// Whoever supervises the process starts it anew, and it goes on from the last commit.
-const brokenStore = (cause: unknown): SseError => {
-  const message =
-    'The index failed while it committed, so this process cannot use it any more. Look at the disk, and start the server again.'
-  return new SseError('StoreFailed', { message, cause })
+/** Runs a worker of a server that was started with several. */
+const work = async (args: ServeArguments, io: Io): Promise<void> => {
+  const { startGateway } = await import('./server.ts')
+  const { runWorker } = await import('./worker.ts')
+  const parts = { load: async (beginning: Beginning) => (await load(args, io, beginning)).config, start: startGateway }
+  await runWorker(parts)
 }
 
 /** `sse-kms serve` with a function that starts the gateway. */
@@ -120,6 +126,8 @@ export const serveWith = (start: StartGateway): Command =>
         'same folder. Prints one line with the address. SIGTERM and SIGINT let the requests under way end, then stop ' +
         'the server; a second signal stops it at once. SIGHUP takes over tenants, users and certificates of the changed ' +
         'configuration, and opens the audit file anew; where the configuration is wrong, the old one stays.',
+      'With --workers, requests are taken by several processes on one address. Send signals to the process that was started: it passes them ' +
+        'on, and replaces a worker that ends.',
       'Flags override the configuration, and the configuration overrides the defaults. Paths are relative to the current ' +
         'directory. Without tenants in the configuration there is a demo tenant, whose credentials are printed.',
     ],
@@ -136,9 +144,11 @@ export const serveWith = (start: StartGateway): Command =>
         return print(io.stdout, `${JSON.stringify(jsonSchema(), undefined, 2)}\n`)
       }
       needPackages(gatewayPackages)
-      const { config, demo } = await load(args, io)
+      if (cluster.isWorker) return work(args, io)
+      const loaded = await load(args, io)
+      const { config, demo } = loaded
       if (config.admin !== undefined) needPackages(['prom-client'])
-      const gateway = await notingNewRootKey(io, config.rootKey, () => start(config))
+      const gateway = await notingNewRootKey(io, config.rootKey, () => start(loaded))
       try {
         const { address } = gateway
         const line = `sse-kms listens on ${address} (region ${config.region}, profile ${config.profile}, data in ${printable(config.data)})\n${gateway.admin === undefined ? '' : `the operator's address is ${gateway.admin}: /livez, /readyz and /metrics\n`}`
@@ -153,7 +163,7 @@ export const serveWith = (start: StartGateway): Command =>
         io.onHangup?.(() => void reload(gateway, config, args, io))
         if (!io.signal.aborted) {
           const cause = await Promise.race([once(io.signal, 'abort').then(() => undefined), gateway.broken])
-          if (cause !== undefined) throw brokenStore(cause)
+          if (cause !== undefined) throw cause
         }
       } finally {
         await gateway.close()
@@ -162,7 +172,8 @@ export const serveWith = (start: StartGateway): Command =>
   })
 
 /** `sse-kms serve`. */
-export const serve: Command = serveWith(async config => {
+export const serve: Command = serveWith(async loaded => {
+  if ((loaded.config.workers ?? 1) > 1) return (await import('./workers.ts')).startWorkers(loaded)
   const { startGateway } = await import('./server.ts')
-  return startGateway(config)
+  return startGateway(loaded.config)
 })

@@ -1,29 +1,27 @@
 /** Starts the gateway of a configuration: key store, object store, request handler, HTTP server. */
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { createSecureContext } from 'node:tls'
 import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
-import { createGateway, type GatewayHandler, type GatewayUsers } from '../gateway/gateway.ts'
+import { createGateway, type GatewayHandler } from '../gateway/gateway.ts'
 import { authenticateStore } from '../gateway/index-key.ts'
-import type { AccessLogEntry } from '../gateway/options.ts'
-import { serviceDomain } from '../gateway/services.ts'
 import type { DataKeyWrapper } from '../kms/provider.ts'
 import { chooseEngine, createSse } from '../object/node.ts'
 import { createProfile, type Profile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
 import type { ObjectStore } from '../store/store.ts'
+import { startAdmin, stopping } from './admin.ts'
 import { type Audit, openAudit } from './audit.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
 import type { KeyManagerState } from './key-state.ts'
+import { detailed, logLine, warn } from './log.ts'
 import type { Metrics } from './metrics.ts'
-import { printable, printableJson } from './printable.ts'
 import { openServerKeys } from './server-keys.ts'
+import { type Takeover, takeoverOf } from './takeover.ts'
 
 /** A gateway that is listening. */
 export interface RunningGateway {
@@ -38,35 +36,39 @@ export interface RunningGateway {
    * where they cannot be.
    */
   reload(config: Config): Promise<void>
-  /** Resolves when the store can be used no more by this process: close the gateway, and start it anew. */
+  /** Resolves with what it is to end with: the store can be used no more by this process, or workers end again and again. */
   readonly broken: Promise<SseError>
   /** Lets the requests under way end, then closes everything. */
   close(): Promise<void>
 }
 
-/** How a gateway stops. */
-export interface StopOptions {
-  /** Milliseconds that requests under way may take to end; 10,000 by default. */
-  readonly grace?: number | undefined
+/** A gateway that is listening in this process. */
+export interface ServingGateway extends RunningGateway {
+  /** What it counts, where there is an operator's address. */
+  readonly metrics: Metrics | undefined
+  /** Rejects where the store cannot be reached. */
+  askStore(): Promise<unknown>
+  /** Opens the audit file anew. Rejects where it cannot be, and the old one stays. */
+  reopen(): Promise<void>
+  /** Takes over users and certificate. */
+  takeOver(next: Takeover): void
 }
+
+/** How a gateway starts and stops. */
+export interface StartOptions {
+  /** Milliseconds that requests under way may take to end. Default {@link defaultGrace}. */
+  readonly grace?: number | undefined
+  /** In a worker: what the primary process has read. The operator's address is the primary's then. */
+  readonly worker?: Takeover | undefined
+}
+
+/** Milliseconds that requests under way may take to end. */
+export const defaultGrace = 10_000
 
 /** How often it is looked for connections whose headers are late. */
 const checkEvery = 1000
 
-/** The certificate of a configuration and its key. `FileFailed` where they do not belong together. */
-const pemOf = async ({ tls }: Pick<Config, 'tls'>) => {
-  if (tls === undefined) return undefined
-  const pem = { cert: await readFile(tls.cert), key: await readFile(tls.key) }
-  try {
-    createSecureContext(pem)
-    return pem
-  } catch (cause) {
-    const message = `${tls.cert} and ${tls.key} are not a certificate and its private key. Give both in PEM.`
-    throw new SseError('FileFailed', { message, cause })
-  }
-}
-
-const serverOf = async (handler: GatewayHandler, config: Config): Promise<Server> => {
+const serverOf = (handler: GatewayHandler, config: Config, { pem }: Takeover): Server => {
   const options = {
     headersTimeout: config.limits.headerSeconds * 1000,
     handshakeTimeout: config.limits.headerSeconds * 1000,
@@ -74,7 +76,6 @@ const serverOf = async (handler: GatewayHandler, config: Config): Promise<Server
     connectionsCheckingInterval: checkEvery,
     requestTimeout: 0, // no limit for a large body that keeps coming
   }
-  const pem = await pemOf(config)
   return pem === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...pem }, handler)
 }
 
@@ -96,53 +97,20 @@ export const addressOf = (server: Server, { tls, listen }: Config): string => {
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
 }
 
-/** A line of the request log: one line, whatever a client sent. It never contains a secret or a body. */
-export const logLine = (entry: AccessLogEntry, form: 'text' | 'json'): string => {
-  const { error, ...rest } = entry
-  const cause = error?.cause instanceof Error ? `: ${error.cause.message}` : ''
-  const problem = error === undefined ? undefined : `${error.code}: ${error.message}${error.status >= 500 ? cause : ''}`
-  if (form === 'json') return printableJson({ ...rest, error: problem })
-  const { time, remote, user = '-', action = '-', method, path, status, milliseconds } = rest
-  return printable(
-    [time, remote, user, action, method, path, status, `${milliseconds}ms`, problem].filter(Boolean).join(' '),
-  )
+// Whoever supervises the process starts it anew, and it goes on from the last commit.
+const brokenStore = (cause: SseError): SseError => {
+  const message =
+    'The index failed while it committed, so this process cannot use it any more. Look at the disk, and start the server again.'
+  return new SseError('StoreFailed', { message, cause })
 }
-
-/** Tells the operator something: a line of the log, or a warning of the process where there is no log. It never contains a secret. */
-const warn = (log: Config['log'], message: string): void => {
-  const time = new Date().toISOString()
-  if (log === 'none') process.emitWarning(message)
-  else
-    process.stderr.write(
-      `${log === 'json' ? printableJson({ time, warning: message }) : printable(`${time} warning: ${message}`)}\n`,
-    )
-}
-
-/** An error with its cause, which may name files. */
-const detailed = (error: unknown): string =>
-  error instanceof Error && error.cause instanceof Error ? `${String(error)}: ${error.cause.message}` : String(error)
 
 /** What a gateway is made of, once its store and its keys are open. */
-interface Opened extends Pick<RunningGateway, 'broken' | 'checkKeys'> {
+interface Opened extends Pick<ServingGateway, 'broken' | 'checkKeys' | 'metrics'> {
   readonly handler: GatewayHandler
   readonly store: ObjectStore
-  readonly metrics: Metrics | undefined
+  readonly takeover: Takeover
   readonly audit: Audit | undefined
   release(): Promise<void>
-}
-
-/** Who may ask for what. Throws `InvalidConfig` where a tenant has the domain id of the service. */
-const usersOf = ({ tenants }: Config): GatewayUsers => {
-  if (tenants.some(({ domainId }) => domainId === serviceDomain)) {
-    throw new SseError('InvalidConfig', {
-      message: `tenants: the domain id ${serviceDomain} is reserved for the service. Use another.`,
-    })
-  }
-  return {
-    tenants,
-    users: tenants.flatMap(({ domainId, projectId, users }) => users.map(user => ({ ...user, domainId, projectId }))),
-    keyGrants: tenants.flatMap(({ domainId, keyGrants = [] }) => keyGrants.map(grant => ({ ...grant, domainId }))),
-  }
 }
 
 /** The rules of a configuration. */
@@ -159,22 +127,24 @@ export const profileOf = (config: Config): Profile => {
 
 const started = async (
   config: Config,
-  { handler, store, metrics, audit, release, ...running }: Opened,
-  { grace = 10_000 }: StopOptions,
-): Promise<RunningGateway> => {
+  { handler, store, metrics, takeover, audit, release, ...running }: Opened,
+  { grace = defaultGrace, worker }: StartOptions,
+): Promise<ServingGateway> => {
   let draining = false
   try {
-    const server = await serverOf(handler, config)
+    const server = serverOf(handler, config, takeover)
     server.on('checkContinue', handler).on('clientError', handler.clientError)
     const connections = holdConnections(server, config.limits)
-    const facts = { isDraining: () => draining, askStore: () => store.claims() }
+    const askStore = () => store.claims()
+    const obstacles = () => (draining ? [stopping] : [])
     const admin =
-      metrics === undefined || config.admin === undefined
+      metrics === undefined || config.admin === undefined || worker !== undefined
         ? undefined
-        : await (await import('./admin.ts')).startAdmin(config.admin, { ...facts, metrics })
+        : await startAdmin(config.admin, { obstacles, askStore, metrics })
     const listening = listen(server, config)
     await listening.catch(() => admin?.close())
     await listening
+    metrics?.serving()
     const close = async (): Promise<void> => {
       draining = true
       await wait((config.drainSeconds ?? 0) * 1000)
@@ -182,14 +152,18 @@ const started = async (
       await admin?.close()
       await release()
     }
-    const reload = async (next: Config): Promise<void> => {
-      const who = usersOf(next)
-      const pem = await pemOf(next)
-      await audit?.reopen()
+    const reopen = async (): Promise<void> => audit?.reopen()
+    const takeOver = ({ who, pem }: Takeover): void => {
       handler.replaceUsers(who)
       if (pem !== undefined && server instanceof TlsServer) server.setSecureContext(pem)
     }
-    return { address: addressOf(server, config), admin: admin?.address, ...running, reload, close }
+    const reload = async (next: Config): Promise<void> => {
+      const read = await takeoverOf(next)
+      await reopen()
+      takeOver(read)
+    }
+    const address = addressOf(server, config)
+    return { address, admin: admin?.address, ...running, metrics, askStore, reopen, takeOver, reload, close }
   } catch (error) {
     await release()
     throw error
@@ -226,20 +200,24 @@ export const openKeys = async (
  * Starts the gateway. Rejects with `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `KeyringCorrupt`, `IndexNotAuthentic` or `StoreFailed`, and with `FileFailed` or the
  * system's error if the address, the audit file or a certificate cannot be used.
  */
-export const startGateway = async (config: Config, stop: StopOptions = {}): Promise<RunningGateway> => {
+export const startGateway = async (config: Config, options: StartOptions = {}): Promise<ServingGateway> => {
   const audit =
     config.audit === undefined ? undefined : await openAudit(config.audit, message => warn(config.log, message))
   try {
-    return await startAudited(config, stop, audit)
+    return await startAudited(config, options, audit)
   } catch (error) {
     await audit?.close()
     throw error
   }
 }
 
-const startAudited = async (config: Config, stop: StopOptions, audit: Audit | undefined): Promise<RunningGateway> => {
+const startAudited = async (
+  config: Config,
+  options: StartOptions,
+  audit: Audit | undefined,
+): Promise<ServingGateway> => {
   const { data, hosts, limits, log } = config
-  const who = usersOf(config)
+  const takeover = options.worker ?? (await takeoverOf(config))
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
   const engine = await chooseEngine()
   let onBroken: (error: SseError) => void = () => {}
@@ -264,7 +242,7 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
     kms,
     sse,
     profile: profileOf(config),
-    ...who,
+    ...takeover.who,
     hosts,
     limits,
     log:
@@ -290,5 +268,6 @@ const startAudited = async (config: Config, stop: StopOptions, audit: Audit | un
     await keys.close()
     await audit?.close()
   }
-  return started(config, { handler, store, metrics, audit, release, broken, checkKeys: keys.check }, stop)
+  const parts = { handler, store, metrics, takeover, audit, release, broken: broken.then(brokenStore) }
+  return started(config, { ...parts, checkKeys: keys.check }, options)
 }

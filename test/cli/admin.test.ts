@@ -2,13 +2,7 @@
  * What the operator of a running server has: the second address with /livez, /readyz and /metrics, SIGHUP, and a stop that a balancer notices in
  * time.
  */
-import {
-  CreateBucketCommand,
-  GetObjectCommand,
-  ListBucketsCommand,
-  PutObjectCommand,
-  S3Client,
-} from '@aws-sdk/client-s3'
+import { CreateBucketCommand, GetObjectCommand, ListBucketsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,63 +10,15 @@ import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { connect } from 'node:tls'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { makeCertificate, noOpenssl } from '../support/certificate.ts'
 import { ended, start } from '../support/cli.ts'
+import { ann, type ConfiguredUser, get, serving, tenantOf } from '../support/serving.ts'
 
-const ann = { name: 'ann', accessKeyId: 'AKANN', secretAccessKey: 'secret-of-ann', roles: ['tenant_admin'] }
 const bob = { name: 'bob', accessKeyId: 'AKBOB', secretAccessKey: 'secret-of-bob', roles: [] }
-const tenantOf = (...users: readonly object[]) => [{ domainId: 'domain1', projectId: 'project1', users }]
-
-/** A server of a configuration, a process of its own. */
-const running = async (t: Test, more: object) => {
-  const folder = t.testdir()
-  const config = join(folder, 'sse-kms.json')
-  const write = (content: unknown): void =>
-    writeFileSync(config, typeof content === 'string' ? content : JSON.stringify(content))
-  const base = { listen: '127.0.0.1:0', data: join(folder, 'data'), log: 'none', tenants: tenantOf(ann) }
-  write({ ...base, ...more })
-  const child = start(['serve', '--json', '--config', config])
-  const result = ended(child)
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await result
-  })
-  let [out, err] = ['', '']
-  child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()))
-  child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
-  for (let tries = 0; tries < 600 && !out.includes('\n'); tries++) await wait(50)
-  if (out === '') throw new Error(`serve did not start: ${err}`)
-  const info: unknown = JSON.parse(out)
-  const field = (name: string): string => String(new Map<string, unknown>(Object.entries(Object(info))).get(name))
-  const clientOf = (credentials: typeof ann): S3Client => {
-    const client = new S3Client({
-      endpoint: field('address'),
-      region: 'sichuan',
-      forcePathStyle: true,
-      maxAttempts: 1,
-      credentials: { ...credentials }, // the SDK adds to them
-    })
-    t.teardown(() => client.destroy())
-    return client
-  }
-  /** Sends SIGHUP, and waits for the line that answers it. */
-  const hangUp = async (): Promise<string> => {
-    const before = err.length
-    child.kill('SIGHUP')
-    for (let tries = 0; tries < 200 && !err.slice(before).includes('\n'); tries++) await wait(50)
-    return err.slice(before)
-  }
-  return { child, result, folder, base, write, admin: field('admin'), address: field('address'), clientOf, hangUp }
-}
-
-const get = async (url: string, init: RequestInit = {}) => {
-  const answer = await fetch(url, init)
-  return { status: answer.status, type: answer.headers.get('content-type'), text: await answer.text() }
-}
 
 t.test('/livez, /readyz and /metrics on an address of their own', async t => {
-  const { admin, address, clientOf } = await running(t, { admin: { listen: '127.0.0.1:0' } })
+  const { admin, address, clientOf } = await serving(t, { admin: { listen: '127.0.0.1:0' } })
   t.strictSame(await get(`${admin}/livez`), { status: 200, type: 'text/plain; charset=utf-8', text: 'alive\n' })
   const ready = await get(`${admin}/readyz`)
   t.equal(ready.status, 200)
@@ -128,7 +74,7 @@ t.test('another address than loopback is allowed on purpose, and tells no reason
   const refused = await ended(start(['serve', '--config', config]))
   t.match(refused, { code: 2, stderr: /admin\.listen: 0\.0\.0\.0 is no loopback address\. Set admin\.allowRemote/ })
   if (outward === undefined) return t.comment('this machine has no other address')
-  const { admin } = await running(t, { admin: { listen: '0.0.0.0:0', allowRemote: true } })
+  const { admin } = await serving(t, { admin: { listen: '0.0.0.0:0', allowRemote: true } })
   const { port } = new URL(admin)
   t.strictSame(await get(`http://${outward}:${port}/readyz`), {
     status: 200,
@@ -138,8 +84,8 @@ t.test('another address than loopback is allowed on purpose, and tells no reason
 })
 
 t.test('SIGHUP takes over users; what is wrong changes nothing', async t => {
-  const { base, write, clientOf, hangUp } = await running(t, {})
-  const list = (user: typeof ann) => clientOf(user).send(new ListBucketsCommand())
+  const { base, write, clientOf, hangUp } = await serving(t, {})
+  const list = (user: ConfiguredUser) => clientOf(user).send(new ListBucketsCommand())
   await list(ann)
   await t.rejects(list({ ...bob, roles: ['x'] }), { name: 'InvalidAccessKeyId' })
   write({ ...base, tenants: tenantOf({ ...ann, secretAccessKey: 'changed' }, bob), region: 'elsewhere' })
@@ -163,7 +109,7 @@ t.test('a certificate that is exchanged while the server runs', { skip: noOpenss
   const certificates = mkdtempSync(join(tmpdir(), 'certificates-'))
   t.teardown(() => rmSync(certificates, { recursive: true }))
   const tls = makeCertificate(certificates)
-  const { address, hangUp } = await running(t, { tls })
+  const { address, hangUp } = await serving(t, { tls })
   const shown = async (): Promise<string> => {
     const socket = connect({ port: Number(new URL(address).port), host: '127.0.0.1', rejectUnauthorized: false })
     await once(socket, 'secureConnect')
@@ -186,7 +132,7 @@ t.test('SIGHUP opens the audit file anew', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'audit-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const audit = join(folder, 'audit.log')
-  const { clientOf, hangUp } = await running(t, { audit })
+  const { clientOf, hangUp } = await serving(t, { audit })
   const s3 = clientOf(ann)
   await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
   const put = (Key: string) =>
@@ -203,7 +149,7 @@ t.test('SIGHUP opens the audit file anew', async t => {
 })
 
 t.test('a stop that a balancer notices in time', async t => {
-  const { child, result, admin, clientOf } = await running(t, { admin: { listen: '127.0.0.1:0' }, drainSeconds: 2 })
+  const { child, result, admin, clientOf } = await serving(t, { admin: { listen: '127.0.0.1:0' }, drainSeconds: 2 })
   const s3 = clientOf(ann)
   await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
   child.kill('SIGTERM')

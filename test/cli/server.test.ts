@@ -20,7 +20,8 @@ import t, { type Test } from 'tap'
 import type { Config } from '../../lib/cli/config.ts'
 import { toConfig } from '../../lib/cli/config-schema.ts'
 import { networkOf } from '../../lib/cli/connections.ts'
-import { addressOf, logLine, startGateway, type StopOptions } from '../../lib/cli/server.ts'
+import { logLine } from '../../lib/cli/log.ts'
+import { addressOf, startGateway, type StartOptions } from '../../lib/cli/server.ts'
 import { exitCodes } from '../../lib/cli/failure.ts'
 import { SseError } from '../../lib/errors.ts'
 import type { AccessLogEntry } from '../../lib/gateway/options.ts'
@@ -53,7 +54,7 @@ const configOf = (data: string, more: Partial<Config> = {}): Config => ({
 })
 
 /** Starts a gateway that the test's end stops. */
-const running = async (t: Test, more: Partial<Config> = {}, options: StopOptions = {}) => {
+const running = async (t: Test, more: Partial<Config> = {}, options: StartOptions = {}) => {
   const data = more.data ?? t.testdir()
   const gateway = await startGateway(configOf(data, more), options)
   let closed: Promise<void> | undefined
@@ -524,7 +525,11 @@ t.test(
     fillUp(join(data, 'objects', 'index', 'data.mdb'), true)
     const putting = client.send(new PutObjectCommand({ Bucket: 'bucket', Key: 'k', Body: 'x' }))
     await t.rejects(putting, { name: 'InsufficientStorage', $metadata: { httpStatusCode: 507 } })
-    t.match(await gateway.broken, { code: 'StoreFull' })
+    t.match(await gateway.broken, {
+      code: 'StoreFailed',
+      message: /start the server again/,
+      cause: { code: 'StoreFull' },
+    })
     await gateway.close()
   },
 )

@@ -110,7 +110,7 @@ t.test('two servers over one index in PostgreSQL, one of which is killed', { ski
   }
   const config = configFile(folder, 'fleet.json', content)
   const [one, two] = await Promise.all(
-    ['one', 'two'].map(name => startServer(join(folder, name), ['--config', config])),
+    ['1', '2'].map(workers => startServer(join(folder, workers), ['--config', config, '--workers', workers])),
   )
   if (one === undefined || two === undefined) throw new TypeError('two servers')
   t.teardown(() => Promise.all([one.stop('SIGKILL'), two.stop()]))
