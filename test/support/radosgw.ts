@@ -36,6 +36,10 @@ export interface Radosgw {
   readonly keyIds: readonly [string, string]
   /** Two users that have nothing to do with each other. */
   readonly users: readonly [RadosgwUser, RadosgwUser]
+  /** Kills the gateway, and leaves what it stored. */
+  kill(): Promise<void>
+  /** Starts it again, on the same address. */
+  start(): Promise<void>
 }
 
 /** Milliseconds until everything must be up. */
@@ -77,6 +81,7 @@ mon data = ${folder}/mon
 [osd]
 osd data = ${folder}/osd
 osd objectstore = memstore
+memstore device bytes = 8589934592
 [client.rgw]
 rgw data = ${folder}/rgw
 rgw frontends = beast endpoint=127.0.0.1:${gateway}
@@ -109,9 +114,11 @@ const startIn = async (folder: string, daemons: ChildProcess[]): Promise<Radosgw
   // None of the variables that Ceph reads, and Debian's own Python for `ceph`.
   const env = { PATH: '/usr/bin:/bin', HOME: folder }
   const do_ = (program: string, ...args: readonly string[]) => run(program, ['-c', config, ...args], { env })
-  const start = (program: string, ...args: readonly string[]): void => {
+  const start = (program: string, ...args: readonly string[]): ChildProcess => {
     const words = ['--pdeathsig', 'KILL', program, '-c', config, '-f', ...args]
-    daemons.push(spawn('setpriv', words, { env, stdio: 'ignore' }))
+    const daemon = spawn('setpriv', words, { env, stdio: 'ignore' })
+    daemons.push(daemon)
+    return daemon
   }
 
   const monmap = join(folder, 'monmap')
@@ -121,20 +128,37 @@ const startIn = async (folder: string, daemons: ChildProcess[]): Promise<Radosgw
   await until('the monitor', daemons, () => do_('ceph', '--connect-timeout', '5', 'osd', 'new', osd))
   await do_('ceph-osd', '--mkfs', '-i', '0', '--osd-uuid', osd)
   start('ceph-osd', '-i', '0')
-  start('radosgw', '-n', 'client.rgw')
   const url = `http://127.0.0.1:${gateway}`
-  await until('the gateway', daemons, () => fetch(url).then(answer => answer.text()))
+  const startGateway = async (): Promise<ChildProcess> => {
+    const daemon = start('radosgw', '-n', 'client.rgw')
+    await until('the gateway', daemons, () => fetch(url).then(answer => answer.text()))
+    return daemon
+  }
+  let serving = await startGateway()
   const user = async (name: string): Promise<RadosgwUser> => {
     const secretAccessKey = randomBytes(20).toString('hex')
     const keys = [`--access-key=${name}`, `--secret-key=${secretAccessKey}`]
     await do_('radosgw-admin', '-n', 'client.rgw', 'user', 'create', `--uid=${name}`, `--display-name=${name}`, ...keys)
     return { accessKeyId: name, secretAccessKey }
   }
-  return { url, keyIds, users: [await user('owner'), await user('other')] }
+  return {
+    url,
+    keyIds,
+    users: [await user('owner'), await user('other')],
+    kill: async () => {
+      const exited = once(serving, 'exit')
+      serving.kill('SIGKILL')
+      await exited
+      daemons.splice(daemons.indexOf(serving), 1)
+    },
+    start: async () => {
+      serving = await startGateway()
+    },
+  }
 }
 
 /** Starts a cluster and its gateway, in some seconds; the test's end stops both. */
-export const startRadosgw = async (t: Test): Promise<Radosgw> => {
+export const startRadosgw = async (t: Pick<Test, 'teardown' | 'comment'>): Promise<Radosgw> => {
   const folder = await mkdtemp(join(tmpdir(), 'radosgw-'))
   const daemons: ChildProcess[] = []
   t.teardown(async () => {

@@ -42,7 +42,8 @@ const isStartInfo = (value: unknown): value is StartInfo =>
 
 /** Starts a server on this data folder with the demo tenant. */
 export const startServer = async (data: string, args: readonly string[] = []): Promise<RunningServer> => {
-  const all = [main, 'serve', '--json', '--log', 'none', '--listen', '127.0.0.1:0', '--data', data, ...args]
+  const listen = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0']
+  const all = [main, 'serve', '--json', '--log', 'none', ...listen, '--data', data, ...args]
   // Without what tap adds to every process: its coverage would be that of the built code.
   const plain = ['-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath]
   const child = spawn('env', [...plain, ...all], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -12,6 +12,7 @@ import { kmipKms } from '../../../lib/kms/kmip/kmip.ts'
 import { registered } from '../../../lib/kms/registered.ts'
 import { createSse } from '../../../lib/object/node.ts'
 import { openFileStore } from '../../../lib/store/file/store.ts'
+import { Ends } from '../ends.ts'
 import { admin, region, startGateway, type TestGateway } from '../gateway.ts'
 import { type KmipProxy, type ProxyFault, startKmipProxy } from '../kmip-proxy.ts'
 import { type KmipServer, startKmip } from '../kmip.ts'
@@ -113,17 +114,6 @@ export interface PhaseOptions {
   readonly load?: LoadOptions | undefined
   /** Told what happens. */
   readonly progress?: ((line: string) => void) | undefined
-}
-
-/** Ends what was started, the last first. */
-class Ends {
-  readonly #ends: (() => unknown)[] = []
-
-  readonly teardown = (end: () => unknown): void => void this.#ends.unshift(end)
-
-  async run(): Promise<void> {
-    for (const end of this.#ends.splice(0)) await end()
-  }
 }
 
 /** A gateway whose keys are those of a key manager at this address, over the objects in a folder. */
