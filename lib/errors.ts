@@ -309,6 +309,11 @@ const table = {
     s3Code: 'InvalidRequest',
     message: 'The setup of the conformance suite is not right. Correct what is named.',
   },
+  StoreFaulty: {
+    status: 500,
+    s3Code: 'InternalError',
+    message: 'The check found faults in the store. Do what docs/operations.md says of each kind.',
+  },
   FileFailed: { status: 500, s3Code: 'InternalError', message: 'A file could not be read or written.' },
   WorkersFailed: {
     status: 500,

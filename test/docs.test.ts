@@ -117,6 +117,7 @@ const exitTable = (): string => {
     failed: 'failed',
     usage: 'the command line or the configuration is wrong',
     notAuthentic: 'the input is not authentic, or the key is the wrong one',
+    faulty: 'the check found faults in the store',
     interrupted: 'interrupted by a signal',
     brokenPipe: 'the reader of the output stopped reading',
   }

@@ -3,6 +3,7 @@
  * defaults. Without tenants it has the demo tenant, an administrator and a user, whose secrets are made at the first start and kept in the
  * data folder, in a file that is a configuration itself.
  */
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { hex } from '../bytes.ts'
@@ -89,6 +90,8 @@ export interface ConfigFlags {
   readonly workers?: number | string | undefined
   readonly rootKeyFile?: string | undefined
   readonly sweepAll?: boolean | undefined
+  /** Whether to make a demo tenant where no other is configured and there is none yet; yes where left out. */
+  readonly makeDemo?: boolean | undefined
 }
 
 /** A configuration, and the demo tenant if no other is configured. */
@@ -171,7 +174,7 @@ const rootKeyOf = (
  */
 export const loadConfig = async (
   path: string | undefined,
-  { rootKeyFile, sweepAll, ...flags }: ConfigFlags,
+  { rootKeyFile, sweepAll, makeDemo = true, ...flags }: ConfigFlags,
   env: Environment,
   read?: ConfigFile,
 ): Promise<LoadedConfig> => {
@@ -181,7 +184,7 @@ export const loadConfig = async (
   const file = toConfig('command line', { ...written, ...Object.fromEntries(given) })
   const data = resolve(file.data)
   const listen = listenOf(file.listen, where)
-  const demo = file.tenants === undefined ? await demoTenants(data) : undefined
+  const demo = file.tenants === undefined ? await demoTenants(data, makeDemo) : undefined
   const { region } = file
   const tenants =
     demo === undefined
@@ -238,9 +241,10 @@ const newTenant = (): TenantFile => ({
   users: [newUser('admin', [tenantAdmin]), newUser('user', [])],
 })
 
-/** The demo tenant of a data folder. Makes it if there is none; processes that start at once get the same. */
-export const demoTenants = async (data: string): Promise<Demo> => {
+/** The demo tenant of a data folder. Makes it if there is none, or does without; processes that start at once get the same. */
+export const demoTenants = async (data: string, make = true): Promise<Demo> => {
   const path = join(data, 'demo.json')
+  if (!make && !existsSync(path)) return { path, isNew: false, tenants: [] }
   await makeDirectory(data)
   const isNew = await createOnce(path, `${JSON.stringify({ tenants: [newTenant()] }, undefined, 2)}\n`)
   const { tenants } = await readConfigFile(path)

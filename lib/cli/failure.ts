@@ -8,6 +8,7 @@ export const exitCodes = {
   failed: 1,
   usage: 2,
   notAuthentic: 3,
+  faulty: 4,
   interrupted: 130,
   brokenPipe: 141,
 } as const
@@ -53,6 +54,7 @@ const statuses: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>([
   ['KeyNotAccepted', exitCodes.notAuthentic],
   ['KeyringLocked', exitCodes.notAuthentic],
   ['KeyringCorrupt', exitCodes.notAuthentic],
+  ['StoreFaulty', exitCodes.faulty],
 ])
 
 /** Replaces default messages of the library, which address clients and authors of a server. */

@@ -15,12 +15,18 @@ import type { StoreFile } from './store-schema.ts'
 export interface OpenStoreOptions {
   /** See `sweepAll` of the store. */
   readonly sweepAll: boolean | undefined
+  /** See `sweepEvery` of the store. */
+  readonly sweepEvery?: number | undefined
   /** Told when the process can use the store no more. */
-  onBroken(error: SseError): void
+  readonly onBroken?: ((error: SseError) => void) | undefined
 }
 
 /** The store of a configuration. */
 export interface StoreSetup {
+  /** Whether its index is in the data folder. */
+  readonly embedded: boolean
+  /** Whether its bodies are files of this machine. */
+  readonly files: boolean
   /** Opens it; the folder is that of a store on this machine. */
   open(folder: string, options: OpenStoreOptions): Promise<ObjectStore>
 }
@@ -81,17 +87,28 @@ export const storeSetup = ({ index, bodies, graceSeconds }: StoreFile, place: Pl
   const grace = graceSeconds * 1000
   if (index === 'embedded') {
     return {
+      embedded: true,
+      files: upstream === undefined,
       open: async (folder, options) => openFileStore(folder, { ...options, grace, bodies: await upstream?.() }),
     }
   }
   const { connections } = index.postgres
   const connection = connectionOf(index.postgres, place)
   return {
-    open: async (folder, { sweepAll }) => {
+    embedded: false,
+    files: upstream === undefined,
+    open: async (folder, { sweepAll, sweepEvery }) => {
       needPackages(['pg'])
       const { openPostgresStore } = await import('../store/postgres/store.ts')
       const files: BodyStoreMaker = id => openBodyFiles(join(folder, 'shared', id))
-      return openPostgresStore({ connection, connections, grace, sweepAll, bodies: (await upstream?.()) ?? files })
+      return openPostgresStore({
+        connection,
+        connections,
+        grace,
+        sweepAll,
+        sweepEvery,
+        bodies: (await upstream?.()) ?? files,
+      })
     },
   }
 }

@@ -63,6 +63,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./certify.ts')).certify,
   },
   {
+    name: 'check',
+    summary: 'check the store of a gateway: index, bodies and, with --deep, every byte',
+    load: async () => (await import('./check.ts')).check,
+  },
+  {
     name: 'serve',
     summary: 'start the S3-compatible gateway',
     load: async () => (await import('./serve.ts')).serve,
@@ -135,6 +140,7 @@ const overview = (): string =>
       ['1', 'failed'],
       ['2', 'the command line or the configuration is wrong'],
       ['3', 'the input is not authentic, or the key is the wrong one'],
+      ['4', 'the check found faults in the store'],
       ['130', 'interrupted by a signal'],
       ['141', 'the reader of the output stopped reading'],
     ])}`,

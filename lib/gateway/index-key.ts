@@ -11,7 +11,8 @@ import { authenticated } from '../store/authenticated.ts'
 import type { ObjectStore } from '../store/store.ts'
 import { serviceDomain } from './services.ts'
 
-const indexKeyClaim = 'index-key'
+/** Names the index key among the claims of a store. */
+export const indexKeyClaim = 'index-key'
 
 /** What the index key is kept with. */
 export interface IndexKeyOptions {

@@ -4,16 +4,9 @@
  */
 import { concat } from '../bytes.ts'
 import { SseError } from '../errors.ts'
-import type { BodyRange, BodyStore, StoredBody } from './body-store.ts'
+import type { BodyFile, BodyRange, BodyStore, StoredBody } from './body-store.ts'
 import { asStoreFailed } from './failure.ts'
 import type { BodyReader, PartPeek, ReadOptions } from './store.ts'
-
-/** A file of a body or an upload, as the index has it. */
-export interface BodyFile {
-  /** 32 hex digits. */
-  readonly id: string
-  readonly size: number
-}
 
 /** Files that are looked at at a time. */
 export const mostHandles = 64

@@ -6,6 +6,14 @@
  * same may succeed in a moment.
  */
 
+/** A file of a body or an upload, as the index has it. */
+export interface BodyFile {
+  /** 32 hex digits. */
+  readonly id: string
+  /** Bytes. */
+  readonly size: number
+}
+
 /** Takes a new body. Its methods are called one at a time, but for `discard`. */
 export interface BodySink {
   /** Takes these pieces, one after the other and all of them; they do not change until the promise resolves. */

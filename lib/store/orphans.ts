@@ -3,19 +3,14 @@
  * wrong one and none goes.
  */
 import { SseError } from '../errors.ts'
-import type { BodyStore } from './body-store.ts'
 import { asStoreFailed } from './failure.ts'
+import type { KnownBodies } from './inspection.ts'
 
 /** Bodies that the index does not know which are deleted in any case; of more, a tenth of all at most. */
 const few = 10
 
 /** How to look for orphans. */
-export interface OrphanOptions {
-  readonly bodies: BodyStore
-  /** Of these ids, those that the index does not know. */
-  readonly unknown: (ids: readonly string[]) => Promise<readonly string[]>
-  /** Of these ids, those that are not being written: of such, what never became a body is thrown away. */
-  readonly unfinished: (ids: readonly string[]) => Promise<readonly string[]>
+export interface OrphanOptions extends KnownBodies {
   /** Bodies that were there and are gone by now: they count. */
   readonly examined: number
   /** Whether to delete what the index does not know however much it is. */

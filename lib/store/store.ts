@@ -13,6 +13,7 @@
  * committed stays whole then, and may be committed again.
  */
 import type { Writable } from 'node:stream'
+import type { StoreInspection } from './inspection.ts'
 import type {
   ObjectSummary,
   ObjectRecord,
@@ -303,6 +304,8 @@ export interface ObjectStore {
   /** Drops an open upload and its attempts. Errors: `NoSuchUpload`, `BucketChanged`. */
   abortUpload(bucket: BucketRevision, key: string, id: string): Promise<void>
 
+  /** What a check of the store looks at. */
+  inspect(): StoreInspection
   /** Deletes what processes that are gone left behind, and gives up completed uploads after their time. */
   sweep(): Promise<SweepReport>
   /** Waits for what is under way and lets go of the store. */

@@ -207,7 +207,7 @@ export interface Sealed {
  * upload with a customer's key lie under one of the service.
  */
 const acceptedKeys = async (
-  { kms, profile }: Services,
+  { kms, profile }: Pick<Services, 'kms' | 'profile'>,
   kind: EncryptionKind,
   owner: Tenant,
   sealed: Uint8Array,
@@ -226,7 +226,7 @@ const acceptedKeys = async (
 
 /** What an object is opened with: its context, and the keys that it may lie under, whoever asks. */
 export const keysOfStored = async (
-  services: Services,
+  services: Pick<Services, 'kms' | 'profile'>,
   { kind, envelope = new Uint8Array() }: Sealed,
   place: Place,
   key: string,

@@ -87,7 +87,7 @@ const clientKeyId = (keyId: string, { accept = [] }: KeyOptions): string => {
 
 /** Opens an object. `NotAuthentic`, `RangeNotSatisfiable`, `StoreFailed`, and the KMS's errors; all checks before a byte is read. */
 export const openStored = async (
-  { sse }: Services,
+  { sse }: Pick<Services, 'sse'>,
   record: ObjectRecord,
   read: ReadEncryption,
   options: OpenOptions = {},

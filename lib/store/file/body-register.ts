@@ -1,6 +1,6 @@
 /** Bodies that are being written, in the index of the embedded store: pending until a change enters them as those of an object or upload. */
 import { type BodyDraft, type BodyRegister, sweptAway } from '../body-draft.ts'
-import type { BodyFile } from '../body-reader.ts'
+import type { BodyFile } from '../body-store.ts'
 import { type FileStore, holder } from './context.ts'
 import type { BodyPlace } from './database.ts'
 import { discardBody } from './garbage.ts'

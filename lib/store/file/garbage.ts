@@ -9,7 +9,7 @@
 import { concat } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { FileStore } from './context.ts'
-import type { BodyFile } from '../body-reader.ts'
+import type { BodyFile } from '../body-store.ts'
 import { type BodyPlace, entries, type Entry } from './database.ts'
 import { encodeKey, keyAfter } from './keys.ts'
 import { filesOf, removeReference } from './references.ts'

@@ -2,7 +2,7 @@
  * Who shares which body: the counts of references to bodies, and the files that belong to them, in the index. All of it happens inside a
  * change, together with the swap of the record that refers to the body, so that a count is never wrong.
  */
-import type { BodyFile } from '../body-reader.ts'
+import type { BodyFile } from '../body-store.ts'
 import { checkBodyId, newId } from '../names.ts'
 import type { BodyPlace, Database } from './database.ts'
 import { encodeKey } from './keys.ts'

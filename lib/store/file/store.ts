@@ -18,6 +18,7 @@ import { asStoreFailed } from '../failure.ts'
 import { collectGarbage } from './garbage.ts'
 import { type Halves, identify, settledId } from './identity.ts'
 import { nameProcess } from './liveness.ts'
+import { inspection } from './inspect.ts'
 import { objectActions } from './objects.ts'
 import { sweep } from './sweep.ts'
 import { uploadActions } from './uploads.ts'
@@ -117,6 +118,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     ...claimActions(context),
     ...objectActions(context),
     ...uploadActions(context),
+    inspect: () => inspection(context),
     createBody: async bodyOptions => new BodyDraft(context.register, bodyOptions),
     sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),

@@ -8,6 +8,7 @@ import type { SweepReport } from '../store.ts'
 import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
 import { asStoreFailed } from '../failure.ts'
+import type { KnownBodies } from '../inspection.ts'
 import { removeOrphans } from '../orphans.ts'
 import { type Collected, discardBody } from './garbage.ts'
 import { decodeKey, encodeKey } from './keys.ts'
@@ -32,7 +33,7 @@ export interface SweepOptions {
 /** One sweep; see {@link SweepReport}. */
 export const sweep = async (context: FileStore, options: SweepOptions): Promise<SweepReport> => {
   const { remember, sweepAll, stop, collect } = options
-  const { database, bodies, process, now } = context
+  const { database, process, now } = context
   const { pending, completions, files } = database.tables
   const isGone = (held: Holder): boolean => !(isAlive(held.process, process) ?? now() - held.since < patience)
 
@@ -57,15 +58,19 @@ export const sweep = async (context: FileStore, options: SweepOptions): Promise<
 
   const collected = await asStoreFailed(collect)
   if (collected.failure instanceof SseError && collected.failure.code === 'StoreUnavailable') throw collected.failure
-  const known = (id: string): boolean => {
-    const key = encodeKey(id)
-    return files.doesExist(key) || pending.doesExist(key)
-  }
-  const unknown = async (ids: readonly string[]): Promise<readonly string[]> =>
-    database.read(() => ids.filter(id => !known(id)))
-  const unfinished = async (ids: readonly string[]): Promise<readonly string[]> =>
-    database.read(() => ids.filter(id => !pending.doesExist(encodeKey(id))))
-  const found = await removeOrphans({ bodies, unknown, unfinished, examined: collected.removed, sweepAll, stop })
+  const found = await removeOrphans({ ...knownBodies(context), examined: collected.removed, sweepAll, stop })
   if (collected.failure !== undefined) await asStoreFailed(() => Promise.reject(collected.failure))
   return { examined: found.examined, removed: collected.removed + found.removed, abandoned, forgotten: expired.length }
+}
+
+/** What the index knows of bodies. */
+export const knownBodies = ({ database, bodies }: Pick<FileStore, 'database' | 'bodies'>): KnownBodies => {
+  const { files, pending } = database.tables
+  const isPending = (id: string): boolean => pending.doesExist(encodeKey(id))
+  const isKnown = (id: string): boolean => files.doesExist(encodeKey(id)) || isPending(id)
+  return {
+    bodies,
+    unknown: async ids => database.read(() => ids.filter(id => !isKnown(id))),
+    unfinished: async ids => database.read(() => ids.filter(id => !isPending(id))),
+  }
 }

@@ -14,6 +14,7 @@ import { bucketActions, claimActions } from './buckets.ts'
 import { Postgres, type PostgresConnection } from './connection.ts'
 import type { PostgresStore } from './context.ts'
 import { nameProcess, openLiveness } from './liveness.ts'
+import { inspection } from './inspect.ts'
 import { objectActions } from './objects.ts'
 import { openSchema } from './schema.ts'
 import { sweep } from './sweep.ts'
@@ -109,6 +110,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     ...claimActions(context),
     ...objectActions(context),
     ...uploadActions(context),
+    inspect: () => inspection(context),
     createBody: async bodyOptions => new BodyDraft(register, bodyOptions),
     sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),

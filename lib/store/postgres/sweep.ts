@@ -5,10 +5,11 @@
  */
 import { SseError } from '../../errors.ts'
 import { asStoreFailed } from '../failure.ts'
+import type { KnownBodies } from '../inspection.ts'
 import { removeOrphans } from '../orphans.ts'
 import type { SweepReport } from '../store.ts'
 import type { Collected, Register } from './bodies.ts'
-import { statement } from './connection.ts'
+import { type Statement, statement } from './connection.ts'
 import { lockOf, type PostgresStore } from './context.ts'
 import type { Liveness } from './liveness.ts'
 import { dropLostUploads, dropOldAttempts, forgetCompletions } from './parts.ts'
@@ -53,7 +54,7 @@ export const sweep = async (context: PostgresStore, options: SweepOptions): Prom
 
 const sweepAlone = async (context: PostgresStore, options: SweepOptions): Promise<SweepReport> => {
   const { liveness, register, remember, sweepAll, stop, collect } = options
-  const { database, bodies } = context
+  const { database } = context
   await register.settle()
   await liveness.forgetGone()
   const abandoned = await database.aside<{ id: string }>(abandon)
@@ -63,12 +64,17 @@ const sweepAlone = async (context: PostgresStore, options: SweepOptions): Promis
 
   const collected = await asStoreFailed(collect)
   if (collected.failure instanceof SseError && collected.failure.code === 'StoreUnavailable') throw collected.failure
-  const unknown = async (ids: readonly string[]): Promise<readonly string[]> =>
-    (await database.aside<{ id: string }>(unknownOnes, ids)).map(({ id }) => id)
-  const unfinished = async (ids: readonly string[]): Promise<readonly string[]> =>
-    (await database.aside<{ id: string }>(unpending, ids)).map(({ id }) => id)
-  const found = await removeOrphans({ bodies, unknown, unfinished, examined: collected.removed, sweepAll, stop })
+  const found = await removeOrphans({ ...knownBodies(context), examined: collected.removed, sweepAll, stop })
   if (collected.failure !== undefined) await asStoreFailed(() => Promise.reject(collected.failure))
   const removed = collected.removed + found.removed
   return { examined: found.examined, removed, abandoned: abandoned.length, forgotten }
+}
+
+/** What the database knows of bodies. */
+export const knownBodies = ({ database, bodies }: Pick<PostgresStore, 'database' | 'bodies'>): KnownBodies => {
+  const pick =
+    (from: Statement): KnownBodies['unknown'] =>
+    async ids =>
+      (await database.aside<{ id: string }>(from, ids)).map(({ id }) => id)
+  return { bodies, unknown: pick(unknownOnes), unfinished: pick(unpending) }
 }
