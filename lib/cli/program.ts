@@ -68,6 +68,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./check.ts')).check,
   },
   {
+    name: 'backup',
+    summary: 'back up the store and the key store of a gateway that runs',
+    load: async () => (await import('./backup.ts')).backup,
+  },
+  {
+    name: 'restore',
+    summary: 'restore a backup into an empty data folder',
+    load: async () => (await import('./restore.ts')).restore,
+  },
+  {
     name: 'serve',
     summary: 'start the S3-compatible gateway',
     load: async () => (await import('./serve.ts')).serve,

@@ -301,6 +301,15 @@ export class Database {
     if (bavail * bsize < reserve) throw new SseError('StoreFull')
   }
 
+  /** Writes a copy of one snapshot into this folder, which is there and empty: not flushed. Changes go on meanwhile. */
+  async copyTo(path: string): Promise<void> {
+    try {
+      await this.#root.backup(path, true)
+    } catch (error) {
+      throw explain(error)
+    }
+  }
+
   /** Waits for the changes under way and closes the index. */
   async close(): Promise<void> {
     await this.#writing

@@ -54,9 +54,11 @@ const remove = async (path: string): Promise<boolean> => {
   return done ?? false
 }
 
-const shelves = Array.from({ length: 256 }, (_, byte) => hex(Uint8Array.of(byte)))
+/** Names of the folders that bodies lie in. */
+export const shelves: readonly string[] = Array.from({ length: 256 }, (_, byte) => hex(Uint8Array.of(byte)))
 
-const makeShelves = async (root: string): Promise<void> => {
+/** Makes those folders and the one above them, durably. Rejects where one of them is another thing. */
+export const makeShelves = async (root: string): Promise<void> => {
   await makeDirectory(root)
   const there = new Map((await readdir(root, { withFileTypes: true })).map(entry => [entry.name, entry]))
   for (const shelf of shelves) {

@@ -69,7 +69,7 @@ export const identify = async (halves: Halves): Promise<void> => {
     if (isDone) return
     await database.write(() => {
       const id = read(settled) ?? read(proposed) ?? newId()
-      if (readId(bodies) !== id) writeId(bodies, id)
+      if (readId(bodies) !== id) writeStoreId(bodies, id)
       meta.putSync(settled, id)
       meta.removeSync(proposed)
     }, 'reserve')
@@ -122,8 +122,8 @@ const readId = (bodies: string): string | undefined => {
   }
 }
 
-/** Durable, whole or not at all. */
-const writeId = (bodies: string, id: string): void => {
+/** Writes the id beside bodies: durable, whole or not at all. */
+export const writeStoreId = (bodies: string, id: string): void => {
   const temporary = `${idFile(bodies)}.new`
   mkdirSync(bodies, { recursive: true, mode: 0o700 })
   rmSync(temporary, { force: true }) // a new file, whatever has this name
