@@ -151,6 +151,7 @@ const requests: readonly (readonly [method: string, target: string, copySource?:
   ...['GET', 'PUT', 'DELETE'].map(method => [method, '/b/k?tagging'] as const),
   ...['GET', 'PUT'].map(method => [method, '/b/k?acl'] as const),
   ['GET', '/b/k?attributes'],
+  ['PUT', '/b/k?encryption'],
 ]
 
 const actionOf = ([method, target, copySource = false]: (typeof requests)[number]): string => {

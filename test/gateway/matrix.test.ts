@@ -686,6 +686,7 @@ const others: Readonly<Record<string, readonly [method: string, path: string, bo
   DeleteObjectTagging: ['DELETE', '/bucket/none?tagging='],
   GetObjectAcl: ['GET', '/bucket/kms?acl='],
   PutObjectAcl: ['PUT', '/bucket/kms?acl=', 'no list'],
+  UpdateObjectEncryption: ['PUT', '/bucket/kms?encryption=', 'no encryption'],
   DeleteObject: ['DELETE', '/bucket/none'],
   AbortMultipartUpload: ['DELETE', '/bucket/none?uploadId=none'],
 }

@@ -10,6 +10,7 @@ import { createMultipartUpload } from './uploads.ts'
 import { getObject, getObjectAttributes, headObject } from './get-object.ts'
 import { listObjects, listObjectsV2, listObjectVersions } from './list-objects.ts'
 import { listMultipartUploads, listParts } from './list-parts.ts'
+import { updateObjectEncryption } from './object-encryption.ts'
 import { deleteObject, deleteObjects, putObject } from './objects.ts'
 import { bucketOwnershipActions, getBucketPolicyStatus, publicAccessBlockActions } from './public-access.ts'
 import {
@@ -67,6 +68,7 @@ export const actions: Readonly<Record<Operation, Action>> = {
   GetObjectAttributes: getObjectAttributes,
   GetObjectTagging: getObjectTagging,
   PutObjectTagging: putObjectTagging,
+  UpdateObjectEncryption: updateObjectEncryption,
   DeleteObjectTagging: deleteObjectTagging,
   GetObjectAcl: getObjectAcl,
   PutObjectAcl: putObjectAcl,

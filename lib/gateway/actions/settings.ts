@@ -19,7 +19,8 @@ import { bucketEncryption, encryptionSetting } from '../objects/encryption.ts'
 import { callerOf, type GatewayRequest, keyOf, openBucket } from '../request.ts'
 
 const kib = 1024
-const smallBody = 64 * kib
+/** Bytes of a small document. */
+export const smallBody: number = 64 * kib
 
 /** A bucket's settings with one of them set, or taken out. */
 const withSetting = ({ settings }: Bucket, name: string, value: string | undefined): Bucket['settings'] => {
@@ -223,7 +224,7 @@ interface NotesAccess {
 }
 
 /** The record of the object that a request names, whose own tags a policy may ask for. `NoSuchKey`; `AccessDenied`, for another tenant's SSE-KMS too. */
-const readRecord = async (
+export const readRecord = async (
   request: GatewayRequest,
   { bucket, permission, header = request.header }: NotesAccess,
 ): Promise<ObjectRecord> => {
@@ -246,7 +247,24 @@ const attempts = 20
 const changedMeanwhile = (error: unknown): boolean =>
   error instanceof SseError && (error.code === 'PreconditionFailed' || error.code === 'NoSuchKey')
 
-/** Changes what is noted of the object that a request names. `SlowDown` where others change the object without end. */
+/** Reads an object and changes it, and again where others change it meanwhile. `SlowDown` where they do so without end. */
+export const untilUndisturbed = async <T>(
+  read: () => Promise<T>,
+  change: (found: T) => Promise<unknown>,
+): Promise<void> => {
+  for (let i = 0; i < attempts; i++) {
+    const found = await read()
+    try {
+      await change(found)
+      return
+    } catch (error) {
+      if (!changedMeanwhile(error)) throw error // else look again
+    }
+  }
+  throw new SseError('SlowDown')
+}
+
+/** Changes what is noted of the object that a request names. */
 const changeNotes = async (
   request: GatewayRequest,
   access: NotesAccess,
@@ -255,17 +273,13 @@ const changeNotes = async (
   const { bucket } = access
   const { store } = request.services
   const key = keyOf(request)
-  for (let i = 0; i < attempts; i++) {
-    const { notes, revision } = await readRecord(request, access)
-    const condition = { revision, ...closedToOthers(bucket) }
-    try {
-      await bucket.commit(judged => store.updateNotes(judged, key, { notes: change(notes) }, condition))
-      return
-    } catch (error) {
-      if (!changedMeanwhile(error)) throw error // else look again
-    }
-  }
-  throw new SseError('SlowDown')
+  await untilUndisturbed(
+    () => readRecord(request, access),
+    ({ notes, revision }) => {
+      const condition = { revision, ...closedToOthers(bucket) }
+      return bucket.commit(judged => store.updateNotes(judged, key, { notes: change(notes) }, condition))
+    },
+  )
 }
 
 /** Answers an object's list as far as it counts. */

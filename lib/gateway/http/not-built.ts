@@ -33,7 +33,6 @@ const table: ReadonlyMap<string, Operations> = new Map<string, Operations>(
       PUT: 'SetBucketDirectColdAccess',
       DELETE: 'DeleteBucketDirectColdAccess',
     },
-    encryption: { PUT: 'UpdateObjectEncryption' }, // of objects: a bucket's are built
     encryptionkey: {},
     'intelligent-tiering': {
       'GET id': 'GetBucketIntelligentTieringConfiguration',

@@ -74,6 +74,7 @@ const objectSubs = [
   ['tagging', { GET: 'GetObjectTagging', PUT: 'PutObjectTagging', DELETE: 'DeleteObjectTagging' }],
   ['acl', { GET: 'GetObjectAcl', PUT: 'PutObjectAcl' }],
   ['attributes', { GET: 'GetObjectAttributes' }],
+  ['encryption', { PUT: 'UpdateObjectEncryption' }],
 ] as const satisfies readonly Sub[]
 
 const plain = {

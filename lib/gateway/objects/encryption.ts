@@ -23,7 +23,7 @@ import { assertReadKeyFits, parseReadHeaders } from '../../sse/customer-key.ts'
 import { keyQuery } from '../../sse/key-id.ts'
 import type { Dialect, EncryptionKind, HeaderGetter } from '../../sse/names.ts'
 import type { Requester, Tenant } from '../../sse/profile.ts'
-import { parseWriteHeaders } from '../../sse/request.ts'
+import { parseWriteHeaders, type SseRequest } from '../../sse/request.ts'
 import { type AnsweredOperation, type ObjectEncryption, sseResponseHeaders } from '../../sse/response.ts'
 import type { Bucket, ObjectNotes, ObjectRecord } from '../../store/records.ts'
 import type { JudgedBucket } from '../access/access.ts'
@@ -158,9 +158,20 @@ export const decideWrite = async (
   place: Place,
   key: string,
 ): Promise<WriteEncryption> => {
+  const request = parseWriteHeaders(header, { secure, objectArn: objectContext(place, key)['aws:s3:arn'] })
+  return decideEncryption(services, requester, place, key, request)
+}
+
+/** The same for what was asked for otherwise than by headers: role and tenant, then the key. */
+export const decideEncryption = async (
+  services: Services,
+  requester: Requester,
+  place: Place,
+  key: string,
+  request: SseRequest,
+): Promise<WriteEncryption> => {
   const { bucket, owner } = place
   const system = objectContext(place, key)
-  const request = parseWriteHeaders(header, { secure, objectArn: system['aws:s3:arn'] })
   const access = accessOf(services, requester, owner)
   const decision = authorizeWrite({ ...access, request, bucketDefault: bucketEncryption(bucket) })
   switch (decision.kind) {

@@ -7,7 +7,7 @@ import { SseError } from '../../errors.ts'
 import { masterKeyVersion } from '../../kms/wrap.ts'
 import type { WrappedKey } from '../../kms/provider.ts'
 import type { KeyOptions } from '../../object/options.ts'
-import type { BucketRevision, NewObject, ObjectRecord } from '../../store/records.ts'
+import type { BucketRevision, NewObject, ObjectCondition, ObjectRecord } from '../../store/records.ts'
 import type { ObjectStore } from '../../store/store.ts'
 import type { Services } from '../services.ts'
 import { noteEncryption, type SealedEncryption } from './encryption.ts'
@@ -61,4 +61,6 @@ export const swapRecord = (
   key: string,
   read: ObjectRecord,
   next: NewObject,
-): Promise<ObjectRecord> => store.copyObject({ bucketId: bucket.id, key, revision: read.revision }, bucket, key, next)
+  condition?: ObjectCondition,
+): Promise<ObjectRecord> =>
+  store.copyObject({ bucketId: bucket.id, key, revision: read.revision }, bucket, key, next, condition)
