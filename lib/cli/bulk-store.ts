@@ -11,10 +11,10 @@ import { chooseEngine } from '../object/node.ts'
 import { openFileStore } from '../store/file/store.ts'
 import type { BucketRevision } from '../store/records.ts'
 import type { ObjectStore } from '../store/store.ts'
-import { openAudit } from './audit.ts'
 import type { Arguments, Option } from './command.ts'
 import { type Config, loadConfig } from './config.ts'
 import { needPackages, usage } from './failure.ts'
+import { openAudit } from './log.ts'
 import { type Io, note } from './io.ts'
 import { rootKeyFileOption } from './key-options.ts'
 import { gatewayPackages } from './serve.ts'
@@ -112,7 +112,7 @@ export const openBucket = async (args: Arguments<BulkStoreOption>, io: Io, actio
   const { config } = await loadConfig(args.text('config'), flags, io.env)
   await assertStore(config)
   const warn = (message: string) => void note(io, `warning: ${message}`)
-  const audit = config.audit === undefined ? undefined : await openAudit(config.audit, warn)
+  const audit = config.audit === undefined ? undefined : await openAudit(config.audit, { warn, shared: true })
   const closing: (() => unknown)[] = [() => audit?.close()]
   const close = async (): Promise<void> => {
     for (const end of closing.splice(0).reverse()) await end()

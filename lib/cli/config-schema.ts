@@ -227,6 +227,11 @@ const schema = z
       .enum(['text', 'json', 'none'], { error: 'expected "text", "json" or "none"' })
       .default('text')
       .describe('Format of the request log on stderr.'),
+    accessLog: text()
+      .optional()
+      .describe(
+        'File that gets a line of JSON for each request, instead of stderr. Warnings stay there. Default: none.',
+      ),
     audit: text()
       .optional()
       .describe(

@@ -74,6 +74,8 @@ export interface Config {
   /** What clients may take. */
   readonly limits: ConfigFile['limits']
   readonly log: 'text' | 'json' | 'none'
+  /** A file, absolute, that gets the request log instead of stderr. */
+  readonly accessLog?: string
   /** `stderr` or a file, absolute, that is told of uses of master keys. */
   readonly audit?: string
   /** For this start alone, so no field of the file: see `sweepAll` of the object store. */
@@ -214,6 +216,7 @@ export const loadConfig = async (
     workers: file.workers === 'auto' ? availableParallelism() : file.workers,
     limits,
     log,
+    ...(file.accessLog === undefined ? {} : { accessLog: resolve(file.accessLog) }),
     ...(file.audit === undefined ? {} : { audit: file.audit === 'stderr' ? file.audit : resolve(file.audit) }),
     ...(sweepAll === true ? { sweepAll } : {}),
   }

@@ -125,7 +125,7 @@ export const serveWith = (start: StartGateway): Command =>
       'Serves an S3-compatible object store. Objects lie encrypted in the data folder, under keys of a key store in the ' +
         'same folder. Prints one line with the address. SIGTERM and SIGINT let the requests under way end, then stop ' +
         'the server; a second signal stops it at once. SIGHUP takes over tenants, users and certificates of the changed ' +
-        'configuration, and opens the audit file anew; where the configuration is wrong, the old one stays.',
+        'configuration, and opens audit file and access log anew; where the configuration is wrong, the old one stays.',
       'With --workers, requests are taken by several processes on one address. Send signals to the process that was started: it passes them ' +
         'on, and replaces a worker that ends.',
       'Flags override the configuration, and the configuration overrides the defaults. Paths are relative to the current ' +

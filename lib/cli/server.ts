@@ -14,11 +14,10 @@ import { createProfile, type Profile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
 import type { ObjectStore } from '../store/store.ts'
 import { startAdmin, stopping } from './admin.ts'
-import { type Audit, openAudit } from './audit.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
 import type { KeyManagerState } from './key-state.ts'
-import { detailed, logLine, warn } from './log.ts'
+import { detailed, type Logs, openLogs, warn } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { openServerKeys } from './server-keys.ts'
 import { type Takeover, takeoverOf } from './takeover.ts'
@@ -32,7 +31,7 @@ export interface RunningGateway {
   /** The operator's address, where there is one. */
   readonly admin?: string | undefined
   /**
-   * Takes the tenants, users, grants and certificates of another configuration, and opens the audit file anew. Rejects, and changes nothing,
+   * Takes the tenants, users, grants and certificates of another configuration, and opens the files of its logs anew. Rejects, and changes nothing,
    * where they cannot be.
    */
   reload(config: Config): Promise<void>
@@ -48,7 +47,7 @@ export interface ServingGateway extends RunningGateway {
   readonly metrics: Metrics | undefined
   /** Rejects where the store cannot be reached. */
   askStore(): Promise<unknown>
-  /** Opens the audit file anew. Rejects where it cannot be, and the old one stays. */
+  /** Opens the files of its logs anew. Rejects where one cannot be, and the old one stays. */
   reopen(): Promise<void>
   /** Takes over users and certificate. */
   takeOver(next: Takeover): void
@@ -109,7 +108,7 @@ interface Opened extends Pick<ServingGateway, 'broken' | 'checkKeys' | 'metrics'
   readonly handler: GatewayHandler
   readonly store: ObjectStore
   readonly takeover: Takeover
-  readonly audit: Audit | undefined
+  readonly logs: Logs
   release(): Promise<void>
 }
 
@@ -127,7 +126,7 @@ export const profileOf = (config: Config): Profile => {
 
 const started = async (
   config: Config,
-  { handler, store, metrics, takeover, audit, release, ...running }: Opened,
+  { handler, store, metrics, takeover, logs, release, ...running }: Opened,
   { grace = defaultGrace, worker }: StartOptions,
 ): Promise<ServingGateway> => {
   let draining = false
@@ -152,7 +151,7 @@ const started = async (
       await admin?.close()
       await release()
     }
-    const reopen = async (): Promise<void> => audit?.reopen()
+    const { reopen } = logs
     const takeOver = ({ who, pem }: Takeover): void => {
       handler.replaceUsers(who)
       if (pem !== undefined && server instanceof TlsServer) server.setSecureContext(pem)
@@ -198,24 +197,19 @@ export const openKeys = async (
 
 /**
  * Starts the gateway. Rejects with `InvalidConfig`, `EngineUnavailable`, `KeyringLocked`, `KeyringCorrupt`, `IndexNotAuthentic` or `StoreFailed`, and with `FileFailed` or the
- * system's error if the address, the audit file or a certificate cannot be used.
+ * system's error if the address, the file of a log or a certificate cannot be used.
  */
 export const startGateway = async (config: Config, options: StartOptions = {}): Promise<ServingGateway> => {
-  const audit =
-    config.audit === undefined ? undefined : await openAudit(config.audit, message => warn(config.log, message))
+  const logs = await openLogs(config, options.worker !== undefined)
   try {
-    return await startAudited(config, options, audit)
+    return await startLogged(config, options, logs)
   } catch (error) {
-    await audit?.close()
+    await logs.close()
     throw error
   }
 }
 
-const startAudited = async (
-  config: Config,
-  options: StartOptions,
-  audit: Audit | undefined,
-): Promise<ServingGateway> => {
+const startLogged = async (config: Config, options: StartOptions, logs: Logs): Promise<ServingGateway> => {
   const { data, hosts, limits, log } = config
   const takeover = options.worker ?? (await takeoverOf(config))
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
@@ -246,18 +240,18 @@ const startAudited = async (
     hosts,
     limits,
     log:
-      log === 'none' && metrics === undefined
+      logs.request === undefined && metrics === undefined
         ? undefined
         : entry => {
             metrics?.request(entry)
-            if (log !== 'none') process.stderr.write(`${logLine(entry, log)}\n`)
+            logs.request?.(entry)
           },
     audit:
-      audit === undefined && metrics === undefined
+      logs.keyUse === undefined && metrics === undefined
         ? undefined
         : entry => {
             metrics?.keyUse(entry)
-            audit?.write(entry)
+            logs.keyUse?.(entry)
           },
   })
   const release = async (): Promise<void> => {
@@ -266,8 +260,8 @@ const startAudited = async (
     await store.close()
     sse.dispose()
     await keys.close()
-    await audit?.close()
+    await logs.close()
   }
-  const parts = { handler, store, metrics, takeover, audit, release, broken: broken.then(brokenStore) }
+  const parts = { handler, store, metrics, takeover, logs, release, broken: broken.then(brokenStore) }
   return started(config, { ...parts, checkKeys: keys.check }, options)
 }

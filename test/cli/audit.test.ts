@@ -1,11 +1,11 @@
-/** The audit of `sse-kms serve`: its file, what becomes of lines that it does not take, and what is written of uses and refusals. */
+/** The audit and the access log of `sse-kms serve`: their files, what becomes of lines that a file does not take, and what is written. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import t, { type Test } from 'tap'
-import { openAudit } from '../../lib/cli/audit.ts'
+import { openLineFile } from '../../lib/cli/line-file.ts'
 import type { KeyUseEntry } from '../../lib/gateway/options.ts'
 import { ended, start } from '../support/cli.ts'
 import { fillUp } from '../support/store.ts'
@@ -52,10 +52,10 @@ const ids = (from: number, to: number): readonly string[] =>
 const noPrlimit = spawnSync('prlimit', ['--version']).status === 0 ? false : 'there is no prlimit'
 
 /** Opens an audit in a new folder. */
-const opened = async (t: Test, most?: number) => {
+const opened = async (t: Test, more: { readonly most?: number; readonly shared?: boolean } = {}) => {
   const path = join(t.testdir(), 'audit.json')
   const warnings: string[] = []
-  const audit = await openAudit(path, message => warnings.push(message), most)
+  const audit = await openLineFile(path, { setting: 'audit', warn: message => warnings.push(message), ...more })
   t.teardown(() => audit.close())
   return { path, warnings, audit }
 }
@@ -73,16 +73,16 @@ t.test('a file: mode 0600, appended to, one line an entry, whatever a name has i
   t.notMatch(readFileSync(path, 'utf8'), /[^\n\u0020-\u007e]/)
 
   chmodSync(path, 0o640)
-  const again = await openAudit(path, message => warnings.push(message))
+  const again = await openLineFile(path, { setting: 'audit', warn: message => warnings.push(message) })
   again.write(entry(500))
   await again.close()
   t.strictSame(idsOf(path), ids(0, 501))
   t.equal(statSync(path).mode & 0o777, 0o640, 'a file that is there keeps its mode')
   t.strictSame(warnings, [])
-  await t.rejects(
-    openAudit(join(path, 'none'), () => undefined),
-    { code: 'FileFailed', message: /name another file/ },
-  )
+  await t.rejects(openLineFile(join(path, 'none'), { setting: 'audit', warn: () => undefined }), {
+    code: 'FileFailed',
+    message: /name another file/,
+  })
 })
 
 t.test('reopen goes on in a new file, and loses nothing', async t => {
@@ -143,9 +143,27 @@ t.test('a line that a full disk tore is whole in the end', { skip: noPrlimit }, 
   }
 })
 
+t.test('a file that other processes append to: a torn line is repeated', { skip: noPrlimit }, async t => {
+  const ignore = () => undefined
+  process.on('SIGXFSZ', ignore)
+  t.teardown(() => process.off('SIGXFSZ', ignore))
+  const line = `${JSON.stringify(entry(1))}\n`
+  const { path, audit, warnings } = await opened(t, { shared: true })
+  limitFiles(Math.round(0.5 * line.length))
+  audit.write(entry(1))
+  while (warnings.length === 0) await new Promise(resolve => setImmediate(resolve))
+  limitFiles('unlimited')
+  appendFileSync(path, 'of another\n')
+  audit.write(entry(2))
+  await audit.close()
+  const [torn = '', ...whole] = readFileSync(path, 'utf8').split('\n')
+  t.equal(torn, `${line.slice(0, Math.round(0.5 * line.length))}of another`)
+  t.strictSame(whole, ['', JSON.stringify(entry(1)), JSON.stringify(entry(2)), ''])
+})
+
 t.test('so many lines wait, and the number of the others is told', async t => {
   const size = JSON.stringify(entry(1)).length + 1
-  const { path, audit, warnings } = await opened(t, 3 * size)
+  const { path, audit, warnings } = await opened(t, { most: 3 * size })
   fillUp(path, false)
   for (let n = 1; n < 8; n++) audit.write(entry(n))
   while (warnings.length < 2) await new Promise(resolve => setImmediate(resolve))
@@ -269,4 +287,25 @@ t.test('serve: an audit file that cannot be opened keeps it from starting', asyn
   const { code, stderr } = await ended(start(['serve', '--config', join(folder, 'config.json')], undefined, folder))
   t.equal(code, 1)
   t.match(stderr, /the audit file .*none\/audit\.json cannot be opened\. Make its folder/)
+})
+
+t.test('serve: the request log in a file of its own', async t => {
+  const { folder, ann, bob, stop } = await serve(t, { accessLog: './access.json', audit: './audit.json' })
+  await useKeys(t, ann, bob)
+  const { code, stderr } = await stop()
+  t.equal(code, 0)
+  const path = join(folder, 'access.json')
+  t.equal(statSync(path).mode & 0o777, 0o600)
+  const lines = linesOf(path)
+  t.match(lines, [
+    { user: 'ann', action: 'CreateBucket', status: 200 },
+    { action: 'PutObject', path: '/photos/a', received: Number },
+    { action: 'GetObject', status: 200 },
+    { user: 'bob', action: 'PutObject' },
+    { action: 'GetObject', status: 403, error: /^KeyAccessDenied: / },
+  ])
+  t.equal(lines.length, 5)
+  t.notMatch(stderr, 'PutObject', 'and not on stderr')
+  t.match(linesOf(join(folder, 'audit.json')), [{ requestId: lines[1]?.['requestId'] }])
+  t.notMatch(readFileSync(path, 'utf8'), /secret/)
 })

@@ -1,44 +1,54 @@
 /**
- * The audit of `sse-kms serve`: a line of JSON for each use of a master key, and for each that was refused for want of a right. It goes to a file
- * or to stderr, apart from the request log. A file that cannot be written to stops no request: lines wait for the next one, so many of
- * them, and the operator is warned.
+ * A file of lines of JSON: the audit of `sse-kms serve`, and its access log. A file that cannot be written to stops no request: lines wait for
+ * the next one, so many of them, and the operator is warned.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { SseError } from '../errors.ts'
-import type { KeyUseEntry } from '../gateway/options.ts'
 import { printableJson } from './printable.ts'
 
-/** Where lines of the audit go. */
-export interface Audit {
+/** Where lines go. */
+export interface LineFile {
   /** Writes a line, in the order of the calls. Never throws. */
-  write(entry: KeyUseEntry): void
+  write(entry: object): void
   /** Goes on in a file that is opened anew: for whoever moved the old one away. Rejects with `FileFailed`, and the old one stays. */
   reopen(): Promise<void>
   /** Writes what waits, as far as that is possible. May be called twice. */
   close(): Promise<void>
 }
 
-/** Tells the operator something. */
-type Warn = (message: string) => void
+/** How a file of lines is kept. */
+export interface LineFileOptions {
+  /** The setting that names it. */
+  readonly setting: 'audit' | 'accessLog'
+  /** Tells the operator something. */
+  warn(message: string): void
+  /** Bytes of lines that may wait. Default 8 MiB. */
+  readonly most?: number | undefined
+  /** Whether other processes append to the same file. Default `false`. */
+  readonly shared?: boolean | undefined
+}
+
+const nameOf = (path: string, setting: LineFileOptions['setting']): string =>
+  setting === 'audit' ? `the audit file ${path}` : `the access log ${path}`
 
 /** Bytes of lines that may wait for a file. */
 const mostWaiting = 8 * 1024 * 1024
 
 const newline = 10
 
-const openFile = async (path: string): Promise<FileHandle> => {
+const openFile = async (path: string, setting: LineFileOptions['setting']): Promise<FileHandle> => {
   try {
     return await open(path, 'a', 0o600)
   } catch (cause) {
-    const message = `the audit file ${path} cannot be opened. Make its folder, or name another file in audit.`
+    const message = `${nameOf(path, setting)} cannot be opened. Make its folder, or name another file in ${setting}.`
     throw new SseError('FileFailed', { message, cause })
   }
 }
 
-/** An audit in a file, which is made with mode 0600, and appended to. */
-class AuditFile implements Audit {
+/** A file of lines, which is made with mode 0600, and appended to. */
+class AppendedFile implements LineFile {
   readonly #path: string
-  readonly #warn: Warn
+  readonly #options: LineFileOptions
   readonly #most: number
   #file: FileHandle
   #next: FileHandle | undefined
@@ -51,18 +61,18 @@ class AuditFile implements Audit {
   #closed = false
   #running: Promise<void> | undefined
 
-  constructor(file: FileHandle, path: string, warn: Warn, most: number) {
+  constructor(file: FileHandle, path: string, options: LineFileOptions) {
     this.#file = file
     this.#path = path
-    this.#warn = warn
-    this.#most = most
+    this.#options = options
+    this.#most = options.most ?? mostWaiting
   }
 
-  write(entry: KeyUseEntry): void {
+  write(entry: object): void {
     const line = Buffer.from(`${printableJson(entry)}\n`)
     if (this.#closed || this.#size + line.length > this.#most) {
       this.#lost++
-      if (this.#lost === 1) this.#warn(`the audit file ${this.#path} takes no more lines: they are lost from now on`)
+      if (this.#lost === 1) this.#warn('takes no more lines: they are lost from now on')
     } else {
       this.#waiting.push(line)
       this.#size += line.length
@@ -71,7 +81,7 @@ class AuditFile implements Audit {
   }
 
   async reopen(): Promise<void> {
-    const file = await openFile(this.#path)
+    const file = await openFile(this.#path, this.#options.setting)
     await this.#next?.close()
     this.#next = file
     this.#start()
@@ -127,29 +137,37 @@ class AuditFile implements Audit {
     const begin = done === 0 ? 0 : bytes.lastIndexOf(newline, done - 1) + 1
     this.#written = done - begin
     this.#size -= begin
-    if (begin < bytes.length) this.#waiting.unshift(bytes.subarray(begin))
+    if (begin === bytes.length) return
+    this.#waiting.unshift(bytes.subarray(begin))
+    if (this.#written > 0 && this.#options.shared === true) this.#repeat()
+  }
+
+  /** Has a torn line written whole behind what is there of it, where the next bytes of the file may be another process's. */
+  #repeat(): void {
+    this.#written = 0
+    this.#waiting.unshift(Buffer.of(newline))
+    this.#size += 1
+  }
+
+  #warn(what: string): void {
+    const { setting, warn } = this.#options
+    warn(`${nameOf(this.#path, setting)} ${what}`)
   }
 
   #failed(error: unknown): void {
-    if (!this.#failing) this.#warn(`the audit file ${this.#path} cannot be written to, lines wait: ${String(error)}`)
+    if (!this.#failing) this.#warn(`cannot be written to, lines wait: ${String(error)}`)
     this.#failing = true
   }
 
   #recovered(): void {
     if (this.#failing || this.#lost > 0) {
-      this.#warn(`the audit file ${this.#path} is written to again; ${this.#lost} lines were lost`)
+      this.#warn(`is written to again; ${this.#lost} lines were lost`)
     }
     this.#failing = false
     this.#lost = 0
   }
 }
 
-/** Opens the audit: a file, or `stderr`. Rejects with `FileFailed` where the file cannot be opened. `most` bytes of lines may wait. */
-export const openAudit = async (target: string, warn: Warn, most = mostWaiting): Promise<Audit> => {
-  if (target !== 'stderr') return new AuditFile(await openFile(target), target, warn, most)
-  return {
-    write: entry => void process.stderr.write(`${printableJson(entry)}\n`),
-    reopen: async () => undefined,
-    close: async () => undefined,
-  }
-}
+/** Opens a file of lines. Rejects with `FileFailed` where it cannot be opened. */
+export const openLineFile = async (path: string, options: LineFileOptions): Promise<LineFile> =>
+  new AppendedFile(await openFile(path, options.setting), path, options)
