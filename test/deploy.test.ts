@@ -1,6 +1,6 @@
 /**
  * What an operator copies: alerts, checked by Prometheus' own promtool and fired by it; a scrape of a running server by Prometheus; the unit of
- * systemd, verified by systemd-analyze.
+ * systemd, verified by systemd-analyze; the files for containers, each held to its schema or read by its own tool.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,7 +9,13 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { validate } from 'dockerfile-utils'
+import { Deployment } from 'kubernetes-models/apps/v1'
+import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
+import { Service } from 'kubernetes-models/v1'
 import t from 'tap'
+import { parse, parseAllDocuments } from 'yaml'
+import { readConfigFile } from '../lib/cli/config-schema.ts'
 import { createMetrics } from '../lib/cli/metrics.ts'
 import { errorTable } from '../lib/errors.ts'
 import { startServer } from './support/server.ts'
@@ -163,4 +169,78 @@ t.test('the unit of systemd', { skip: missing(analyze, 'Debian: systemd') }, asy
   const { status, stderr } = spawnSync(analyze, ['verify', '--man=no', path('sse-kms.service')], { encoding: 'utf8' })
   const lines = stderr.split('\n').filter(line => line.includes('sse-kms'))
   t.strictSame([status, lines], [0, []], stderr)
+})
+
+const example = (name: string): string => readFileSync(path(name), 'utf8')
+/** The variables of the environment that a configuration reads. */
+const variablesOf = (name: string): readonly string[] =>
+  [...example(name).matchAll(/"environment": "(\w+)"/g)].map(([, variable = '']) => variable).sort()
+
+t.test('the configurations of the fleet are ones that the server takes', async t => {
+  for (const name of ['sse-kms.json', 'bodies.json']) t.resolves(readConfigFile(path(name)), name)
+})
+
+t.test('the Dockerfile is one, and installs every optional package', async t => {
+  const problems = validate(example('Dockerfile')).map(({ range, message }) => `${range.start.line + 1}: ${message}`)
+  t.strictSame(problems, [])
+  t.not(validate('FROM node\nRUNN x\n').length, 0, 'what is none is found')
+  const [, expression = ''] = /\$\(node -p "(.*?)"\)/s.exec(example('Dockerfile')) ?? []
+  const root = fileURLToPath(new URL('../', import.meta.url))
+  const printed = spawnSync(process.execPath, ['-p', expression.replace('/build/', root)], { encoding: 'utf8' })
+  t.match(printed.stdout, / pg@\^8.* zod@\^4/)
+})
+
+const compose = '/usr/bin/docker-compose'
+t.test(
+  'the compose file is one, and everything that it names is there',
+  { skip: missing(compose, 'Debian: docker-compose') },
+  async t => {
+    const text = example('compose.yml')
+    const variables = [...text.matchAll(/\$\{(\w+):\?/g)].map(([, name = '']) => name)
+    const env = { PATH: '/usr/bin:/bin', ...Object.fromEntries(variables.map(name => [name, 'a'])) }
+    const checked = spawnSync(compose, ['-f', path('compose.yml'), 'config'], { encoding: 'utf8', env })
+    t.equal(checked.status, 0, checked.stderr)
+    const none = spawnSync(compose, ['-f', path('compose.yml'), 'config'], {
+      encoding: 'utf8',
+      env: { PATH: env.PATH },
+    })
+    t.match(none.stderr, /the secret access key|the password|the token/, 'a secret that is missing is asked for')
+    for (const [, file = ''] of text.matchAll(/"\.\/([\w.-]+):/g)) t.ok(existsSync(path(file)), file)
+    const parsed: unknown = parse(checked.stdout)
+    for (const variable of variablesOf('sse-kms.json'))
+      t.hasProp(at(parsed, 'services', 'gateway1', 'environment'), variable)
+    for (const variable of variablesOf('bodies.json'))
+      t.hasProp(at(parsed, 'services', 'bodies', 'environment'), variable)
+  },
+)
+
+const haproxy = '/usr/sbin/haproxy'
+t.test('haproxy takes its configuration', { skip: missing(haproxy, 'Debian: haproxy') }, async t => {
+  const checked = spawnSync(haproxy, ['-c', '-f', path('haproxy.cfg')], { encoding: 'utf8' })
+  t.equal(checked.status, 0, checked.stderr)
+})
+
+/** What lies at the end of names in parsed YAML. */
+const at = (value: unknown, ...names: readonly string[]): object => {
+  let found = value
+  for (const name of names) {
+    found = typeof found === 'object' && found !== null ? new Map(Object.entries(found)).get(name) : undefined
+  }
+  return typeof found === 'object' && found !== null ? found : {}
+}
+
+t.test('the manifest of Kubernetes fits the schemas of Kubernetes', async t => {
+  const [deployment, service, budget, ...more] = parseAllDocuments(example('kubernetes.yml')).map(each =>
+    Object(each.toJS()),
+  )
+  t.equal(more.length, 0)
+  new Deployment(deployment).validate()
+  new Service(service).validate()
+  new PodDisruptionBudget(budget).validate()
+  t.throws(
+    () => new Deployment({ ...deployment, spec: { ...at(deployment, 'spec'), replicas: 'two' } }).validate(),
+    'and another one does not',
+  )
+  const text = JSON.stringify(deployment)
+  for (const variable of variablesOf('sse-kms.json')) t.match(text, `"name":"${variable}"`)
 })
