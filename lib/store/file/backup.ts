@@ -16,7 +16,6 @@ import { dirname, join } from 'node:path'
 import { SseError } from '../../errors.ts'
 import { hasCode, makeDirectory, syncDirectory } from '../../files.ts'
 import type { BodyFile } from '../body-store.ts'
-import { asStoreFailed } from '../failure.ts'
 import { newId } from '../names.ts'
 import { BodyCopies, syncFile, unless } from './body-copies.ts'
 import { Database, entries } from './database.ts'
@@ -167,20 +166,23 @@ const openCopy = async <T>(index: string, use: (database: Database) => T | Promi
 
 /**
  * Makes a backup of the store in `directory`, or brings the one in `folder` up to date. `FileFailed` where the folder holds one of another store, or
- * another process is at it.
+ * another process is at it; the system's error where a file cannot be read or written.
  */
-export const backupStore = (directory: string, folder: string, options: BackupOptions = {}): Promise<BackupReport> =>
-  asStoreFailed(async () => {
-    await makeDirectory(folder)
-    return whileAlone(folder, async () => {
-      const database = await Database.open(join(directory, 'index'))
-      try {
-        return await makeBackup(database, directory, folder, options)
-      } finally {
-        await database.close()
-      }
-    })
+export const backupStore = async (
+  directory: string,
+  folder: string,
+  options: BackupOptions = {},
+): Promise<BackupReport> => {
+  await makeDirectory(folder)
+  return whileAlone(folder, async () => {
+    const database = await Database.open(join(directory, 'index'))
+    try {
+      return await makeBackup(database, directory, folder, options)
+    } finally {
+      await database.close()
+    }
   })
+}
 
 const makeBackup = async (
   database: Database,
@@ -273,36 +275,35 @@ export interface RestoreReport extends BackupFacts {
 
 /**
  * Puts the objects of a backup into a folder, which must not be there: whole and durable when it resolves. Bodies are copied, so that neither of the
- * two depends on the other.
+ * two depends on the other. Errors as of {@link backupStore}.
  */
-export const restoreStore = (
+export const restoreStore = async (
   folder: string,
   directory: string,
   { onProgress = () => {}, signal }: Pick<BackupOptions, 'onProgress' | 'signal'> = {},
-): Promise<RestoreReport> =>
-  asStoreFailed(async () => {
-    const facts = await readBackup(folder)
-    if (facts === undefined)
-      throw refuse(`There is no backup in ${folder}. Name the folder that sse-kms backup was given.`)
-    return whileAlone(folder, async () => {
-      const index = join(directory, 'index')
-      await makeDirectory(index)
-      await copyFile(join(snapshotFolder(folder, facts), 'index', 'data.mdb'), join(index, 'data.mdb'))
-      const needed = await openCopy(index, neededFiles)
-      const bodies = new BodyCopies(join(folder, 'bodies'), join(directory, 'bodies'), true)
-      await bodies.prepare()
-      const missing: string[] = []
-      let looked = 0
-      for (const file of needed.values()) {
-        signal?.throwIfAborted()
-        if (!(await bodies.bring(file))) missing.push(file.id)
-        onProgress(++looked, needed.size)
-      }
-      await bodies.settle()
-      await syncFile(join(index, 'data.mdb'))
-      await syncDirectory(index)
-      writeStoreId(join(directory, 'bodies'), facts.storeId)
-      await syncDirectory(directory)
-      return { ...facts, missing }
-    })
+): Promise<RestoreReport> => {
+  const facts = await readBackup(folder)
+  if (facts === undefined)
+    throw refuse(`There is no backup in ${folder}. Name the folder that sse-kms backup was given.`)
+  return whileAlone(folder, async () => {
+    const index = join(directory, 'index')
+    await makeDirectory(index)
+    await copyFile(join(snapshotFolder(folder, facts), 'index', 'data.mdb'), join(index, 'data.mdb'))
+    const needed = await openCopy(index, neededFiles)
+    const bodies = new BodyCopies(join(folder, 'bodies'), join(directory, 'bodies'), true)
+    await bodies.prepare()
+    const missing: string[] = []
+    let looked = 0
+    for (const file of needed.values()) {
+      signal?.throwIfAborted()
+      if (!(await bodies.bring(file))) missing.push(file.id)
+      onProgress(++looked, needed.size)
+    }
+    await bodies.settle()
+    await syncFile(join(index, 'data.mdb'))
+    await syncDirectory(index)
+    writeStoreId(join(directory, 'bodies'), facts.storeId)
+    await syncDirectory(directory)
+    return { ...facts, missing }
   })
+}
