@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { open as openLmdb } from 'lmdb'
 import t, { type Test } from 'tap'
 import { authenticated } from '../../lib/store/authenticated.ts'
+import type { BodyStore } from '../../lib/store/body-store.ts'
 import { type CheckOptions, checkStore, type CheckSummary, type Finding } from '../../lib/store/check.ts'
 import { openBodyFiles } from '../../lib/store/file/disk.ts'
 import { encodeKey } from '../../lib/store/file/keys.ts'
@@ -189,6 +190,68 @@ each('bodies that come and go are no fault', async (t, fresh) => {
     await Promise.all(loads)
     await other.close()
   }
+})
+
+t.test('embedded: a body that goes while it is looked at is no fault', async t => {
+  const above = quickDirectory()
+  t.teardown(() => rmSync(above, { recursive: true }))
+  const files = await openBodyFiles(join(above, 'bodies'))
+  let meanwhile: (() => Promise<unknown>) | undefined
+  const once = async (): Promise<void> => {
+    const work = meanwhile
+    meanwhile = undefined
+    await work?.()
+  }
+  const listed: string[] = []
+  const bodies: BodyStore = {
+    ...files,
+    sizeOf: async id => {
+      await once()
+      return files.sizeOf(id)
+    },
+    list: async function* () {
+      for await (const ids of files.list()) {
+        listed.push(...ids)
+        if (ids.length > 0) await once()
+        yield ids
+      }
+    },
+  }
+  const store = await openFileStore(join(above, 'data'), { sweepEvery: 0, bodies })
+  t.teardown(() => store.close())
+  const b = await store.createBucket('b', bucketFacts)
+  const count = async (n: number): Promise<void> => {
+    if (!(await filesBecome(above, n))) throw new Error(`there are not ${n} files`)
+  }
+
+  await put(store, b, 'k', pattern(100_000))
+  meanwhile = async () => {
+    await put(store, b, 'k', pattern(90_000))
+    await count(1)
+  }
+  t.strictSame((await check(store, { bucket: 'b' })).findings, [], 'replaced after its row was read')
+  t.equal(meanwhile, undefined)
+
+  await store.deleteObject(b, 'k')
+  await count(0)
+  await store.createUpload(b, 'u', upload('u1'))
+  await store.putPart(b, 'u', 'u1', part(1, 'a'), await bodyOf(store, pattern(90_000)))
+  meanwhile = async () => {
+    await store.abortUpload(b, 'u', 'u1')
+    await count(0)
+  }
+  t.strictSame((await check(store, { bucket: 'b' })).findings, [], 'an upload that was aborted')
+  t.equal(meanwhile, undefined)
+
+  await put(store, b, 'k', pattern(100_000))
+  const orphans: string[] = []
+  meanwhile = async () => {
+    await store.deleteObject(b, 'k')
+    await store.sweep() // its row goes behind it
+  }
+  for await (const page of store.inspect().orphans()) orphans.push(...page.orphans.map(({ id }) => id))
+  t.equal(listed.length, 1, 'deleted after it was listed')
+  t.strictSame(orphans, [])
 })
 
 const raw = { keyEncoding: 'binary' as const, encoder: { useRecords: false } }
