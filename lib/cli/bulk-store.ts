@@ -1,16 +1,14 @@
 /** The store of a server's configuration and its keys, for a command that works on one bucket while servers may run. */
 import { randomUUID } from 'node:crypto'
-import { access } from 'node:fs/promises'
-import { join } from 'node:path'
 import { SseError } from '../errors.ts'
 import { limitsOf } from '../gateway/limits.ts'
 import type { Place } from '../gateway/objects/encryption.ts'
 import { createServices, forRequest, type Services } from '../gateway/services.ts'
 import type { AcceptedKey, DataKeyWrapper, KeyAdministration } from '../kms/provider.ts'
 import { chooseEngine } from '../object/node.ts'
-import { openFileStore } from '../store/file/store.ts'
 import type { BucketRevision } from '../store/records.ts'
 import type { ObjectStore } from '../store/store.ts'
+import { openBeside } from './beside.ts'
 import type { Arguments, Option } from './command.ts'
 import { type Config, loadConfig } from './config.ts'
 import { needPackages, usage } from './failure.ts'
@@ -92,14 +90,6 @@ const counted = (kms: KeyAdministration, onCall: () => void): KeyAdministration 
   }
 }
 
-const assertStore = async ({ data, store }: Config): Promise<void> => {
-  if (store !== undefined) return
-  await access(join(data, 'objects')).catch((cause: unknown) => {
-    const message = `There is no object store in ${data}. Name the server's --config, or its folder with --data.`
-    throw new SseError('FileFailed', { message, cause })
-  })
-}
-
 const noBucket = (name: string): SseError =>
   new SseError('NoSuchBucket', { message: `There is no bucket ${name}. Name one that exists with --bucket.` })
 
@@ -110,7 +100,6 @@ export const openBucket = async (args: Arguments<BulkStoreOption>, io: Io, actio
   needPackages(gatewayPackages)
   const flags = { data: args.text('data'), region: args.text('region'), rootKeyFile: args.text('root-key-file') }
   const { config } = await loadConfig(args.text('config'), flags, io.env)
-  await assertStore(config)
   const warn = (message: string) => void note(io, `warning: ${message}`)
   const audit = config.audit === undefined ? undefined : await openAudit(config.audit, { warn, shared: true })
   const closing: (() => unknown)[] = [() => audit?.close()]
@@ -118,9 +107,7 @@ export const openBucket = async (args: Arguments<BulkStoreOption>, io: Io, actio
     for (const end of closing.splice(0).reverse()) await end()
   }
   try {
-    const { store: setup = { open: openFileStore } } = config
-    const options = { sweepAll: undefined, onBroken: () => undefined }
-    const rows = await setup.open(join(config.data, 'objects'), options)
+    const rows = await openBeside(config)
     closing.push(() => rows.close())
     let calls = 0
     const onCall = (): void => void calls++

@@ -137,6 +137,7 @@ export async function* keysOf(
 const passing: ReadonlySet<ErrorCode> = new Set(['KmsThrottled', 'KmsUnavailable', 'StoreUnavailable', 'StoreBusy'])
 /** What no other object would get past either. */
 const fatal: ReadonlySet<ErrorCode> = new Set([...passing, 'StoreFailed', 'StoreFull', 'NoSuchBucket', 'FileFailed'])
+const changedMeanwhile: ReadonlySet<ErrorCode> = new Set(['PreconditionFailed', 'NoSuchKey'])
 const waits = [250, 500, 1000, 2000, 4000]
 
 const isOf = (codes: ReadonlySet<ErrorCode>, error: unknown): error is SseError =>
@@ -158,6 +159,20 @@ const patiently = async (work: () => Promise<Outcome>, signal: AbortSignal): Pro
       await wait(pause)
     }
   }
+}
+
+const attempts = 5
+
+/** Works on an object, and again where a client has changed it meanwhile. */
+export const retried = async (work: () => Promise<Outcome>): Promise<Outcome> => {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isOf(changedMeanwhile, error)) throw error // else look at what is there now
+    }
+  }
+  return { did: 'left', reason: 'changed again and again meanwhile: give the command once more' }
 }
 
 /** Answers when the next change may be made: `false` where it was told to stop. */

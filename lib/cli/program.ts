@@ -58,6 +58,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./rewrap-objects.ts')).rewrapObjects,
   },
   {
+    name: 'encrypt-existing',
+    summary: 'seal the plain objects of a bucket where they lie',
+    load: async () => (await import('./encrypt-existing.ts')).encryptExisting,
+  },
+  {
     name: 'certify',
     summary: 'hold a key manager of your own to the conformance suite',
     load: async () => (await import('./certify.ts')).certify,

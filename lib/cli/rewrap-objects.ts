@@ -1,18 +1,17 @@
 /** `sse-kms rewrap-objects`: moves the objects of a bucket to another master key, or to the newest version of their own, while servers run. */
 import { SseError } from '../errors.ts'
-import { bucketContext, bucketEncryption, keysOfStored, type SealedEncryption } from '../gateway/objects/encryption.ts'
+import { bucketEncryption, keysOfStored } from '../gateway/objects/encryption.ts'
 import { type KeyPlace, keyPlaceOf, rewrapObject, swapRecord } from '../gateway/objects/rewrap.ts'
-import { serviceDomain } from '../gateway/services.ts'
-import type { AcceptedKey, KeyDescription } from '../kms/provider.ts'
-import { assertKeyUsable } from '../sse/authorize.ts'
 import type { EncryptionKind } from '../sse/names.ts'
 import type { ObjectRecord } from '../store/records.ts'
-import { assertNoneLeft, bulkOptions, forEachObject, leftLines, type Outcome, paceOf, type Tally } from './bulk.ts'
+import { assertNoneLeft, bulkOptions, forEachObject, type Outcome, paceOf, retried } from './bulk.ts'
+import { describeKey, isNoKey, type TargetKey, targetKey, underKey } from './bulk-keys.ts'
+import { reportLines, reportOf } from './bulk-report.ts'
 import { bulkStoreOptions, type OpenedBucket, openBucket } from './bulk-store.ts'
 import { type Command, command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { print } from './io.ts'
-import { countKeys, type KeyCount, keyCountLines } from './key-counts.ts'
+import { countKeys } from './key-counts.ts'
 import { printable, printableJson } from './printable.ts'
 
 const options = {
@@ -23,56 +22,20 @@ const options = {
   ...commonOptions,
 } as const satisfies Record<string, Option>
 
-/** The key that objects are moved to. */
-interface Target {
-  /** The objects that can lie under it. */
-  readonly kind: 'sse-kms' | 'sse-s3'
-  readonly key: KeyDescription
-  readonly accepted: AcceptedKey
-}
-
 /** The key, and perhaps its version, that objects are moved away from. */
 interface Source {
   readonly keyId: string
   readonly version: number | undefined
 }
 
-/** A key by its ARN, id, alias or full id: of the tenant that owns the bucket, or of the service. */
-const describe = async ({ services, place }: OpenedBucket, keyId: string): Promise<KeyDescription> => {
-  const { kms, profile } = services
-  const find = (domainId: string) => kms.describeKey({ keyId, scope: { region: profile.region, domainId } })
-  try {
-    return await find(place().owner.domainId)
-  } catch (error) {
-    if (!(error instanceof SseError) || (error.code !== 'KeyNotFound' && error.code !== 'InvalidKeyId')) throw error
-    return find(serviceDomain).catch(() => Promise.reject(error))
-  }
-}
-
-/** The key to move objects to: one that servers will accept. */
-const targetOf = async (opened: OpenedBucket, name: string): Promise<Target> => {
-  const { kms, profile } = opened.services
-  const { owner } = opened.place()
-  const key = await describe(opened, name)
-  const { keyId, arn = keyId } = key
-  const kind = key.domainId === serviceDomain ? 'sse-s3' : 'sse-kms'
-  const tenant = kind === 'sse-s3' ? { ...owner, domainId: serviceDomain } : owner
-  assertKeyUsable(kind === 'sse-s3' ? { ...profile, customerKeys: false } : profile, { ...key, keyId: arn }, tenant)
-  const origin = kind === 'sse-s3' || !profile.customerKeys ? 'service' : undefined
-  const accepted = await kms.acceptedKeys({ region: profile.region, domainId: tenant.domainId, keyId, origin })
-  const [first] = accepted
-  if (first === undefined) throw new SseError('KeyNotAccepted')
-  return { kind, key, accepted: first }
-}
-
 /** What `--from` names. A key that is gone is named by its full id. */
 const sourceOf = async (opened: OpenedBucket, text: string | undefined): Promise<Source | undefined> => {
   if (text === undefined) return undefined
   const [, name = text, version] = /^(.+):(\d{1,9})$/.exec(text) ?? []
-  const keyId = await describe(opened, name).then(
+  const keyId = await describeKey(opened, name).then(
     key => key.keyId,
     (error: unknown) => {
-      if (error instanceof SseError && (error.code === 'KeyNotFound' || error.code === 'InvalidKeyId')) return name
+      if (isNoKey(error)) return name
       throw error
     },
   )
@@ -82,7 +45,7 @@ const sourceOf = async (opened: OpenedBucket, text: string | undefined): Promise
 const isFrom = (place: KeyPlace | undefined, from: Source): boolean =>
   place?.keyId === from.keyId && (from.version === undefined || place.version === from.version)
 
-const isAt = ({ provider, keyId, version }: KeyPlace, { key, accepted }: Target): boolean =>
+const isAt = ({ provider, keyId, version }: KeyPlace, { key, accepted }: TargetKey): boolean =>
   provider === accepted.provider &&
   keyId === key.keyId &&
   (key.version === undefined || version === undefined || version >= key.version)
@@ -95,7 +58,7 @@ const otherKinds: Readonly<Record<EncryptionKind, string>> = {
 }
 
 /** What is to be done with an object: `move`, or what became of it already. */
-const judge = (record: ObjectRecord, target: Target, from: Source | undefined): 'move' | Outcome => {
+const judge = (record: ObjectRecord, target: TargetKey, from: Source | undefined): 'move' | Outcome => {
   const place = record.envelope && keyPlaceOf(record.envelope)
   if (from !== undefined && !isFrom(place, from)) return { did: 'other' }
   if (place === undefined || record.kind !== target.kind) return { did: 'left', reason: otherKinds[record.kind] }
@@ -103,54 +66,9 @@ const judge = (record: ObjectRecord, target: Target, from: Source | undefined): 
 }
 
 /** The bucket key is used where the bucket says so, and where the object lies under one already. */
-const encryptionOf = (opened: OpenedBucket, target: Target, record: ObjectRecord): SealedEncryption => {
-  const { kind, accepted, key } = target
-  const options = { keyId: key.keyId, accept: [accepted] }
-  if (kind === 'sse-s3') return { kind, options, answer: { kind } }
-  const place = opened.place()
-  const byDefault = bucketEncryption(place.bucket)
-  const bucketKey = record.notes.bucketKey === true || (byDefault?.kind === 'sse-kms' && byDefault.bucketKey)
-  return {
-    kind,
-    options: { ...options, bucketContext: bucketContext(place), bucketKey },
-    answer: { kind, keyId: key.arn ?? key.keyId, bucketKey },
-  }
-}
-
-const attempts = 5
-
-const changedMeanwhile = (error: unknown): boolean =>
-  error instanceof SseError && (error.code === 'PreconditionFailed' || error.code === 'NoSuchKey')
-
-interface Report extends Tally {
-  readonly bucket: string
-  readonly prefix: string | undefined
-  readonly to: string
-  readonly dryRun: boolean
-  /** Bytes of the bodies of objects that were moved, none of which was read. */
-  readonly bytes: number
-  readonly kmsCalls: number
-  /** When the last look at every row began: ISO 8601. */
-  readonly scanned: string
-  readonly keys: readonly KeyCount[]
-}
-
-const textOf = (report: Report, from: string | undefined, isLeft: boolean): string => {
-  const { bucket, prefix, objects, changed, already, other, left, seconds, dryRun, bytes, kmsCalls, scanned } = report
-  const where = `bucket ${bucket}${prefix === undefined ? '' : `, keys that begin with ${printable(prefix)}`}`
-  const rate = seconds > 0 ? Math.round(changed / seconds) : 0
-  const lines = [
-    `${where}: ${objects} objects looked at`,
-    `${changed} ${dryRun ? 'would be moved' : 'moved'} to ${printable(report.to)}, ${already} were there, ${other} others`,
-    `${kmsCalls} calls to key managers, ${bytes} bytes of bodies left where they are, ${seconds.toFixed(1)} s, ${rate} objects/s`,
-    ...leftLines(left),
-    `what lies under which key, by a look at every row that began at ${scanned}:`,
-    ...keyCountLines(report.keys),
-    ...(from === undefined
-      ? []
-      : [isLeft ? `something in it is left under ${from}` : `nothing in it is left under ${from}`]),
-  ]
-  return lines.map(line => `${line}\n`).join('')
+const usesBucketKey = (opened: OpenedBucket, { notes }: ObjectRecord): boolean => {
+  const byDefault = bucketEncryption(opened.place().bucket)
+  return notes.bucketKey === true || (byDefault?.kind === 'sse-kms' && byDefault.bucketKey)
 }
 
 /** `sse-kms rewrap-objects`. */
@@ -182,64 +100,63 @@ export const rewrapObjects: Command = command({
     const dryRun = args.flag('dry-run')
     const opened = await openBucket(args, io, 'rewrap-objects')
     try {
-      const target = await targetOf(opened, to)
-      const from = await sourceOf(opened, args.text('from'))
+      const target = await targetKey(opened, await describeKey(opened, to))
+      const source = args.text('from')
+      const from = await sourceOf(opened, source)
       const { store } = opened
       const bucketId = opened.place().bucket.id
       const all = { store, bucketId, prefix: args.text('prefix') }
       let bytes = 0
-      const tally = await forEachObject(io, all, pace, async (key, mayGoOn) => {
-        const services = opened.servicesFor(key)
-        for (let attempt = 0; attempt < attempts; attempt++) {
+      const tally = await forEachObject(io, all, pace, (key, mayGoOn) =>
+        retried(async () => {
+          const services = opened.servicesFor(key)
           const record = await store.getObject(bucketId, key)
           if (record === undefined) return { did: 'gone' }
           const outcome = judge(record, target, from)
           if (outcome !== 'move') return outcome
           if (!dryRun) {
             if (!(await mayGoOn())) return { did: 'stopped' }
-            try {
-              const keys = await keysOfStored(services, record, opened.place(), key)
-              const next = await rewrapObject(services, record, keys, encryptionOf(opened, target, record))
-              await opened.commit(bucket => swapRecord(store, bucket, key, record, next))
-            } catch (error) {
-              if (!changedMeanwhile(error)) throw error
-              continue // look at what is there now
-            }
+            const keys = await keysOfStored(services, record, opened.place(), key)
+            const to = underKey(opened, target, key, usesBucketKey(opened, record))
+            const next = await rewrapObject(services, record, keys, to)
+            await opened.commit(bucket => swapRecord(store, bucket, key, record, next))
           }
           bytes += record.size
           return { did: 'changed' }
-        }
-        return { did: 'left', reason: 'changed again and again meanwhile: give the command once more' }
-      })
+        }),
+      )
       const scanned = new Date().toISOString()
       const { counts, unknown } = await countKeys(io, all)
       const uploads = counts
-        .filter(count => count.uploads.length > 0)
         .filter(count =>
           from === undefined ? count.kind === target.kind && !isAt(count, target) : isFrom(count, from),
         )
         .flatMap(count => count.uploads)
       const reason = 'open upload, which keeps its key: complete it or abort it'
-      const left = [...tally.left, ...(uploads.length > 0 ? [{ reason, count: uploads.length, keys: uploads }] : [])]
       const isLeft = from !== undefined && (unknown > 0 || counts.some(count => isFrom(count, from)))
-      const report: Report = {
-        bucket: opened.place().bucket.name,
+      const report = reportOf(opened, {
+        tally,
+        uploads: { reason, count: uploads.length, keys: uploads },
         prefix: all.prefix,
         to: target.key.arn ?? target.key.keyId,
         dryRun,
-        ...tally,
-        left,
         bytes,
-        kmsCalls: opened.calls(),
         scanned,
         keys: counts,
-      }
-      const text = args.flag('json')
-        ? `${printableJson(from === undefined ? report : { ...report, from: args.text('from'), nothingLeft: !isLeft }, 2)}\n`
-        : textOf(report, args.text('from'), isLeft)
-      await print(io.stdout, text)
+      })
+      const lines = [
+        ...reportLines(report, { done: 'moved to', bytes: 'of plaintext, whose bodies stay where they are' }),
+        ...(source === undefined
+          ? []
+          : [`${isLeft ? 'something' : 'nothing'} in it is left under ${printable(source)}`]),
+      ]
+      const json = source === undefined ? report : { ...report, from: source, nothingLeft: !isLeft }
+      await print(
+        io.stdout,
+        args.flag('json') ? `${printableJson(json, 2)}\n` : lines.map(line => `${line}\n`).join(''),
+      )
       if (dryRun) return
-      assertNoneLeft(left)
+      assertNoneLeft(report.left)
       if (isLeft) throw new SseError('ObjectsLeft')
     } finally {
       await opened.close()

@@ -187,7 +187,7 @@ t.test('after a rotation, what is left as it is, and a stop', async t => {
     )
   }
   const nowhere = await cli(['rewrap-objects', '--data', join(folder, 'none'), '--bucket', Bucket, '--to', first])
-  t.match(nowhere, { code: 1, stderr: 'There is no object store in' })
+  t.match(nowhere, { code: 1, stderr: 'There is no store in' })
 })
 
 t.test('an index in PostgreSQL', { skip: postgresMissing }, async t => {
