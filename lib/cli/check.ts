@@ -15,7 +15,9 @@ import { openKeys, profileOf } from './server.ts'
 
 const options = {
   config: { value: 'FILE', help: 'the configuration of the servers, in JSON' },
-  data: { value: 'DIR', help: 'folder of keys and objects (default: ./data)' },
+  data: { value: 'DIR', help: 'folder of keys and objects, as given to serve (default: ./data)' },
+  region: { value: 'REGION', help: 'region of the gateway, as given to serve' },
+  profile: { value: 'obs|s3', help: 'rules of the gateway, as given to serve' },
   'root-key-file': rootKeyFileOption,
   bucket: { value: 'BUCKET', help: 'only the objects and uploads of this bucket' },
   deep: { help: 'open every object too, and check every byte of it' },
@@ -91,7 +93,13 @@ const meter = ({ stderr }: Io) => {
 
 const runCheck = async (args: CheckArguments, io: Io): Promise<void> => {
   needPackages(gatewayPackages)
-  const flags = { data: args.text('data'), rootKeyFile: args.text('root-key-file'), makeDemo: false }
+  const flags = {
+    data: args.text('data'),
+    region: args.text('region'),
+    profile: args.text('profile'),
+    rootKeyFile: args.text('root-key-file'),
+    makeDemo: false,
+  }
   const after = startAfter(args.text('start-after'))
   const { config } = await loadConfig(args.text('config'), flags, io.env)
   const [deep, repair, json] = [args.flag('deep'), args.flag('repair'), args.flag('json')]
@@ -151,7 +159,7 @@ export const check: Command = command({
     'Checks the store of a gateway while its servers run: that every row of the index is authentic, that every body that ' +
       'an object, an upload or a part has is there with its size, that the index adds up, and that no body is there that ' +
       "nothing refers to. With --deep every object is opened and read to its end too; those under a customer's key are " +
-      'counted only. Takes the configuration and the environment of the servers.',
+      'counted only. Takes the configuration, the environment and the flags of the servers.',
     'Nothing is changed without --repair. That deletes bodies that nothing refers to and mends counts, and never deletes an ' +
       'object or an upload: what is missing is reported only. Prints a line for each fault, and one with what was looked ' +
       'at; with --json one report. The exit status is 0 where the store is sound, and 4 where there are faults. An ' +

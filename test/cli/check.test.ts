@@ -71,10 +71,16 @@ t.test(
     await put('s3', 200_000, { ServerSideEncryption: 'AES256' })
     await put('customer', 200_000, sseC)
     await put('bucket-key', 200_000, { ...kms, BucketKeyEnabled: true })
+    const demo: { readonly tenants: readonly { readonly domainId: string }[] } = JSON.parse(
+      readFileSync(join(data, 'demo.json'), 'utf8'),
+    )
+    const domain = demo.tenants[0]?.domainId ?? ''
+    const made = await cli(['keys', 'create', '--data', data, '--region', server.region, '--domain', domain])
+    await put('own-key', 100_000, { ...kms, SSEKMSKeyId: made.stdout.toString().trim() })
     await s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/s3` }))
     await upload(s3, 'parts', [randomBytes(5 * 1024 * 1024), randomBytes(100)])
     await upload(s3, 'open', [randomBytes(100_000)], false)
-    const check = (...more: string[]) => cli(['check', '--data', data, ...more])
+    const check = (...more: string[]) => cli(['check', '--data', data, '--profile', 's3', ...more])
 
     const stop = new AbortController()
     const load = async (n: number): Promise<void> => {
@@ -85,9 +91,9 @@ t.test(
         else await put(Key, 100_000)
       }
     }
-    const loads = [load(0), load(1)]
+    const loads = [load(0)]
     try {
-      for (const more of [[], ['--deep'], ['--deep']]) {
+      for (const more of [[], ['--deep']]) {
         const { code, stdout, stderr } = await check(...more)
         t.match([code, stderr], [0, ''], stdout.toString())
       }
