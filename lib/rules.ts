@@ -28,6 +28,7 @@ export {
   type WriteDecision,
 } from './sse/authorize.ts'
 export {
+  type BlockedEncryption,
   type BucketEncryption,
   type BucketEncryptionForm,
   bucketEncryptionOrBase,

@@ -138,6 +138,18 @@ export const assertKeyUsable = (profile: Profile, key: UsableKey, owner: Tenant)
   assertKeyEnabled(key)
 }
 
+/**
+ * A bucket may refuse writes under a customer's key (S3: `BlockedEncryptionTypes`); what lies there under one is still read.
+ *
+ * {@includeCode ../../test/examples/rules.test.ts#bucket-encryption}
+ *
+ * @throws {SseError} `AccessDenied`.
+ */
+export const assertCustomerKeysTaken = (bucketDefault: BucketEncryption | undefined): void => {
+  if (bucketDefault?.blocked !== 'SSE-C') return
+  throw denied('The bucket refuses objects under customer keys (SSE-C). Use SSE-KMS or SSE-S3.')
+}
+
 /** Who asks whom under which rules. */
 export interface Access {
   /** The rules that hold. */
@@ -224,6 +236,7 @@ export const authorizeWrite = (access: WriteAccess): WriteDecision => {
     case 'sse-s3':
       return { kind: 'sse-s3' }
     case 'sse-c':
+      assertCustomerKeysTaken(bucketDefault)
       return request
     case 'none':
       if (bucketDefault?.kind === 'sse-kms') return authorizeKms(access, fromDefault(bucketDefault))

@@ -3,16 +3,24 @@
  * element names as property names. Parsing XML and keeping the value are up to the gateway.
  *
  * ```
- * { Rule: { ApplyServerSideEncryptionByDefault: { SSEAlgorithm, KMSMasterKeyID, ProjectID }, BucketKeyEnabled } }
+ * { Rule: {
+ *     ApplyServerSideEncryptionByDefault: { SSEAlgorithm, KMSMasterKeyID, ProjectID },
+ *     BucketKeyEnabled,
+ *     BlockedEncryptionTypes: { EncryptionType } } }
  * ```
  */
 import { SseError } from '../errors.ts'
 import { aes256, badArgument, type Dialect, namesOf, type SseS3 } from './names.ts'
 
+/** What a bucket takes: `SSE-C` refuses writes under a customer's key, `NONE` refuses nothing. */
+export type BlockedEncryption = 'SSE-C' | 'NONE'
+
 /** Objects are encrypted under a key of the service. */
 export interface SseS3Default extends SseS3 {
   /** Kept because clients put it and get it back; it means nothing here. */
   readonly bucketKey: boolean
+  /** What is refused; left out where the client said nothing of it. */
+  readonly blocked?: BlockedEncryption
 }
 
 /** Objects are encrypted with SSE-KMS. */
@@ -25,6 +33,8 @@ export interface KmsDefault {
   readonly bucketKey: boolean
   /** Project that the master key is said to be of. */
   readonly projectId?: string
+  /** What is refused; left out where the client said nothing of it. */
+  readonly blocked?: BlockedEncryption
 }
 
 /** What objects of a bucket get whose request names no encryption. */
@@ -43,6 +53,8 @@ export interface BucketEncryptionRule {
   }
   /** Whether objects share a bucket key; not in OBS's form. */
   readonly BucketKeyEnabled?: boolean
+  /** What is refused; not in OBS's form. */
+  readonly BlockedEncryptionTypes?: { readonly EncryptionType: BlockedEncryption }
 }
 
 /** The plain form of a configuration. */
@@ -83,6 +95,14 @@ const flag = (value: unknown): boolean => {
   throw malformed()
 }
 
+const blockedOf = (value: unknown): BlockedEncryption | undefined => {
+  if (value === undefined) return undefined
+  const types = children(value, ['EncryptionType']).get('EncryptionType')
+  const [type, ...more]: readonly unknown[] = Array.isArray(types) ? types : [types]
+  if (more.length > 0 || (type !== 'SSE-C' && type !== 'NONE')) throw malformed()
+  return type
+}
+
 /**
  * Reads a configuration in plain form; `Rule` may be one rule or a list of one. Texts are strings, `BucketKeyEnabled` a boolean or its text.
  *
@@ -95,7 +115,7 @@ export const parseBucketEncryption = (form: unknown): BucketEncryption => {
   const list = children(form, ['Rule']).get('Rule')
   const [only, ...more]: readonly unknown[] = Array.isArray(list) ? list : [list]
   if (more.length > 0) throw malformed()
-  const rule = children(only, ['ApplyServerSideEncryptionByDefault', 'BucketKeyEnabled'])
+  const rule = children(only, ['ApplyServerSideEncryptionByDefault', 'BucketKeyEnabled', 'BlockedEncryptionTypes'])
   const element = 'ApplyServerSideEncryptionByDefault'
   const apply = children(rule.get(element), ['SSEAlgorithm', 'KMSMasterKeyID', 'ProjectID'])
   const algorithm = text(apply.get('SSEAlgorithm')) ?? ''
@@ -106,14 +126,16 @@ export const parseBucketEncryption = (form: unknown): BucketEncryption => {
   const keyId = text(apply.get('KMSMasterKeyID'))
   const projectId = text(apply.get('ProjectID'))
   const bucketKey = flag(rule.get('BucketKeyEnabled'))
+  const blocked = blockedOf(rule.get('BlockedEncryptionTypes'))
+  const common = { bucketKey, ...(blocked !== undefined && { blocked }) }
   if (kind === 'sse-kms')
-    return { kind, bucketKey, ...(keyId !== undefined && { keyId }), ...(projectId !== undefined && { projectId }) }
+    return { kind, ...common, ...(keyId !== undefined && { keyId }), ...(projectId !== undefined && { projectId }) }
   if (keyId !== undefined || projectId !== undefined)
     throw new SseError('InvalidArgument', {
       message: `a ${keyId === undefined ? 'ProjectID' : 'KMSMasterKeyID'} is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse`,
       details: { ArgumentName: element },
     })
-  return { kind, bucketKey }
+  return { kind, ...common }
 }
 
 /**
@@ -122,10 +144,15 @@ export const parseBucketEncryption = (form: unknown): BucketEncryption => {
  * {@includeCode ../../test/examples/rules.test.ts#bucket-encryption}
  */
 export const formatBucketEncryption = (encryption: BucketEncryption, dialect: Dialect): BucketEncryptionForm => {
-  const bucketKey = dialect === 's3' ? { BucketKeyEnabled: encryption.bucketKey } : {}
+  const { blocked } = encryption
+  const ofS3 = {
+    BucketKeyEnabled: encryption.bucketKey,
+    ...(blocked !== undefined && { BlockedEncryptionTypes: { EncryptionType: blocked } }),
+  }
+  const more = dialect === 's3' ? ofS3 : {}
   if (encryption.kind === 'sse-s3') {
     const SSEAlgorithm = dialect === 's3' ? aes256 : 'obs'
-    return { Rule: { ApplyServerSideEncryptionByDefault: { SSEAlgorithm }, ...bucketKey } }
+    return { Rule: { ApplyServerSideEncryptionByDefault: { SSEAlgorithm }, ...more } }
   }
   const { keyId, projectId } = encryption
   return {
@@ -135,7 +162,7 @@ export const formatBucketEncryption = (encryption: BucketEncryption, dialect: Di
         ...(keyId !== undefined && { KMSMasterKeyID: keyId }),
         ...(projectId !== undefined && { ProjectID: projectId }),
       },
-      ...bucketKey,
+      ...more,
     },
   }
 }

@@ -128,6 +128,13 @@ t.test('bucket encryption', async t => {
       'OBS form',
     )
   }
+  for (const blocked of ['SSE-C', 'NONE'] as const) {
+    const form = rule({ SSEAlgorithm: 'AES256' }, { BlockedEncryptionTypes: { EncryptionType: [blocked] } })
+    const parsed = parseBucketEncryption(form)
+    t.strictSame(parsed, { kind: 'sse-s3', bucketKey: false, blocked })
+    t.strictSame(parseBucketEncryption(formatBucketEncryption(parsed, 's3')), parsed, 'S3 form and back')
+    t.strictSame(formatBucketEncryption(parsed, 'obs'), rule({ SSEAlgorithm: 'obs' }), 'OBS has no such element')
+  }
   t.strictSame(
     formatBucketEncryption({ kind: 'sse-s3', bucketKey: false }, 's3'),
     rule({ SSEAlgorithm: 'AES256' }, { BucketKeyEnabled: false }),
@@ -151,6 +158,9 @@ t.test('bucket encryption', async t => {
     rule({ SSEAlgorithm: 1 }),
     { Rule: null },
     { Rule: { BucketKeyEnabled: true } },
+    rule({ SSEAlgorithm: 'AES256' }, { BlockedEncryptionTypes: '' }),
+    rule({ SSEAlgorithm: 'AES256' }, { BlockedEncryptionTypes: { EncryptionType: 'SSE-KMS' } }),
+    rule({ SSEAlgorithm: 'AES256' }, { BlockedEncryptionTypes: { EncryptionType: ['SSE-C', 'NONE'] } }),
     { Rule: [1] },
   ])
     t.throws(() => parseBucketEncryption(bad), { code: 'MalformedXML' })

@@ -112,8 +112,14 @@ export const bucketEncryptionActions = bucketSetting({
   answer: ({ res, services, dialect }, _kept, { bucket }) => {
     const encryption = bucketEncryptionOrBase(bucketEncryption(bucket), services.profile.baseEncryption)
     const { Rule } = formatBucketEncryption(encryption, dialect)
-    const { ApplyServerSideEncryptionByDefault: apply, BucketKeyEnabled } = Rule
-    answerXml(res, configuration, { Rule: { ApplyServerSideEncryptionByDefault: { ...apply }, BucketKeyEnabled } })
+    const { ApplyServerSideEncryptionByDefault: apply, BucketKeyEnabled, BlockedEncryptionTypes: blocked } = Rule
+    answerXml(res, configuration, {
+      Rule: {
+        ApplyServerSideEncryptionByDefault: { ...apply },
+        BucketKeyEnabled,
+        BlockedEncryptionTypes: blocked && { ...blocked },
+      },
+    })
   },
 })
 

@@ -2,13 +2,14 @@
 import { utf8, wipe } from '../../bytes.ts'
 import { parseSession } from '../../envelope/envelope.ts'
 import { SseError } from '../../errors.ts'
+import { assertCustomerKeysTaken } from '../../sse/authorize.ts'
 import { assertPartKeyFits, parseCustomerKey } from '../../sse/customer-key.ts'
 import { aes256, type HeaderGetter, managedNames, obsNames, s3Names } from '../../sse/names.ts'
 import type { ObjectEncryption } from '../../sse/response.ts'
 import type { Upload } from '../../store/records.ts'
 import type { JudgedBucket } from '../access/access.ts'
 import { uploadChecksum } from '../objects/checksums.ts'
-import { describeStored, objectContext, storedKeys } from '../objects/encryption.ts'
+import { bucketEncryption, describeStored, objectContext, storedKeys } from '../objects/encryption.ts'
 import type { PartPlan, UploadKeys } from '../objects/part.ts'
 import { parameterOf } from '../http/parameters.ts'
 import { withTags } from '../http/tags.ts'
@@ -97,6 +98,7 @@ export const unlockUpload = async (
   { upload, bucket }: FoundUpload,
   use: 'part' | 'listing' | 'complete' = 'part',
 ): Promise<UnlockedUpload> => {
+  if (use === 'part' && upload.kind === 'sse-c') assertCustomerKeysTaken(bucketEncryption(bucket.bucket))
   const sent = parseCustomerKey(header, { secure })
   const release = () => wipe(sent?.key)
   try {
