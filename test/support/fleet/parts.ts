@@ -93,6 +93,7 @@ defaults
   timeout connect 2s
   timeout client 120s
   timeout server 120s
+  timeout check 3s
   option http-no-delay
   retries 3
   option redispatch 1
