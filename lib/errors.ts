@@ -122,6 +122,11 @@ const table = {
     status: 400,
     message: 'You have attempted to create more buckets than allowed. Delete a bucket that is not needed.',
   },
+  TooManyUploads: {
+    status: 400,
+    s3Code: 'InvalidRequest',
+    message: 'The bucket has as many open multipart uploads as it may have. Complete or abort some of them.',
+  },
   BucketChanged: {
     status: 409,
     s3Code: 'OperationAborted',

@@ -88,6 +88,8 @@ const whole = (standard: number) => {
   return z.int({ error }).min(1, { error }).max(most, { error }).default(standard)
 }
 
+const wrongDays = { error: 'expected 0 to 36500 days' }
+
 const limits = z.strictObject({
   connections: whole(1024).describe('Open connections. Further ones are closed at once.'),
   connectionsPerAddress: whole(512).describe(
@@ -112,6 +114,15 @@ const limits = z.strictObject({
   bucketsPerTenant: whole(defaultLimits.bucketsPerTenant).describe(
     'Buckets of a tenant. Another one is refused with 400 TooManyBuckets.',
   ),
+  uploadsPerBucket: whole(defaultLimits.uploadsPerBucket).describe(
+    'Open multipart uploads of a bucket. Another one is refused with 400 InvalidRequest.',
+  ),
+  uploadDays: z
+    .int(wrongDays)
+    .min(0, wrongDays)
+    .max(36_500, wrongDays)
+    .default(0)
+    .describe('Days after which a multipart upload that nobody completed is aborted. 0: never, as in S3.'),
   kmsSeconds: whole(defaultLimits.kmsSeconds).describe(
     'Seconds that the key store has for each call. After them the answer is 503 ServiceUnavailable.',
   ),

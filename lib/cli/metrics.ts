@@ -3,6 +3,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { AccessLogEntry, KeyUseEntry } from '../gateway/options.ts'
 import { kmsChannel, type KmsEvent } from '../kms/events.ts'
+import { refusedChannel } from '../segment/node.ts'
+import type { StoreCounts } from '../store/store.ts'
 
 /** The last call of a key manager. */
 export interface LastCall {
@@ -28,6 +30,8 @@ export interface Metrics {
   keyUse(entry: KeyUseEntry): void
   /** Says that this process takes requests. */
   serving(): void
+  /** Has the store asked how much there is, when somebody looks and the last answer is older than half a minute. */
+  watch(ask: () => Promise<StoreCounts>): void
   /** Counts a worker that took the place of another. */
   workerReplaced(): void
   /** The last call of each key manager. */
@@ -44,6 +48,25 @@ const seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 const isEvent = (message: unknown): message is KmsEvent =>
   typeof message === 'object' && message !== null && 'instance' in message && 'outcome' in message
+
+/** Milliseconds between two questions to the store, and those that an answer is waited for. */
+const [askEvery, answerWithin] = [30_000, 1000]
+
+/** Does this at the first call, and at a later one where the last time is long ago. Does not wait for long. */
+const nowAndThen = (work: () => Promise<void>): (() => Promise<void>) => {
+  let last = -Infinity
+  let running: Promise<void> | undefined
+  return async () => {
+    if (running === undefined && performance.now() - last >= askEvery) {
+      last = performance.now()
+      running = work().finally(() => {
+        running = undefined
+      })
+    }
+    const late = new Promise(resolve => setTimeout(resolve, answerWithin).unref())
+    await Promise.race([running, late])
+  }
+}
 
 /** Media type of the format of Prometheus. */
 export const contentType: string = Registry.PROMETHEUS_CONTENT_TYPE
@@ -107,6 +130,31 @@ export const createMetrics = (): Metrics => {
     help: 'Workers that took the place of one that had ended.',
     registers,
   })
+  const refused = new Counter({
+    name: 'sse_kms_refused_bodies_total',
+    help: 'Stored bodies of which a segment was refused, since it is not what was sealed.',
+    registers,
+  })
+  let counts: (() => Promise<void>) | undefined
+  const collect = () => counts?.()
+  const uploads = new Gauge({
+    name: 'sse_kms_open_uploads',
+    help: 'Multipart uploads that are open in the store; an estimate where they are many.',
+    aggregator: 'max',
+    registers,
+    collect,
+  })
+  const files = new Gauge({
+    name: 'sse_kms_body_files',
+    help: 'Files of bodies and parts in the store; an estimate where they are many.',
+    aggregator: 'max',
+    registers,
+    collect,
+  })
+  const show = ({ openUploads, bodyFiles }: StoreCounts): void => {
+    uploads.set(openUploads)
+    files.set(bodyFiles)
+  }
   const keyManagers = new Map<string, LastCall>()
   const onCall = (message: unknown): void => {
     if (!isEvent(message)) return
@@ -116,7 +164,9 @@ export const createMetrics = (): Metrics => {
     callDurations.observe({ key_manager: instance, operation }, milliseconds / 1000)
     keyManagers.set(instance, { outcome, time: new Date().toISOString() })
   }
+  const onRefused = (): void => refused.inc()
   subscribe(kmsChannel, onCall)
+  subscribe(refusedChannel, onRefused)
   return {
     contentType,
     request: ({ action = 'none', status, milliseconds, received, sent, error }) => {
@@ -129,11 +179,17 @@ export const createMetrics = (): Metrics => {
     keyUse: ({ provider = 'none', operation, cached, outcome }) =>
       uses.inc({ provider, operation, cached: String(cached), outcome }),
     serving: () => workers.set(1),
+    watch: ask => {
+      counts = nowAndThen(() => ask().then(show, () => undefined))
+    },
     workerReplaced: () => restarts.inc(),
     lastCalls: () => Object.fromEntries(keyManagers),
     values: () => registry.getMetricsAsJSON(),
     text: () => registry.metrics(),
-    close: () => void unsubscribe(kmsChannel, onCall),
+    close: () => {
+      unsubscribe(kmsChannel, onCall)
+      unsubscribe(refusedChannel, onRefused)
+    },
   }
 }
 

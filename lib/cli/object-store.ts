@@ -6,7 +6,7 @@ import { needPackages } from './failure.ts'
 import type { BodyStoreMaker } from '../store/body-store.ts'
 import { openBodyFiles } from '../store/file/disk.ts'
 import { openFileStore } from '../store/file/store.ts'
-import type { ObjectStore } from '../store/store.ts'
+import type { ExpiredUpload, ObjectStore } from '../store/store.ts'
 import type { Environment } from './io.ts'
 import { invalidConfig, secretOf, secretSource } from './secrets.ts'
 import type { StoreFile } from './store-schema.ts'
@@ -17,6 +17,10 @@ export interface OpenStoreOptions {
   readonly sweepAll: boolean | undefined
   /** See `sweepEvery` of the store. */
   readonly sweepEvery?: number | undefined
+  /** See `uploadAge` of the store. */
+  readonly uploadAge?: number | undefined
+  /** See `onUploadExpired` of the store. */
+  readonly onUploadExpired?: ((upload: ExpiredUpload) => void) | undefined
   /** Told when the process can use the store no more. */
   readonly onBroken?: ((error: SseError) => void) | undefined
 }
@@ -97,18 +101,11 @@ export const storeSetup = ({ index, bodies, graceSeconds }: StoreFile, place: Pl
   return {
     embedded: false,
     files: upstream === undefined,
-    open: async (folder, { sweepAll, sweepEvery }) => {
+    open: async (folder, { onBroken: _none, ...options }) => {
       needPackages(['pg'])
       const { openPostgresStore } = await import('../store/postgres/store.ts')
       const files: BodyStoreMaker = id => openBodyFiles(join(folder, 'shared', id))
-      return openPostgresStore({
-        connection,
-        connections,
-        grace,
-        sweepAll,
-        sweepEvery,
-        bodies: (await upstream?.()) ?? files,
-      })
+      return openPostgresStore({ ...options, connection, connections, grace, bodies: (await upstream?.()) ?? files })
     },
   }
 }

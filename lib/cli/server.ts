@@ -12,7 +12,7 @@ import type { DataKeyWrapper } from '../kms/provider.ts'
 import { chooseEngine, createSse } from '../object/node.ts'
 import { createProfile, type Profile } from '../sse/profile.ts'
 import { openFileStore } from '../store/file/store.ts'
-import type { ObjectStore } from '../store/store.ts'
+import type { ExpiredUpload, ObjectStore } from '../store/store.ts'
 import { startAdmin, stopping } from './admin.ts'
 import type { Config } from './config.ts'
 import { holdConnections } from './connections.ts'
@@ -103,6 +103,9 @@ const brokenStore = (cause: SseError): SseError => {
   return new SseError('StoreFailed', { message, cause })
 }
 
+const expiredText = ({ bucket, key, id, initiated }: ExpiredUpload, days: number): string =>
+  `an upload was aborted, since nobody completed it within ${days} days (limits.uploadDays): bucket ${bucket}, key ${key}, upload ${id}, begun at ${new Date(initiated).toISOString()}`
+
 /** What a gateway is made of, once its store and its keys are open. */
 interface Opened extends Pick<ServingGateway, 'broken' | 'checkKeys' | 'metrics'> {
   readonly handler: GatewayHandler
@@ -144,6 +147,7 @@ const started = async (
     await listening.catch(() => admin?.close())
     await listening
     metrics?.serving()
+    metrics?.watch(() => store.counts())
     const close = async (): Promise<void> => {
       draining = true
       await wait((config.drainSeconds ?? 0) * 1000)
@@ -210,7 +214,8 @@ export const startGateway = async (config: Config, options: StartOptions = {}): 
 }
 
 const startLogged = async (config: Config, options: StartOptions, logs: Logs): Promise<ServingGateway> => {
-  const { data, hosts, limits, log } = config
+  const { data, hosts, log } = config
+  const { uploadDays, ...limits } = config.limits
   const takeover = options.worker ?? (await takeoverOf(config))
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
   const engine = await chooseEngine()
@@ -219,7 +224,12 @@ const startLogged = async (config: Config, options: StartOptions, logs: Logs): P
     onBroken = resolve
   })
   const { store: setup = { open: openFileStore } } = config
-  const rows = await setup.open(join(data, 'objects'), { sweepAll: config.sweepAll, onBroken })
+  const rows = await setup.open(join(data, 'objects'), {
+    sweepAll: config.sweepAll,
+    onBroken,
+    uploadAge: uploadDays === 0 ? undefined : uploadDays * 86_400_000,
+    onUploadExpired: upload => warn(log, expiredText(upload, uploadDays)),
+  })
   const opened = await openKeys(config, rows, engine).catch(async (error: unknown) => {
     await rows.close()
     throw error

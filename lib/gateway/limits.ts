@@ -14,6 +14,8 @@ export interface GatewayLimits {
   readonly kmsSeconds: number
   /** Buckets of a tenant. */
   readonly bucketsPerTenant: number
+  /** Open uploads of a bucket. */
+  readonly uploadsPerBucket: number
 }
 
 /** The limits that hold where none are given. */
@@ -24,6 +26,7 @@ export const defaultLimits: GatewayLimits = {
   memoryBytes: 256 * 1024 * 1024,
   kmsSeconds: 5,
   bucketsPerTenant: 100,
+  uploadsPerBucket: 10_000,
 }
 
 /** Limits with their defaults. `RangeError` for what is no number above 0. */

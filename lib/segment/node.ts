@@ -2,13 +2,19 @@
  * A driver as a Node `Transform` and as an async generator, the share of the event loop that all of them take together, and the tuning of
  * memory that a program may ask for.
  */
+import { channel } from 'node:diagnostics_channel'
 import { Transform } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { isPromise, type MaybePromise } from '../bytes.ts'
+import { SseError } from '../errors.ts'
 import type { Driver } from './driver.ts'
 
 /** Called when the work is done or has failed. */
 export type Done = (error?: Error | null) => void
+
+/** Name of the channel of `node:diagnostics_channel` that bodies are told on whose segments were refused: they are not what was sealed. */
+export const refusedChannel = 'sse-kms-streams:refused'
+const refused = channel(refusedChannel)
 
 /** Milliseconds of ciphers in one turn of the event loop if no other stream waits. */
 const share = 2
@@ -40,7 +46,10 @@ const turn = (): void => {
 
 const settle = (work: () => MaybePromise<void>, done: Done): void => {
   // Whatever is thrown is an error, `undefined` too: without one the work would pass for done.
-  const fail = (thrown: unknown): void => done(thrown instanceof Error ? thrown : new Error(String(thrown)))
+  const fail = (thrown: unknown): void => {
+    if (thrown instanceof SseError && thrown.code === 'NotAuthentic') refused.publish(thrown)
+    done(thrown instanceof Error ? thrown : new Error(String(thrown)))
+  }
   try {
     const result = work()
     if (isPromise(result)) result.then(() => done(), fail)

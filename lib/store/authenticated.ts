@@ -147,8 +147,8 @@ export const authenticated = (store: ObjectStore, key: Uint8Array): ObjectStore 
       return store.updateNotes(bucket, key, { notes, mac }, { revision: record.revision, ...condition })
     },
 
-    createUpload: async (bucket, key, upload) =>
-      store.createUpload(bucket, key, { ...upload, mac: macOf(ofUpload(bucket.id, key, upload.id, upload)) }),
+    createUpload: async (bucket, key, upload, options) =>
+      store.createUpload(bucket, key, { ...upload, mac: macOf(ofUpload(bucket.id, key, upload.id, upload)) }, options),
     getUpload: async (bucketId, key, id, options) => {
       const upload = await store.getUpload(bucketId, key, id, options)
       if (upload !== undefined) assertRow(ofUpload(bucketId, key, id, upload), upload.mac)

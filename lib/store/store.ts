@@ -86,6 +86,32 @@ export interface CreateBucketOptions {
   readonly most?: number | undefined
 }
 
+/** Bounds of a new upload. */
+export interface CreateUploadOptions {
+  /** Open uploads that its bucket may have, this one included; those that are opened at the same moment may go beyond it. Default: any number. */
+  readonly most?: number | undefined
+}
+
+/** An upload that was open for too long, and was dropped. */
+export interface ExpiredUpload {
+  /** Name of its bucket. */
+  readonly bucket: string
+  /** Key of the object that it was to become. */
+  readonly key: string
+  /** Its id. */
+  readonly id: string
+  /** When it was opened, in milliseconds since 1970. */
+  readonly initiated: number
+}
+
+/** How much there is in a store, for an operator: it may be an estimate where there is much. */
+export interface StoreCounts {
+  /** Uploads that are open. */
+  readonly openUploads: number
+  /** Files of bodies and of parts. */
+  readonly bodyFiles: number
+}
+
 /** How to delete a bucket. */
 export interface DeleteBucketOptions {
   /** Whether open uploads go with the bucket. Default `false`: they keep it. */
@@ -262,8 +288,8 @@ export interface ObjectStore {
   /** A page of the objects of a bucket. */
   listObjects(bucketId: string, options: ListOptions): Promise<ObjectListing>
 
-  /** Opens an upload. `TypeError` where its id is taken. Errors: `BucketChanged`. */
-  createUpload(bucket: BucketRevision, key: string, upload: NewUpload): Promise<Upload>
+  /** Opens an upload. `TypeError` where its id is taken. Errors: `BucketChanged`; `TooManyUploads`, where the bucket has `most` open ones already. */
+  createUpload(bucket: BucketRevision, key: string, upload: NewUpload, options?: CreateUploadOptions): Promise<Upload>
   /** The upload, if there is one. */
   getUpload(bucketId: string, key: string, id: string, options?: FindUploadOptions): Promise<Upload | undefined>
   /** A page of the open uploads of a bucket. */
@@ -306,7 +332,9 @@ export interface ObjectStore {
 
   /** What a check of the store looks at. */
   inspect(): StoreInspection
-  /** Deletes what processes that are gone left behind, and gives up completed uploads after their time. */
+  /** How much there is. Takes the same short time however much that is. */
+  counts(): Promise<StoreCounts>
+  /** Deletes what processes that are gone left behind, drops uploads that are open for too long, and gives up completed uploads after their time. */
   sweep(): Promise<SweepReport>
   /** Waits for what is under way and lets go of the store. */
   close(): Promise<void>

@@ -5,7 +5,7 @@
 import { CreateBucketCommand, GetObjectCommand, ListBucketsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -18,7 +18,7 @@ import { ann, type ConfiguredUser, get, serving, tenantOf } from '../support/ser
 const bob = { name: 'bob', accessKeyId: 'AKBOB', secretAccessKey: 'secret-of-bob', roles: [] }
 
 t.test('/livez, /readyz and /metrics on an address of their own', async t => {
-  const { admin, address, clientOf } = await serving(t, { admin: { listen: '127.0.0.1:0' } })
+  const { admin, address, clientOf, folder } = await serving(t, { admin: { listen: '127.0.0.1:0' } })
   t.strictSame(await get(`${admin}/livez`), { status: 200, type: 'text/plain; charset=utf-8', text: 'alive\n' })
   const ready = await get(`${admin}/readyz`)
   t.equal(ready.status, 200)
@@ -47,6 +47,20 @@ t.test('/livez, /readyz and /metrics on an address of their own', async t => {
   t.ok(value('sse_kms_bytes_total{direction="in"}') >= 100_000, 'the body that came')
   t.ok(value('sse_kms_bytes_total{direction="out"}') >= 100_000, 'the body that went')
   t.ok(value('nodejs_eventloop_lag_p99_seconds') > 0)
+  t.equal(value('sse_kms_workers'), 1)
+  t.equal(value('sse_kms_body_files'), 1)
+  t.equal(value('sse_kms_open_uploads'), 0)
+  t.equal(value('sse_kms_refused_bodies_total'), 0)
+  const bodies = join(folder, 'data/objects/bodies')
+  const names = readdirSync(bodies, { recursive: true, encoding: 'utf8' })
+  const file = join(bodies, names.find(name => name.includes('/')) ?? '')
+  const bytes = readFileSync(file)
+  bytes.writeUInt8(bytes.readUInt8(90_000) ^ 1, 90_000)
+  writeFileSync(file, bytes)
+  await t.rejects(async () => {
+    await (await s3.send(new GetObjectCommand({ Bucket: 'photos', Key: 'a' }))).Body?.transformToByteArray()
+  })
+  t.match((await get(`${admin}/metrics`)).text, /^sse_kms_refused_bodies_total 1$/m)
   t.equal((await get(`${admin}/other`)).status, 404)
   t.equal((await get(`${admin}/livez`, { method: 'POST' })).status, 405)
   t.equal((await get(`${admin}/livez`, { method: 'HEAD' })).text, '')

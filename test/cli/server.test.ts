@@ -9,10 +9,12 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import {
   CreateBucketCommand,
+  CreateMultipartUploadCommand,
   GetObjectCommand,
   HeadBucketCommand,
   PutObjectCommand,
   S3Client,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { createPresignedPost } from '@aws-sdk/s3-presigned-post'
 import aws4 from 'aws4'
@@ -511,6 +513,20 @@ t.test('the end: requests under way may go on for a while, idle connections may 
   const took = Date.now() - began
   t.ok(took < 5000, `${took} ms`)
   await gone
+})
+
+t.test('limits.uploadDays: an upload that nobody completes is aborted, with a line', async t => {
+  const { data, address, close } = await running(t)
+  const s3 = clientOf(t, address)
+  await s3.send(new CreateBucketCommand({ Bucket: 'photos' }))
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket: 'photos', Key: 'a' }))
+  await close()
+  const warned = once(process, 'warning')
+  const again = await running(t, { data, limits: { ...standardLimits, uploadDays: 1 / 86_400_000 } })
+  const [warning] = await warned
+  t.match(String(warning), new RegExp(`an upload was aborted.*bucket photos, key a, upload ${UploadId}, begun at 2`))
+  const part = { Bucket: 'photos', Key: 'a', UploadId, PartNumber: 1, Body: 'x' }
+  await t.rejects(clientOf(t, again.address).send(new UploadPartCommand(part)), { name: 'NoSuchUpload' })
 })
 
 t.test(

@@ -170,6 +170,16 @@ t.test('a tenant has no more buckets than it may', async t => {
   await make('three')
 })
 
+t.test('a bucket has no more open uploads than it may', async t => {
+  const { client, signedFetch } = await startGateway(t, { limits: { uploadsPerBucket: 1 } })
+  await client().send(new CreateBucketCommand({ Bucket: 'bucket' }))
+  const begin = () => client().send(new CreateMultipartUploadCommand({ Bucket: 'bucket', Key: 'k' }))
+  const { UploadId = '' } = await begin()
+  t.equal(await codeOf(begin()), '400 InvalidRequest')
+  t.equal((await signedFetch(admin, 'DELETE', `/bucket/k?uploadId=${UploadId}`)).status, 204)
+  await begin()
+})
+
 t.test('a bucket with open uploads is deleted as its profile says', async t => {
   for (const [profile, status, left] of [
     [createProfile('obs', { region }), 409, 200],

@@ -27,6 +27,7 @@ import {
   record,
   upload,
 } from '../support/store.ts'
+import type { ExpiredUpload } from '../../lib/store/store.ts'
 import { bucketFacts, each, sayCases } from '../support/stores.ts'
 
 const code = (name: string): { code: string } => ({ code: name })
@@ -123,6 +124,60 @@ each('a bucket is deleted with its open uploads where that is asked for', async 
   t.ok(await filesBecome(directory, 0))
   const anew = await store.createBucket('b', bucketFacts)
   t.same((await store.listUploads(anew.id, { limit: 9 })).uploads, [])
+})
+
+each('a bucket has no more open uploads than it may', async (t, fresh) => {
+  const { store, b } = await fresh()
+  const other = await store.createBucket('other', bucketFacts)
+  const open = (id: string, most?: number, bucket = b) => store.createUpload(bucket, `k-${id}`, upload(id), { most })
+  await open('1', 2)
+  await open('2', 2)
+  await t.rejects(open('3', 2), code('TooManyUploads'))
+  await open('1', 1, other)
+  t.equal((await store.counts()).openUploads, 3)
+  await store.abortUpload(b, 'k-1', '1')
+  await open('3', 2)
+  await store.putPart(b, 'k-2', '2', part(1, 'a'), await bodyOf(store, pattern(10)))
+  t.equal((await store.counts()).bodyFiles, 1)
+  await store.completeUpload(b, 'k-2', '2', { token: 't', attempts: ['a'], record: record() })
+  await open('4', 2)
+  await open('5')
+  t.equal((await store.counts()).openUploads, 4, 'a completed one is none')
+})
+
+each('an upload that nobody completes is dropped after its time, by one of those that sweep', async (t, fresh) => {
+  const day = 86_400_000
+  const told: ExpiredUpload[] = []
+  const options = { uploadAge: 2 * day, onUploadExpired: (expired: ExpiredUpload) => void told.push(expired) }
+  const { store, directory, b, again, pass } = await fresh(options)
+  const begun = Date.now()
+  for (const id of ['old', 'done']) {
+    await store.createUpload(b, 'k', upload(id, { initiated: begun }))
+    await store.putPart(b, 'k', id, part(1, id), await bodyOf(store, pattern(10)))
+  }
+  await store.completeUpload(b, 'k', 'done', { token: 't', attempts: ['done'], record: record() })
+  await pass(day)
+  await store.sweep()
+  t.strictSame(told, [])
+  await store.createUpload(b, 'k', upload('young', { initiated: begun + day }))
+  const [{ initiated } = { initiated: 0 }] = (await store.listUploads(b.id, { limit: 1 })).uploads
+  await pass(day)
+  const sweepers = [store, await again(options)]
+  await Promise.all(sweepers.map(each => each.sweep()))
+  await sweepers[1]?.close()
+  t.match(told, [{ bucket: 'b', key: 'k', id: 'old', initiated: Number }])
+  t.equal(told.length, 1)
+  t.ok(Number(told[0]?.initiated) <= initiated)
+  t.equal(await store.getUpload(b.id, 'k', 'old'), undefined)
+  t.ok(await store.getUpload(b.id, 'k', 'young'))
+  await t.rejects(store.putPart(b, 'k', 'old', part(2, 'late'), await bodyOf(store, pattern(10))), code('NoSuchUpload'))
+  t.ok(await store.getObject(b.id, 'k'), 'what was completed stays')
+  t.ok(await filesBecome(directory, 1))
+  const never = await again()
+  await pass(1000 * day)
+  await never.sweep()
+  t.ok(await store.getUpload(b.id, 'k', 'young'), 'by default they stay')
+  await never.close()
 })
 
 each('of the attempts of a part the three newest are kept, and the young ones', async (t, fresh) => {

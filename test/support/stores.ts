@@ -6,7 +6,7 @@ import { openBodyFiles } from '../../lib/store/file/disk.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
 import { openPostgresStore } from '../../lib/store/postgres/store.ts'
 import type { Bucket } from '../../lib/store/records.ts'
-import type { ObjectStore } from '../../lib/store/store.ts'
+import type { ExpiredUpload, ObjectStore } from '../../lib/store/store.ts'
 import { postgresMissing, type PostgresServer, startPostgres } from './postgres.ts'
 import { quickDirectory } from './store.ts'
 
@@ -17,6 +17,8 @@ export const bucketFacts = { owner: 'domain', region: 'sichuan', created: 1 }
 export interface StoreOptions {
   readonly grace?: number
   readonly remember?: number
+  readonly uploadAge?: number
+  readonly onUploadExpired?: (upload: ExpiredUpload) => void
   readonly sweepAll?: boolean
 }
 
@@ -93,6 +95,7 @@ const postgres: Kind = {
       const back = times.map(
         ([table, column]) => `UPDATE ${table} SET ${column} = ${column} - interval '${milliseconds}ms'`,
       )
+      back.push(`UPDATE upload SET initiated = initiated - ${milliseconds}`)
       await server.run(connection, back.join(';'))
     }
     return { store: await again(options), directory, again, pass }

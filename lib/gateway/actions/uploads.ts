@@ -84,7 +84,8 @@ export const createMultipartUpload = async (request: GatewayRequest): Promise<vo
     owner: bucket.owner.domainId,
     initiated: services.now(),
   }
-  await bucket.commit(judged => services.store.createUpload(judged, key, upload))
+  const most = services.limits.uploadsPerBucket
+  await bucket.commit(judged => services.store.createUpload(judged, key, upload, { most }))
   answerXml(
     request.res,
     'InitiateMultipartUploadResult',

@@ -377,6 +377,16 @@ export const keysOf = (
   ...table.getKeys({ start: prefix, end: keyAfterAll(prefix), ...(limit !== Infinity && { limit }) }),
 ]
 
+/** How many keys of a table begin with these bytes, counted up to `limit`. */
+export const countOf = (table: Table<unknown, Uint8Array>, prefix: Uint8Array, limit: number): number =>
+  table.getKeysCount({ start: prefix, end: keyAfterAll(prefix), limit })
+
+/** How many entries a table has; LMDB keeps the number. */
+export const sizeOf = (table: Table<unknown, Uint8Array>): number => {
+  const stats: { readonly entryCount?: number } = table.getStats()
+  return stats.entryCount ?? 0
+}
+
 /** Whether a table has a key that begins with these bytes. */
 export const hasAny = (table: Table<unknown, Uint8Array>, prefix: Uint8Array): boolean =>
   keysOf(table, prefix, 1).length > 0

@@ -1,10 +1,11 @@
 /**
  * Attempts of parts, in the index: files of their own, until their upload becomes an object. Which are kept, and how uploads are dropped whose
- * bucket is gone. All of it but {@link dropUploadsIn} happens inside a change.
+ * bucket is gone. All of it but {@link dropUploadsIn} and {@link dropExpiredUploads} happens inside a change.
  */
 import { concat, u32, view } from '../../bytes.ts'
 import { checkBodyId } from '../names.ts'
 import { newest, young } from '../retention.ts'
+import type { ExpiredUpload } from '../store.ts'
 import { commit, type FileStore } from './context.ts'
 import {
   type AttemptRow,
@@ -41,6 +42,16 @@ export const removeParts = (context: FileStore, attempts: readonly Entry<Attempt
     context.database.tables.parts.removeSync(key)
     discardBody(context, { form: 'file', id: value.file, size: value.part.storedSize })
   }
+}
+
+/** Drops an open upload and its attempts; whether it was there. */
+export const removeUpload = (context: FileStore, at: Uint8Array): boolean => {
+  const { uploads } = context.database.tables
+  const row = uploads.get(at)
+  if (row === undefined) return false
+  removeParts(context, partsOf(context, row))
+  uploads.removeSync(at)
+  return true
 }
 
 /** Adds an attempt, behind those of its number, and removes those that it makes superfluous. */
@@ -93,6 +104,21 @@ export const dropLostUploads = async (context: FileStore): Promise<void> => {
     return [...new Set(bucketIds)].filter(id => !ids.doesExist(encodeKey(id)))
   })
   for (const id of lost) await dropUploadsIn(context, encodeKey(id))
+}
+
+/** Drops uploads that are open for so many milliseconds, as an abort does. Answers those that it dropped itself. */
+export const dropExpiredUploads = async (context: FileStore, age: number): Promise<readonly ExpiredUpload[]> => {
+  const { database, now } = context
+  const { ids, uploads } = database.tables
+  const old = database.read(() => entriesWhere(uploads, ({ upload }) => now() - upload.initiated >= age))
+  const dropped: ExpiredUpload[] = []
+  for (const { key: at, value } of old) {
+    const [bucketId = '', key = '', id = ''] = decodeKey(at)
+    const bucket = database.read(() => ids.get(encodeKey(bucketId)))
+    if (bucket === undefined || !(await commit(context, () => removeUpload(context, at), 'reserve'))) continue
+    dropped.push({ bucket, key, id, initiated: value.upload.initiated })
+  }
+  return dropped
 }
 
 /** Lets go of attempts that were superfluous already, but too young, when the last one of their number came. */

@@ -7,12 +7,12 @@ import type { SseError } from '../../errors.ts'
 import { makeDirectory } from '../../files.ts'
 import { BodyDraft } from '../body-draft.ts'
 import type { BodyStore, BodyStoreMaker } from '../body-store.ts'
-import type { ObjectStore } from '../store.ts'
+import type { ExpiredUpload, ObjectStore } from '../store.ts'
 import { startUpkeep, warnOfSweep } from '../upkeep.ts'
 import { createRegister } from './body-register.ts'
 import { bucketActions, claimActions } from './buckets.ts'
 import type { FileStore } from './context.ts'
-import { Database } from './database.ts'
+import { Database, sizeOf } from './database.ts'
 import { openBodyFiles } from './disk.ts'
 import { asStoreFailed } from '../failure.ts'
 import { collectGarbage } from './garbage.ts'
@@ -39,6 +39,12 @@ export interface FileStoreOptions {
   readonly grace?: number | undefined
   /** Milliseconds for which a completed upload is remembered. Default a day. */
   readonly remember?: number | undefined
+  /**
+   * Milliseconds for which an upload may be open; a sweep drops one that nobody completed by then, as an abort does. Default: any time, as in S3.
+   */
+  readonly uploadAge?: number | undefined
+  /** Told of each upload that was open for longer, when this process drops it. Default: nobody. */
+  readonly onUploadExpired?: ((upload: ExpiredUpload) => void) | undefined
   /**
    * Says that body files which the index does not know are to be deleted however many they are, and that index and bodies are those of one
    * store from now on. Default `false`: an index and bodies that do not belong together are not opened, and a sweep that would delete more
@@ -80,6 +86,8 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     sweepEvery = 3_600_000,
     grace = 3_600_000,
     remember = 86_400_000,
+    uploadAge = Infinity,
+    onUploadExpired = () => {},
     sweepAll = false,
     now = Date.now,
     onSweepError = warnOfSweep,
@@ -99,7 +107,7 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
   })
   const inner = { database, bodies, process: nameProcess(), now, grace }
   const upkeep = startUpkeep({
-    sweep: (stop, collect) => sweep(context, { remember, sweepAll, stop, collect }),
+    sweep: (stop, collect) => sweep(context, { remember, uploadAge, onUploadExpired, sweepAll, stop, collect }),
     collect: () => collectGarbage(inner),
     sweepEvery,
     onSweepError,
@@ -120,6 +128,11 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
     ...uploadActions(context),
     inspect: () => inspection(context),
     createBody: async bodyOptions => new BodyDraft(context.register, bodyOptions),
+    counts: async () =>
+      database.read(() => ({
+        openUploads: sizeOf(database.tables.uploads),
+        bodyFiles: sizeOf(database.tables.files),
+      })),
     sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),
   }

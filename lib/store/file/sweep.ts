@@ -4,7 +4,7 @@
  * for an entry is always there before its file is.
  */
 import { SseError } from '../../errors.ts'
-import type { SweepReport } from '../store.ts'
+import type { ExpiredUpload, SweepReport } from '../store.ts'
 import type { FileStore } from './context.ts'
 import { entriesWhere, type Holder } from './database.ts'
 import { asStoreFailed } from '../failure.ts'
@@ -13,7 +13,7 @@ import { removeOrphans } from '../orphans.ts'
 import { type Collected, discardBody } from './garbage.ts'
 import { decodeKey, encodeKey } from './keys.ts'
 import { isAlive } from './liveness.ts'
-import { dropLostUploads, dropOldAttempts, forgetCompletion } from './parts.ts'
+import { dropExpiredUploads, dropLostUploads, dropOldAttempts, forgetCompletion } from './parts.ts'
 
 /** Milliseconds for which a process of another PID namespace, whose state cannot be seen, counts as alive. */
 const patience = 86_400_000
@@ -22,6 +22,10 @@ const patience = 86_400_000
 export interface SweepOptions {
   /** Milliseconds for which a completed upload is remembered. */
   readonly remember: number
+  /** Milliseconds for which an upload may be open. */
+  readonly uploadAge: number
+  /** Told of each upload that was open for longer, when it is dropped. */
+  readonly onUploadExpired: (upload: ExpiredUpload) => void
   /** Whether to delete what the index does not know however much it is. */
   readonly sweepAll: boolean
   /** Asked between the steps: whether to stop here. */
@@ -32,7 +36,7 @@ export interface SweepOptions {
 
 /** One sweep; see {@link SweepReport}. */
 export const sweep = async (context: FileStore, options: SweepOptions): Promise<SweepReport> => {
-  const { remember, sweepAll, stop, collect } = options
+  const { remember, uploadAge, onUploadExpired, sweepAll, stop, collect } = options
   const { database, process, now } = context
   const { pending, completions, files } = database.tables
   const isGone = (held: Holder): boolean => !(isAlive(held.process, process) ?? now() - held.since < patience)
@@ -50,6 +54,7 @@ export const sweep = async (context: FileStore, options: SweepOptions): Promise<
   }
   const abandoned = await database.write(abandon, 'reserve')
   await dropLostUploads(context)
+  if (uploadAge !== Infinity) for (const upload of await dropExpiredUploads(context, uploadAge)) onUploadExpired(upload)
   await dropOldAttempts(context)
   const expired = database.read(() => entriesWhere(completions, ({ at }) => now() - at >= remember))
   for (const { key, value } of expired) {

@@ -13,11 +13,11 @@ import type { NewUpload, Part, Upload } from '../records.ts'
 import { newId } from '../names.ts'
 import { enterFile } from './body-register.ts'
 import { assertBucket, bucketRoot, commit, type FileStore, objectKey, requireBucket, uploadKey } from './context.ts'
-import { type AttemptRow, type Entry, type UploadRow } from './database.ts'
+import { type AttemptRow, countOf, type Entry, type UploadRow } from './database.ts'
 import { encodeKey, keyAfter, keyAfterAll } from './keys.ts'
 import { page } from './listing.ts'
 import { replaceObject } from './objects.ts'
-import { addPart, partsOf, removeParts } from './parts.ts'
+import { addPart, partsOf, removeParts, removeUpload } from './parts.ts'
 import { assembleBody } from './references.ts'
 
 /** The part of the store that deals with uploads. */
@@ -58,13 +58,15 @@ export const uploadActions = (context: FileStore): UploadActions => {
   }
 
   return {
-    createUpload: async (bucket, key, upload) => {
+    createUpload: async (bucket, key, upload, { most = Infinity } = {}) => {
       const { id, session, kind, headers, notes, owner, initiated, mac } = upload
       const at = uploadKey(bucket.id, key, id)
       const kept = { id, kind, headers, notes, owner, initiated, ...(session && { session }), ...(mac && { mac }) }
       return database.write(() => {
         requireBucket(context, bucket)
         if (findUpload(at, true) !== undefined) throw new TypeError('the id of the upload is taken')
+        const isFull = most !== Infinity && countOf(uploads, bucketRoot(bucket.id), most) >= most
+        if (isFull) throw new SseError('TooManyUploads')
         uploads.putSync(at, { serial: newId(), upload: kept })
         return withKey(key, kept)
       })
@@ -176,9 +178,7 @@ export const uploadActions = (context: FileStore): UploadActions => {
       const at = uploadKey(bucket.id, key, id)
       const remove = (): void => {
         requireBucket(context, bucket)
-        const all = partsOf(context, requireUpload(at))
-        uploads.removeSync(at)
-        removeParts(context, all)
+        if (!removeUpload(context, at)) throw new SseError('NoSuchUpload')
       }
       return commit(context, remove, 'reserve')
     },

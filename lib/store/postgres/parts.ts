@@ -3,6 +3,7 @@ import { SseError } from '../../errors.ts'
 import type { Attempt } from '../body-reader.ts'
 import { checkBodyId } from '../names.ts'
 import { newest, young } from '../retention.ts'
+import type { ExpiredUpload } from '../store.ts'
 import { dropFiles } from './bodies.ts'
 import { type Session, statement } from './connection.ts'
 import { bytesOf, lock, lockOf, nameOf, type PostgresStore } from './context.ts'
@@ -128,6 +129,41 @@ export const dropOldAttempts = async ({ database, grace }: PostgresStore): Promi
       if ((await session.query(isOpen, serial)).length > 0) await dropSuperfluous(session, serial, grace)
     })
   }
+}
+
+const openFor = statement(`
+  SELECT u.serial, u.bucket_id, u.key, u.id, u.initiated, b.name AS bucket FROM upload u JOIN bucket b ON b.id = u.bucket_id
+  WHERE u.token IS NULL AND u.initiated <= extract(epoch FROM clock_timestamp()) * 1000 - $1::float8`)
+
+interface OldUpload {
+  readonly serial: string
+  readonly bucket_id: string
+  readonly key: Uint8Array
+  readonly id: Uint8Array
+  readonly initiated: number
+  readonly bucket: string
+}
+
+/** Drops uploads that are open for so many milliseconds, as an abort does. Answers them. */
+export const dropExpiredUploads = async (
+  { database, grace }: PostgresStore,
+  age: number,
+): Promise<readonly ExpiredUpload[]> => {
+  const dropped: ExpiredUpload[] = []
+  for (const { serial, bucket_id: bucketId, initiated, bucket, ...names } of await database.aside<OldUpload>(
+    openFor,
+    age,
+  )) {
+    const [key, id] = [nameOf(names.key), nameOf(names.id)]
+    const isDropped = await database.changeAside(async session => {
+      await lock(session, lockOf(bucketId, key))
+      if ((await session.query(isOpen, serial)).length === 0) return false
+      await dropUpload(session, serial, grace)
+      return true
+    })
+    if (isDropped) dropped.push({ bucket, key, id, initiated })
+  }
+  return dropped
 }
 
 const expired = statement(`

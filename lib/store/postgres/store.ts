@@ -7,12 +7,13 @@
 import { BodyDraft } from '../body-draft.ts'
 import type { BodyStoreMaker } from '../body-store.ts'
 import { asStoreFailed } from '../failure.ts'
-import type { ObjectStore } from '../store.ts'
+import type { ExpiredUpload, ObjectStore } from '../store.ts'
 import { startUpkeep, warnOfSweep } from '../upkeep.ts'
 import { collectGarbage, createRegister } from './bodies.ts'
 import { bucketActions, claimActions } from './buckets.ts'
 import { Postgres, type PostgresConnection } from './connection.ts'
 import type { PostgresStore } from './context.ts'
+import { countAll } from './counts.ts'
 import { nameProcess, openLiveness } from './liveness.ts'
 import { inspection } from './inspect.ts'
 import { objectActions } from './objects.ts'
@@ -45,6 +46,12 @@ export interface PostgresStoreOptions {
   /** Milliseconds for which a completed upload is remembered. Default a day. */
   readonly remember?: number | undefined
   /**
+   * Milliseconds for which an upload may be open; a sweep drops one that nobody completed by then, as an abort does. Default: any time, as in S3.
+   */
+  readonly uploadAge?: number | undefined
+  /** Told of each upload that was open for longer, when this process drops it. Default: nobody. */
+  readonly onUploadExpired?: ((upload: ExpiredUpload) => void) | undefined
+  /**
    * Milliseconds for which another process must say nothing before it counts as gone, and the bodies that it was writing as abandoned; each says
    * something twenty times as often. Default 10 minutes.
    */
@@ -72,6 +79,8 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     sweepEvery = 3_600_000,
     grace = 3_600_000,
     remember = 86_400_000,
+    uploadAge = Infinity,
+    onUploadExpired = () => {},
     patience = 600_000,
     sweepAll = false,
     onSweepError = warnOfSweep,
@@ -90,7 +99,18 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     throw error
   })
   const upkeep = startUpkeep({
-    sweep: (stop, collect) => sweep(context, { storeId: id, liveness, register, remember, sweepAll, stop, collect }),
+    sweep: (stop, collect) =>
+      sweep(context, {
+        storeId: id,
+        liveness,
+        register,
+        remember,
+        uploadAge,
+        onUploadExpired,
+        sweepAll,
+        stop,
+        collect,
+      }),
     collect: () => collectGarbage(context),
     sweepEvery,
     onSweepError,
@@ -112,6 +132,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     ...uploadActions(context),
     inspect: () => inspection(context),
     createBody: async bodyOptions => new BodyDraft(register, bodyOptions),
+    counts: () => countAll(database),
     sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),
   }

@@ -7,12 +7,12 @@ import { SseError } from '../../errors.ts'
 import { asStoreFailed } from '../failure.ts'
 import type { KnownBodies } from '../inspection.ts'
 import { removeOrphans } from '../orphans.ts'
-import type { SweepReport } from '../store.ts'
+import type { ExpiredUpload, SweepReport } from '../store.ts'
 import type { Collected, Register } from './bodies.ts'
 import { type Statement, statement } from './connection.ts'
 import { lockOf, type PostgresStore } from './context.ts'
 import type { Liveness } from './liveness.ts'
-import { dropLostUploads, dropOldAttempts, forgetCompletions } from './parts.ts'
+import { dropExpiredUploads, dropLostUploads, dropOldAttempts, forgetCompletions } from './parts.ts'
 
 /** How to sweep. */
 export interface SweepOptions {
@@ -21,6 +21,10 @@ export interface SweepOptions {
   readonly register: Register
   /** Milliseconds for which a completed upload is remembered. */
   readonly remember: number
+  /** Milliseconds for which an upload may be open. */
+  readonly uploadAge: number
+  /** Told of each upload that was open for longer, when it is dropped. */
+  readonly onUploadExpired: (upload: ExpiredUpload) => void
   /** Whether to delete what the database does not know however much it is. */
   readonly sweepAll: boolean
   /** Asked between the steps: whether to stop here. */
@@ -53,12 +57,13 @@ export const sweep = async (context: PostgresStore, options: SweepOptions): Prom
 }
 
 const sweepAlone = async (context: PostgresStore, options: SweepOptions): Promise<SweepReport> => {
-  const { liveness, register, remember, sweepAll, stop, collect } = options
+  const { liveness, register, remember, uploadAge, onUploadExpired, sweepAll, stop, collect } = options
   const { database } = context
   await register.settle()
   await liveness.forgetGone()
   const abandoned = await database.aside<{ id: string }>(abandon)
   await dropLostUploads(context)
+  if (uploadAge !== Infinity) for (const upload of await dropExpiredUploads(context, uploadAge)) onUploadExpired(upload)
   await dropOldAttempts(context)
   const forgotten = await forgetCompletions(context, remember)
 

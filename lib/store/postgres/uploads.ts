@@ -41,6 +41,9 @@ export type UploadActions = Pick<
 const insert = statement(`
   INSERT INTO upload (serial, bucket_id, key, id, session, kind, headers, notes, owner, initiated, mac)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (bucket_id, key, id) DO NOTHING RETURNING serial`)
+const openOnes = statement(
+  'SELECT count(*) AS count FROM (SELECT FROM upload WHERE bucket_id = $1 AND token IS NULL LIMIT $2) few',
+)
 const find = statement(`
   SELECT ${uploadColumns} FROM bucket b LEFT JOIN upload u ON u.bucket_id = b.id AND u.key = $2 AND u.id = $3 WHERE b.id = $1`)
 const held = statement('SELECT serial, token, answer FROM upload WHERE bucket_id = $1 AND key = $2 AND id = $3')
@@ -79,13 +82,15 @@ export const uploadActions = (context: PostgresStore): UploadActions => {
   const reading: Session = { query: (...query) => database.read(...query) }
 
   return {
-    createUpload: async (bucket, key, upload) => {
+    createUpload: async (bucket, key, upload, { most = Infinity } = {}) => {
       const { id, session: sealed, kind, headers, notes, owner, initiated, mac } = upload
       checkUploadPlace(bucket.id, key, id)
       const facts = { id, kind, headers, notes, owner, initiated }
       const kept: NewUpload = { ...facts, ...(sealed && { session: sealed }), ...(mac && { mac }) }
       return database.change(async session => {
         await holdKey(session, bucket, key)
+        const [open] = most === Infinity ? [] : await session.query<{ count: number }>(openOnes, bucket.id, most)
+        if (open !== undefined && open.count >= most) throw new SseError('TooManyUploads')
         const values = uploadValues(kept)
         const [made] = await session.query(insert, newId(), bucket.id, bytesOf(key), bytesOf(id), ...values)
         if (made === undefined) throw new TypeError('the id of the upload is taken')
