@@ -141,18 +141,18 @@ export const upload = async (fleet: Fleet, bytes: number): Promise<UploadReport>
   const count = Math.ceil(bytes / partSize)
   const sizeOf = (number: number): number => Math.min(partSize, bytes - (number - 1) * partSize)
   const Parts: { PartNumber: number; ETag: string | undefined }[] = []
+  const sent = createHash('sha256')
   let next = 1
   const lane = async (): Promise<void> => {
     for (let PartNumber = next++; PartNumber <= count; PartNumber = next++) {
       const Body = partOf(PartNumber, sizeOf(PartNumber))
+      sent.update(Body) // in order: nothing waits between a number and its part
       const { ETag } = await insist(() => s3.send(new UploadPartCommand({ ...named, UploadId, PartNumber, Body })))
       Parts[PartNumber - 1] = { PartNumber, ETag }
     }
   }
   await Promise.all(Array.from({ length: 4 }, lane))
   await insist(() => s3.send(new CompleteMultipartUploadCommand({ ...named, UploadId, MultipartUpload: { Parts } })))
-  const sent = createHash('sha256')
-  for (let number = 1; number <= count; number++) sent.update(partOf(number, sizeOf(number)))
   const got = await insist(async (): Promise<Hash> => {
     const { Body } = await s3.send(new GetObjectCommand(named))
     const hash = createHash('sha256')
