@@ -103,7 +103,10 @@ export const restore: Command = command({
       'is restored. Run sse-kms check --deep afterwards, which opens every object.',
   ],
   options,
-  examples: ['sse-kms restore /backup/sse-kms --data ./data --root-key-file ./root.key'],
+  examples: [
+    'sse-kms restore /backup/sse-kms --config ./sse-kms.json',
+    'sse-kms restore /backup/sse-kms --data ./data --root-key-file ./root.key',
+  ],
   positionals: 1,
   run: runRestore,
 })

@@ -154,8 +154,10 @@ t.test('help and version', async t => {
   for (const argv of [['--help'], ['-h']]) t.strictSame(await cli(argv), overview)
   t.equal(overview.code, 0)
   for (const code of Object.values(exitCodes)) t.match(overview.stdout.toString(), new RegExp(`^ +${code} `, 'm'))
-  const names = [...overview.stdout.toString().matchAll(/^ {2}([a-z]+) {2}/gm)].map(([, name = '']) => name)
-  t.strictSame(names, ['keys', 'encrypt', 'decrypt', 'inspect', 'rewrap', 'certify', 'serve'])
+  const names = [...overview.stdout.toString().matchAll(/^ {2}([a-z-]+) {2}/gm)].map(([, name = '']) => name)
+  const files = ['keys', 'encrypt', 'decrypt', 'inspect', 'rewrap']
+  const stores = ['rewrap-objects', 'encrypt-existing', 'certify', 'check', 'backup', 'restore', 'serve']
+  t.strictSame(names, [...files, ...stores])
   for (const name of names) {
     const help = await cli(['help', name])
     t.equal(help.code, 0)

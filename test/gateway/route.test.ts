@@ -76,7 +76,6 @@ t.test('a write with a sub-resource that nobody knows', async t => {
     ['PUT', '/bucket/key?novelty'],
     ['PUT', '/bucket/key?metadata'], // OBS
     ['PUT', '/bucket/key?renameObject'], // S3
-    ['PUT', '/bucket/key?encryption'], // S3; a bucket has that too
     ['DELETE', '/bucket/key?annotation'],
     ['DELETE', '/bucket/key?policy'],
     ['DELETE', '/bucket?novelty'],
