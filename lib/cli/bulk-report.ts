@@ -1,8 +1,9 @@
 /** What a command that worked on each object of a bucket tells at its end. */
 import { leftLines, type LeftObjects, type Tally } from './bulk.ts'
 import type { OpenedBucket } from './bulk-store.ts'
+import { type Io, print } from './io.ts'
 import { type KeyCount, keyCountLines } from './key-counts.ts'
-import { printable } from './printable.ts'
+import { printable, printableJson } from './printable.ts'
 
 /** A report, as `--json` prints it. */
 export interface BulkReport extends Tally {
@@ -36,11 +37,13 @@ export const reportOf = (opened: OpenedBucket, { tally, uploads, ...parts }: Rep
   ...parts,
 })
 
-/** The report as lines; `done` says what was done, and `bytes` what became of the bodies. */
-export const reportLines = (
-  report: BulkReport,
-  words: { readonly done: string; readonly bytes: string },
-): readonly string[] => {
+/** `done` says what was done, and `bytes` what became of the bodies. */
+interface Words {
+  readonly done: string
+  readonly bytes: string
+}
+
+const linesOf = (report: BulkReport, words: Words): readonly string[] => {
   const { bucket, prefix, objects, changed, already, other, left, seconds, dryRun, bytes, kmsCalls, scanned } = report
   const where = `bucket ${bucket}${prefix === undefined ? '' : `, keys that begin with ${printable(prefix)}`}`
   const rate = seconds > 0 ? Math.round(changed / seconds) : 0
@@ -53,4 +56,18 @@ export const reportLines = (
     `what lies under which key, by a look at every row that began at ${scanned}:`,
     ...keyCountLines(report.keys),
   ]
+}
+
+/** Prints a report: lines and what else there is to say, or JSON with what else is in it. */
+export const printReport = async (
+  io: Io,
+  json: boolean,
+  report: BulkReport,
+  words: Words,
+  more: { readonly lines: readonly string[]; readonly fields: object } = { lines: [], fields: {} },
+): Promise<void> => {
+  const text = json
+    ? printableJson({ ...report, ...more.fields }, 2)
+    : [...linesOf(report, words), ...more.lines].join('\n')
+  await print(io.stdout, `${text}\n`)
 }

@@ -121,8 +121,7 @@ export const openBucket = async (args: Arguments<BulkStoreOption>, io: Io, actio
     const administration = counted(kms, onCall)
     const { tenants } = config
     const gateway = { store, kms: administration, sse, profile: profileOf(config), tenants, users: [] }
-    const { uploadDays: _, ...limits } = config.limits // what a sweep of the servers does
-    const services = createServices(gateway, limitsOf(limits))
+    const services = createServices(gateway, limitsOf(config.limits))
     const requestId = randomUUID().replaceAll('-', '').slice(16).toUpperCase()
     const nobody = { user: undefined, accessKeyId: undefined, tenant: undefined }
     const servicesFor = (key: string): Services =>

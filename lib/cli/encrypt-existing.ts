@@ -7,13 +7,11 @@ import { parsePolicy, type Policy } from '../policy/policy.ts'
 import type { ObjectRecord } from '../store/records.ts'
 import { assertNoneLeft, bulkOptions, forEachObject, paceOf, retried } from './bulk.ts'
 import { describeKey, type TargetKey, targetKey, underKey } from './bulk-keys.ts'
-import { reportLines, reportOf } from './bulk-report.ts'
+import { printReport, reportOf } from './bulk-report.ts'
 import { bulkStoreOptions, type OpenedBucket, openBucket } from './bulk-store.ts'
 import { type Command, command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
-import { print } from './io.ts'
 import { countKeys } from './key-counts.ts'
-import { printableJson } from './printable.ts'
 
 const options = {
   ...bulkStoreOptions,
@@ -169,11 +167,7 @@ export const encryptExisting: Command = command({
         scanned,
         keys: counts,
       })
-      const lines = reportLines(report, { done: 'sealed under', bytes: 'of plaintext' })
-      await print(
-        io.stdout,
-        args.flag('json') ? `${printableJson(report, 2)}\n` : lines.map(line => `${line}\n`).join(''),
-      )
+      await printReport(io, args.flag('json'), report, { done: 'sealed under', bytes: 'of plaintext' })
       if (!dryRun) assertNoneLeft(report.left)
     } finally {
       await opened.close()

@@ -6,13 +6,12 @@ import type { EncryptionKind } from '../sse/names.ts'
 import type { ObjectRecord } from '../store/records.ts'
 import { assertNoneLeft, bulkOptions, forEachObject, type Outcome, paceOf, retried } from './bulk.ts'
 import { describeKey, isNoKey, type TargetKey, targetKey, underKey } from './bulk-keys.ts'
-import { reportLines, reportOf } from './bulk-report.ts'
+import { printReport, reportOf } from './bulk-report.ts'
 import { bulkStoreOptions, type OpenedBucket, openBucket } from './bulk-store.ts'
 import { type Command, command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
-import { print } from './io.ts'
 import { countKeys } from './key-counts.ts'
-import { printable, printableJson } from './printable.ts'
+import { printable } from './printable.ts'
 
 const options = {
   ...bulkStoreOptions,
@@ -144,17 +143,11 @@ export const rewrapObjects: Command = command({
         scanned,
         keys: counts,
       })
-      const lines = [
-        ...reportLines(report, { done: 'moved to', bytes: 'of plaintext, whose bodies stay where they are' }),
-        ...(source === undefined
-          ? []
-          : [`${isLeft ? 'something' : 'nothing'} in it is left under ${printable(source)}`]),
-      ]
-      const json = source === undefined ? report : { ...report, from: source, nothingLeft: !isLeft }
-      await print(
-        io.stdout,
-        args.flag('json') ? `${printableJson(json, 2)}\n` : lines.map(line => `${line}\n`).join(''),
-      )
+      const words = { done: 'moved to', bytes: 'of plaintext, whose bodies stay where they are' }
+      const said =
+        source !== undefined && `${isLeft ? 'something' : 'nothing'} in it is left under ${printable(source)}`
+      const more = said ? { lines: [said], fields: { from: source, nothingLeft: !isLeft } } : undefined
+      await printReport(io, args.flag('json'), report, words, more)
       if (dryRun) return
       assertNoneLeft(report.left)
       if (isLeft) throw new SseError('ObjectsLeft')

@@ -215,7 +215,7 @@ export const startGateway = async (config: Config, options: StartOptions = {}): 
 
 const startLogged = async (config: Config, options: StartOptions, logs: Logs): Promise<ServingGateway> => {
   const { data, hosts, log } = config
-  const { uploadDays, ...limits } = config.limits
+  const { uploadDays } = config.limits
   const takeover = options.worker ?? (await takeoverOf(config))
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
   const engine = await chooseEngine()
@@ -248,7 +248,7 @@ const startLogged = async (config: Config, options: StartOptions, logs: Logs): P
     profile: profileOf(config),
     ...takeover.who,
     hosts,
-    limits,
+    limits: config.limits,
     log:
       logs.request === undefined && metrics === undefined
         ? undefined
