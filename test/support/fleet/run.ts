@@ -3,12 +3,9 @@
  * they see while one of them fails. Exit status 1 where something that was acknowledged is not whole, or a client got what it must not get.
  */
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { format } from 'prettier'
 import { Ends } from '../ends.ts'
+import { machine, writeInto } from '../page.ts'
 import { runClient, runScripts } from './course.ts'
 import { type EventName, eventNames, type EventReport, events, runEvent } from './events.ts'
 import { bucket } from './load.ts'
@@ -54,26 +51,6 @@ const namesIn = (text: string | undefined): readonly Part[] =>
         return found
       })
 
-/** Machine, versions and how busy it was. */
-const machine = (): string => {
-  const all = cpus()
-  const load = loadavg().map(value => value.toFixed(1))
-  return (
-    `${all.length} × ${all[0]?.model.trim() ?? 'CPU'}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}; ` +
-    `load of the machine over 1, 5 and 15 minutes at the end ${load.join(', ')}`
-  )
-}
-
-const write = async (name: string, text: string): Promise<void> => {
-  const path = fileURLToPath(new URL('../../../docs/fleet.md', import.meta.url))
-  const page = readFileSync(path, 'utf8')
-  const next = page.replace(
-    new RegExp(`(<!-- ${name} -->\\n).*?(?=<!-- end -->)`, 's'),
-    (_, open: string) => `${open}\n${text}\n\n`,
-  )
-  writeFileSync(path, await format(next, { parser: 'markdown', printWidth: 140, proseWrap: 'preserve' }))
-}
-
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
 const main = async (): Promise<void> => {
@@ -98,7 +75,7 @@ const main = async (): Promise<void> => {
   const show = async (name: string, found: unknown, text: string): Promise<void> => {
     const whole = `${text}\n\n${machine()}.`
     process.stdout.write(values.json ? `${JSON.stringify({ [name]: found, machine: machine() })}\n` : `${whole}\n\n`)
-    if (values.write) await write(name, whole)
+    if (values.write) await writeInto('fleet.md', name, whole)
   }
 
   const ends = new Ends()

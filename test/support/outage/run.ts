@@ -2,12 +2,9 @@
  * `npm run outage`: what a gateway does while its key manager is killed, hung, throttling or lying, measured; and how often a key manager is
  * asked. Exit status 1 where an acknowledged object does not open, or a request got an answer that it must not get.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { format } from 'prettier'
 import { kmipMissing } from '../kmip.ts'
+import { machine, writeInto } from '../page.ts'
 import { callsTable, countCalls } from './calls.ts'
 import { defaultLoad, kinds } from './load.ts'
 import { type PhaseName, phaseNames, phases, runPhase } from './phases.ts'
@@ -45,26 +42,7 @@ const namesIn = (text: string | undefined): readonly PhaseName[] => {
   })
 }
 
-/** Machine, versions and how busy it was. */
-const machine = (): string => {
-  const all = cpus()
-  const load = loadavg().map(value => value.toFixed(1))
-  const { version } = process
-  return (
-    `${all.length} × ${all[0]?.model.trim() ?? 'CPU'}, Node ${version}, ${new Date().toISOString().slice(0, 10)}; ` +
-    `load of the machine over 1, 5 and 15 minutes at the end ${load.join(', ')}`
-  )
-}
-
 const clients = kinds.map(kind => `${defaultLoad.clients[kind]} ${kind}`).join('; ')
-
-const write = async (name: string, text: string): Promise<void> => {
-  const path = fileURLToPath(new URL('../../../docs/outage.md', import.meta.url))
-  const page = readFileSync(path, 'utf8')
-  const marked = new RegExp(`(<!-- ${name} -->\\n).*?(?=<!-- end -->)`, 's')
-  const next = page.replace(marked, (_, open: string) => `${open}\n${text}\n\n`)
-  writeFileSync(path, await format(next, { parser: 'markdown', printWidth: 140, proseWrap: 'preserve' }))
-}
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
@@ -85,7 +63,7 @@ const main = async (): Promise<void> => {
   const show = async (name: string, found: unknown, table: string): Promise<void> => {
     const text = `${table}\n\n${machine()}.`
     process.stdout.write(values.json ? `${JSON.stringify({ machine: machine(), found }, undefined, 2)}\n` : `${text}\n`)
-    if (values.write) await write(name, text)
+    if (values.write) await writeInto('outage.md', name, text)
   }
   if (values.calls) {
     const [library, gateway] = [
