@@ -33,7 +33,8 @@ export const defaultLimits: GatewayLimits = {
 export const limitsOf = (given: Partial<GatewayLimits> = {}): GatewayLimits => {
   const limits = { ...defaultLimits, ...given }
   for (const [name, value] of Object.entries(limits)) {
-    if (name in defaultLimits && !(Number.isFinite(value) && value > 0)) throw new RangeError(`limits.${name} is a number above 0`)
+    if (name in defaultLimits && !(Number.isFinite(value) && value > 0))
+      throw new RangeError(`limits.${name} is a number above 0`)
   }
   return limits
 }
