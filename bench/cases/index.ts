@@ -1,5 +1,6 @@
 /** All cases, in the order in which they run. */
 import type { BenchCase } from '../harness.ts'
+import { checksums } from './checksums.ts'
 import { copy } from './copy.ts'
 import { ffi } from './ffi.ts'
 import { floor } from './floor.ts'
@@ -24,6 +25,7 @@ export const cases: readonly BenchCase[] = [
   range,
   multipart,
   copy,
+  checksums,
   gateway,
   listing,
   memory,

@@ -28,7 +28,7 @@ const options = {
 type ServeArguments = Arguments<keyof typeof options>
 
 /** Optional packages that the gateway needs. */
-export const gatewayPackages: readonly string[] = ['zod', 'lmdb', 'fast-xml-parser', '@aws-sdk/crc64-nvme']
+export const gatewayPackages: readonly string[] = ['zod', 'lmdb', 'fast-xml-parser']
 
 /** Starts a gateway. */
 export type StartGateway = (loaded: LoadedConfig) => Promise<RunningGateway>

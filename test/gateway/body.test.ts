@@ -2,6 +2,7 @@
 // never as a clean end.
 import t from 'tap'
 import { Crc32c } from '@aws-crypto/crc32c'
+import { Crc64Nvme as PackagedCrc64 } from '@aws-sdk/crc64-nvme'
 import { PutObjectCommand, S3Client, type ChecksumAlgorithm as SdkAlgorithm } from '@aws-sdk/client-s3'
 import * as fc from 'fast-check'
 import { createHash, createHmac, createSecretKey, randomBytes } from 'node:crypto'
@@ -18,7 +19,7 @@ import {
   parseChecksumAlgorithm,
   verifyChecksums,
 } from '../../lib/gateway/body/checksums.ts'
-import { crc32c } from '../../lib/gateway/body/crc.ts'
+import { crc32c, Crc64Nvme } from '../../lib/gateway/body/crc.ts'
 import { createDigest, type DigestAlgorithm } from '../../lib/gateway/body/checksums.ts'
 import { openBody } from '../../lib/gateway/body/body.ts'
 import { splitUrl } from '../../lib/gateway/http/target.ts'
@@ -473,6 +474,32 @@ t.test('digests', async t => {
   )
   const unaligned = randomBytes(4099).subarray(3)
   t.same(u32(crc32c(unaligned)), u32(new Crc32c().update(unaligned).digest()))
+})
+
+t.test('CRC-64/NVME: check values, and that of the package of the AWS SDK', async t => {
+  const crc = (...pieces: readonly Uint8Array[]): string => {
+    const running = new Crc64Nvme()
+    for (const piece of pieces) running.update(piece)
+    return Buffer.from(running.digest()).toString('hex')
+  }
+  // The test cases of the NVM Command Set Specification.
+  t.equal(crc(Buffer.alloc(4096)), '6482d367eb22b64e')
+  t.equal(crc(Buffer.alloc(4096, 255)), 'c0ddba7302eca3ac')
+  t.equal(crc(Uint8Array.from({ length: 4096 }, (_, i) => i & 255)), '3e729f5f6750449c')
+  t.equal(crc(Uint8Array.from({ length: 4096 }, (_, i) => ~i & 255)), '9a2df64b8e9e517e')
+  t.equal(crc(Buffer.from('123456789')), 'ae8b14860a799888')
+  t.equal(crc(), '0000000000000000')
+  const packaged = async (bytes: Uint8Array): Promise<string> => {
+    const running = new PackagedCrc64()
+    running.update(bytes)
+    return Buffer.from(await running.digest()).toString('hex')
+  }
+  const pieces = fc.array(fc.uint8Array({ maxLength: 70 }), { maxLength: 5 })
+  await fc.assert(fc.asyncProperty(pieces, async pieces => crc(...pieces) === (await packaged(Buffer.concat(pieces)))))
+  for (const size of [15, 16, 17, 4096, 65_539]) {
+    const unaligned = randomBytes(size + 3).subarray(3)
+    t.equal(crc(unaligned), await packaged(unaligned), `${size} bytes, unaligned`)
+  }
 })
 
 t.test('what a request declares', async t => {

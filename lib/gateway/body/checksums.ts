@@ -4,14 +4,13 @@
  */
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { Crc64Nvme } from '@aws-sdk/crc64-nvme'
 import { base64, equal, fromBase64, hex, type MaybePromise, u32 } from '../../bytes.ts'
 import { valueIds, type ValueName } from '../../envelope/sealed-values.ts'
 import { SseError } from '../../errors.ts'
 import type { HeaderGetter } from '../../sse/names.ts'
 import type { RequestHeaders } from '../http/headers.ts'
 import type { BodyStage } from '../http/pour.ts'
-import { crc32c } from './crc.ts'
+import { crc32c, Crc64Nvme } from './crc.ts'
 
 /** A digest by the name that its header has, or `md5`. */
 export type DigestAlgorithm = ValueName

@@ -1,40 +1,11 @@
 /**
- * CRC-32C (Castagnoli, RFC 3720 appendix B.4), eight bytes a step from eight tables. Written here because `@aws-crypto/crc32c` goes a byte a step:
- * measured with 64 KiB pieces, 51 MB/s against 850. Tests hold one against the other.
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4) and CRC-64/NVME (NVM Express, NVM Command Set Specification, "64b CRC"), sixteen bytes a
+ * step from sixteen tables. Written here because the packages of the AWS SDK take three to thirty times as long: measured with 64 KiB pieces,
+ * `@aws-sdk/crc64-nvme` 420 MB/s against 1,350, `@aws-crypto/crc32c` 51 against 2,300. Tests hold these against those.
  */
-import { view } from '../../bytes.ts'
+import { concat, u32, view } from '../../bytes.ts'
 
-/** Eight tables of 256 little-endian 32-bit numbers; table n shifts n bytes further. */
-const tables = new DataView(new ArrayBuffer(8 * 1024))
-const row = (table: number, byte: number): number => tables.getInt32((table << 10) | ((byte & 255) << 2), true)
-
-for (let byte = 0; byte < 256; byte++) {
-  let crc = byte
-  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0)
-  tables.setInt32(byte << 2, crc, true)
-}
-for (let at = 1024; at < tables.byteLength; at += 4) {
-  const before = tables.getInt32(at - 1024, true)
-  tables.setInt32(at, (before >>> 8) ^ row(0, before), true)
-}
-
-/** The CRC-32C of `bytes`, or of what `before` is the CRC of followed by them; an unsigned 32-bit number. */
-export const crc32c = (bytes: Uint8Array, before = 0): number => {
-  const data = view(bytes)
-  const steps = bytes.length - (bytes.length % 8)
-  let crc = ~before
-  let i = 0
-  for (; i < steps; i += 8) {
-    const a = crc ^ data.getInt32(i, true)
-    const b = data.getInt32(i + 4, true)
-    crc = row(7, a) ^ row(6, a >>> 8) ^ row(5, a >>> 16) ^ row(4, a >>> 24)
-    crc ^= row(3, b) ^ row(2, b >>> 8) ^ row(1, b >>> 16) ^ row(0, b >>> 24)
-  }
-  for (; i < bytes.length; i++) crc = (crc >>> 8) ^ row(0, crc ^ data.getUint8(i))
-  return ~crc >>> 0
-}
-
-/** A polynomial without its highest power, and how many bits it has. */
+/** A polynomial without its highest power, lowest bit last, and how many bits it has. */
 interface Field {
   readonly width: bigint
   readonly polynomial: bigint
@@ -45,6 +16,88 @@ const fields = {
   crc32c: { width: 32n, polynomial: 0x82f63b78n },
   crc64nvme: { width: 64n, polynomial: 0x9a6c9329ac4bc9b5n },
 } as const satisfies Record<string, Field>
+
+/** Bytes of a step, and so many tables of 256 numbers one after the other. */
+const step = 16
+
+/** The CRC of each byte followed by n zeros, in table n: of its bits the lower and the upper 32. */
+const tablesOf = ({ polynomial }: Field): readonly [low: Int32Array, high: Int32Array] => {
+  const all: bigint[] = []
+  for (let byte = 0n; byte < 256n; byte++) {
+    let crc = byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc >> 1n) ^ (crc & 1n ? polynomial : 0n)
+    all.push(crc)
+  }
+  for (let at = 256; at < step * 256; at++) {
+    const before = all[at - 256] ?? 0n
+    all.push((before >> 8n) ^ (all[Number(before & 255n)] ?? 0n))
+  }
+  return [
+    Int32Array.from(all, crc => Number(BigInt.asIntN(32, crc))),
+    Int32Array.from(all, crc => Number(BigInt.asIntN(32, crc >> 32n))),
+  ]
+}
+
+/** What the four bytes of a word come to, the first of which is followed by `zeros` more bytes of the step. */
+const four = (tables: Int32Array, zeros: number, word: number): number =>
+  (tables[(zeros << 8) | (word & 255)] ?? 0) ^
+  (tables[((zeros - 1) << 8) | ((word >>> 8) & 255)] ?? 0) ^
+  (tables[((zeros - 2) << 8) | ((word >>> 16) & 255)] ?? 0) ^
+  (tables[((zeros - 3) << 8) | (word >>> 24)] ?? 0)
+
+const [castagnoli] = tablesOf(fields.crc32c)
+const [low, high] = tablesOf(fields.crc64nvme)
+
+/** The CRC-32C of `bytes`, or of what `before` is the CRC of followed by them; an unsigned 32-bit number. */
+export const crc32c = (bytes: Uint8Array, before = 0): number => {
+  const data = view(bytes)
+  const steps = bytes.length - (bytes.length % step)
+  let crc = ~before
+  let i = 0
+  for (; i < steps; i += step) {
+    const a = crc ^ data.getInt32(i, true)
+    const b = data.getInt32(i + 4, true)
+    const c = data.getInt32(i + 8, true)
+    const d = data.getInt32(i + 12, true)
+    crc = four(castagnoli, 15, a) ^ four(castagnoli, 11, b) ^ four(castagnoli, 7, c) ^ four(castagnoli, 3, d)
+  }
+  for (; i < bytes.length; i++) crc = (crc >>> 8) ^ (castagnoli[(crc ^ data.getUint8(i)) & 255] ?? 0)
+  return ~crc >>> 0
+}
+
+/** A running CRC-64/NVME. */
+export class Crc64Nvme {
+  #low = -1
+  #high = -1
+
+  /** Takes bytes and keeps none of them. */
+  update(bytes: Uint8Array): void {
+    const data = view(bytes)
+    const steps = bytes.length - (bytes.length % step)
+    let [l, h] = [this.#low, this.#high]
+    let i = 0
+    for (; i < steps; i += step) {
+      const a = l ^ data.getInt32(i, true)
+      const b = h ^ data.getInt32(i + 4, true)
+      const c = data.getInt32(i + 8, true)
+      const d = data.getInt32(i + 12, true)
+      l = four(low, 15, a) ^ four(low, 11, b) ^ four(low, 7, c) ^ four(low, 3, d)
+      h = four(high, 15, a) ^ four(high, 11, b) ^ four(high, 7, c) ^ four(high, 3, d)
+    }
+    for (; i < bytes.length; i++) {
+      const at = (l ^ data.getUint8(i)) & 255
+      l = ((l >>> 8) | (h << 24)) ^ (low[at] ?? 0)
+      h = (h >>> 8) ^ (high[at] ?? 0)
+    }
+    this.#low = l
+    this.#high = h
+  }
+
+  /** The CRC of all bytes so far, eight bytes, the highest first. */
+  digest(): Uint8Array {
+    return concat(u32(~this.#high >>> 0), u32(~this.#low >>> 0))
+  }
+}
 
 /** A checksum that has a value for the whole object where the object came in parts. */
 export type CrcName = keyof typeof fields
