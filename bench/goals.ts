@@ -73,8 +73,8 @@ const all: readonly Goal[] = [
     ]
   }),
   ...directions.flatMap((direction): Goal[] => {
-    const mine = { case: 'ffi', direction, contestant: 'suite 1, ffi, Transform' }
-    const of = `${direction}, 64 KiB segments, engine ffi on Node 26, against`
+    const mine = { case: 'openssl', direction, contestant: 'suite 1, openssl, Transform' }
+    const of = `${direction}, 64 KiB segments, engine openssl, against`
     return [
       { goal: `${of} openssl speed`, least: 0.9, unit: ' x', find: rows => ratio(rowOf(rows, mine), /^openssl speed/) },
       { goal: `${of} sio in Go`, least: 1, unit: ' x', find: rows => ratio(rowOf(rows, mine), /\/sio/) },

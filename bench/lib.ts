@@ -15,12 +15,12 @@ export interface Lib {
 /** Folder of this revision's build; ends with a slash. */
 export const ownDist = new URL('../dist/', import.meta.url)
 
-/** Loads a build. Older revisions have no `ffi` and `rules`: what these export was in `index` and `gateway`. */
+/** Loads a build. Older revisions have no `openssl` and `rules`: what these export was in `index` and `gateway`. */
 export const loadLib = async (dist: URL = ownDist): Promise<Lib> => {
   const load = (name: string) => import(new URL(name, dist).href)
   const optional = (name: string) => (existsSync(new URL(name, dist)) ? load(name) : {})
   return {
-    core: { ...(await load('index.js')), ...(await optional('ffi.js')) },
+    core: { ...(await load('index.js')), ...(await optional('openssl.js')) },
     store: await load('store.js'),
     gateway: { ...(await load('gateway.js')), ...(await optional('rules.js')) },
   }

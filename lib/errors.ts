@@ -291,8 +291,7 @@ const table = {
   EngineUnavailable: {
     status: 500,
     s3Code: 'InternalError',
-    message:
-      'The engine cannot be had in this runtime. Use Node 26.1 or later on a platform with node:ffi, or another engine.',
+    message: 'The engine cannot be had in this runtime. Install koffi with npm, or use another engine.',
   },
   MissingPeer: {
     status: 500,

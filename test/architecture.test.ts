@@ -201,6 +201,7 @@ t.test('who may import what', async t => {
   t.strictSame(outside(/^pkcs11js/, /^kms\/pkcs11\//), [], 'pkcs11js in its provider')
   t.strictSame(outside(/^cockatiel/, /^kms\/decorators\/policies\.ts$/), [], 'cockatiel in the policies')
   t.strictSame(outside(/^stream-chain/, /^segment\/chain\.ts$/), [], 'stream-chain in one adapter')
+  t.strictSame(outside(/^koffi/, /^cipher\/openssl\/koffi\.ts$/), [], 'koffi in its call layer')
   t.strictSame(
     outside(/^@noble/, /^cipher\/noble\.ts$|^kms\/local\/root-key\.ts$|^sse\/customer-key\.ts$/),
     [],
@@ -208,9 +209,9 @@ t.test('who may import what', async t => {
   )
   const core = imports.filter(
     ({ from, to, inside }) =>
-      !inside && /^(cipher|segment|envelope|object)\//.test(from) && !/^node:|^@noble\/|^stream-chain/.test(to),
+      !inside && /^(cipher|segment|envelope|object)\//.test(from) && !/^node:|^@noble\/|^stream-chain|^koffi$/.test(to),
   )
-  t.strictSame(core, [], 'the core imports noble and stream-chain, and nothing else')
+  t.strictSame(core, [], 'the core imports noble and stream-chain, koffi where it is installed, and nothing else')
   t.strictSame(
     imports.filter(({ to }) => to === 'testing.ts'),
     [],
@@ -256,9 +257,10 @@ t.test('sse-kms serve asks for the packages that it needs, and no others', async
   const reached = new Set(
     [...reachedFrom('cli/serve.ts')].flatMap(name => sources.get(name)?.imports ?? []).map(({ to }) => to),
   )
-  // cli-progress: works without it. prom-client, pg, client-s3: where the configuration asks for them. The others: key managers ask for them when they are opened.
+  // cli-progress, koffi: works without them. prom-client, pg, client-s3: where the configuration asks for them. The others: key managers ask for them when they are opened.
   const elsewhere = new Set([
     'cli-progress',
+    'koffi',
     'cockatiel',
     '@aws-sdk/client-kms',
     'pkcs11js',

@@ -17,7 +17,7 @@ import { exitCodes } from '../lib/cli/failure.ts'
 import { actions } from '../lib/gateway/actions/index.ts'
 import { parseQuery, route } from '../lib/gateway/http/route.ts'
 import * as aws from '../lib/kms/aws/aws.ts'
-import * as ffi from '../lib/ffi.ts'
+import * as openssl from '../lib/openssl.ts'
 import * as gateway from '../lib/gateway.ts'
 import * as kmip from '../lib/kms/kmip/kmip.ts'
 import * as index from '../lib/index.ts'
@@ -210,13 +210,13 @@ const peersTable = (): string =>
     ['entry', 'optional packages'],
     [
       [
-        '`sse-kms-streams`, `/web`, `/rules`, `/ffi`, `/testing`, `/kms/huawei`, `/kms/kmip`, `/kms/vault`',
+        '`sse-kms-streams`, `/web`, `/rules`, `/openssl`, `/testing`, `/kms/huawei`, `/kms/kmip`, `/kms/vault`',
         peersOf(
           ...[
             'lib/index.ts',
             'lib/web.ts',
             'lib/rules.ts',
-            'lib/ffi.ts',
+            'lib/openssl.ts',
             'lib/testing.ts',
             'lib/kms/huawei/huawei.ts',
             'lib/kms/kmip/kmip.ts',
@@ -387,7 +387,7 @@ t.test('every public function has an example that a test runs', async t => {
     index,
     web,
     rules,
-    ffi,
+    openssl,
     store,
     s3,
     gateway,

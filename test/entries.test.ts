@@ -52,18 +52,24 @@ const load = (entry: string): Promise<string | undefined> =>
   run(`await import('${entry.replace('.', 'sse-kms-streams')}')`)
 
 t.test('entries that need no optional package', async t => {
-  for (const entry of ['.', './web', './rules', './ffi', './testing', './kms/huawei', './kms/vault', './kms/kmip'])
+  for (const entry of ['.', './web', './rules', './openssl', './testing', './kms/huawei', './kms/vault', './kms/kmip'])
     t.equal(await load(entry), undefined, entry)
 })
 
-t.test('the engine over node:ffi is loaded when it is asked for by name', async t => {
-  const file = join(installed, 'dist/cipher/ffi.js')
+t.test('the engine openssl is loaded where koffi is installed, or when it is asked for by name', async t => {
+  const file = join(installed, 'dist/cipher/openssl/trial.js')
   renameSync(file, `${file}.away`)
   t.equal(await load('.'), undefined)
   const encrypt = `import { createSse, customerKey, nobleEngine } from 'sse-kms-streams'
     await createSse({ kms: customerKey(nobleEngine, new Uint8Array(32)), accept: [''], ENGINE }).encrypt()`
   t.equal(await run(encrypt.replace('ENGINE', '')), undefined)
-  t.match(await run(encrypt.replace('ENGINE', `engine: 'ffi'`)), /Cannot find module '.*cipher\/ffi\.js'/)
+  const missing = /Cannot find module '.*openssl\/trial\.js'/
+  t.match(await run(encrypt.replace('ENGINE', `engine: 'openssl'`)), missing)
+  install('koffi')
+  const throwing = `process.on('warning', warning => { throw warning });`
+  t.match(await run(throwing + encrypt.replace('ENGINE', '')), missing)
+  t.equal(await run(encrypt.replace('ENGINE', `engine: 'node'`)), undefined)
+  rmSync(join(folder, 'node_modules/koffi'))
   renameSync(`${file}.away`, file)
 })
 
@@ -136,7 +142,7 @@ t.test('every entry is known here', async t => {
     '.',
     './web',
     './rules',
-    './ffi',
+    './openssl',
     './testing',
     './kms',
     './kms/aws',

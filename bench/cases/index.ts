@@ -2,13 +2,13 @@
 import type { BenchCase } from '../harness.ts'
 import { checksums } from './checksums.ts'
 import { copy } from './copy.ts'
-import { ffi } from './ffi.ts'
 import { floor } from './floor.ts'
 import { gateway } from './gateway.ts'
 import { kms } from './kms.ts'
 import { listing } from './listing.ts'
 import { memory } from './memory.ts'
 import { multipart } from './multipart.ts'
+import { openssl } from './openssl.ts'
 import { range } from './range.ts'
 import { rivals } from './rivals.ts'
 import { small } from './small.ts'
@@ -19,7 +19,7 @@ export const cases: readonly BenchCase[] = [
   floor,
   streams,
   rivals,
-  ffi,
+  openssl,
   small,
   kms,
   range,

@@ -17,7 +17,7 @@ const isEngine = (value: unknown): value is Engine =>
 /** Exports of the package that may be an engine or make one: the first that is there counts. A further engine is a line here. */
 const table: readonly { readonly name: string; readonly exports: readonly string[]; readonly upTo: number }[] = [
   { name: 'node', exports: ['nodeEngine'], upTo: Infinity },
-  { name: 'ffi', exports: ['ffiEngine', 'openFfiEngine', 'createFfiEngine'], upTo: Infinity },
+  { name: 'openssl', exports: ['openSslEngine'], upTo: Infinity },
   { name: 'webcrypto', exports: ['webCryptoEngine'], upTo: 64 << 20 },
   { name: 'noble', exports: ['nobleEngine'], upTo: 1 << 20 },
 ]

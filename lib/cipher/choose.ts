@@ -13,6 +13,8 @@ const counting = (length: number): Uint8Array => Uint8Array.from({ length }, (_,
 const key = counting(32)
 const nonce = counting(nonceSize)
 const plaintext = counting(40)
+/** What an engine may treat in another way, because it is more than a few bytes. */
+const long = counting(300)
 const aad = utf8('aad')
 const text = utf8('abc')
 
@@ -36,6 +38,8 @@ interface AeadAnswer {
   readonly tag: string
   /** Without: segments have none. */
   readonly segmentTag: string
+  /** Of `long`. */
+  readonly longTag: string
 }
 
 // `plaintext` under `key` and `nonce`, computed with OpenSSL.
@@ -45,12 +49,14 @@ const answers: readonly AeadAnswer[] = [
     ciphertext: '4703d418c1e0c41c85489d80bde4766293c79527e46e496b207eff9e01741ead21318cdf8be434bf',
     tag: 'd72db5db932b952533f97c1def1140a2',
     segmentTag: 'a5a15cb7d628273c9c7e945deb95eb41',
+    longTag: '46b0a12f1c023e59360188cee3353342',
   },
   {
     aead: 'AEAD_CHACHA20_POLY1305',
     ciphertext: '89fa0a032d12a347bf8a35f89410006cd961a0f44561bbaefe8e35de69ddb823cca10ed0c23b97bf',
     tag: 'a82f270c5135d194cc7677c59a021ea3',
     segmentTag: '0b7847b4b59279b56e8cd91787755bae',
+    longTag: '54dbe75f452feff0a902adff018db7b9',
   },
 ]
 
@@ -81,10 +87,16 @@ const holdsMessage = async (engine: Engine, { aead, ciphertext, tag }: AeadAnswe
   return isHex(made, ciphertext + tag) && opens(sealed => engine.open(aead, key, nonce, sealed, aad), made, plaintext)
 }
 
-const holdsSegment = async (engine: Engine, { aead, ciphertext, segmentTag }: AeadAnswer): Promise<boolean> => {
+const holdsSegment = async (
+  engine: Engine,
+  { aead, ciphertext, segmentTag, longTag }: AeadAnswer,
+): Promise<boolean> => {
   const cipher = engine.synchronous ? inPieces(engine, aead) : await engine.segments(aead, key)
+  const open: Open = sealed => cipher.open(nonce, sealed)
   const made = await cipher.seal(nonce, plaintext)
-  return isHex(made, ciphertext + segmentTag) && opens(sealed => cipher.open(nonce, sealed), made, plaintext)
+  if (!isHex(made, ciphertext + segmentTag) || !(await opens(open, made, plaintext))) return false
+  const whole = await cipher.seal(nonce, long)
+  return isHex(whole.subarray(-tagSize), longTag) && opens(open, whole, long)
 }
 
 /** A synchronous engine's segments, each in two pieces. */

@@ -8,7 +8,7 @@ import type { Aead } from './suite.ts'
 
 /** The primitives that both kinds have. Keys are 32 bytes; nothing here keeps a reference to them after it has settled. */
 export interface Primitives {
-  /** `node`, `webcrypto` or `noble`. */
+  /** `openssl`, `node`, `webcrypto` or `noble`. */
   readonly name: string
   /** Whether the engine has the AEAD. */
   supports(aead: Aead): boolean

@@ -218,7 +218,7 @@ const startLogged = async (config: Config, options: StartOptions, logs: Logs): P
   const { uploadDays } = config.limits
   const takeover = options.worker ?? (await takeoverOf(config))
   const metrics = config.admin === undefined ? undefined : (await import('./metrics.ts')).createMetrics()
-  const engine = await chooseEngine()
+  const engine = await chooseEngine(undefined, message => warn(log, message))
   let onBroken: (error: SseError) => void = () => {}
   const broken = new Promise<SseError>(resolve => {
     onBroken = resolve

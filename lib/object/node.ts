@@ -3,6 +3,7 @@ import type { Transform } from 'node:stream'
 import { pickEngine } from '../cipher/choose.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { nodeEngine } from '../cipher/node.ts'
+import { hasKoffi } from '../cipher/openssl/koffi.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
 import { toPieces } from '../segment/node.ts'
@@ -50,25 +51,51 @@ const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
 /** What `createSse` is given in Node. */
 export interface NodeSseOptions extends Omit<SseOptions, 'engine'> {
   /**
-   * An engine, or `'ffi'` for the one of `sse-kms-streams/ffi`, which is off unless it is asked for here or with `SSE_KMS_ENGINE=ffi`. By default
-   * the first of `node:crypto`, WebCrypto and noble that passes its self-test.
+   * An engine, or the name of one that no other replaces: `'openssl'` for the one of `sse-kms-streams/openssl`, `'node'` for `node:crypto`. Left
+   * out, the environment's `SSE_KMS_ENGINE` names it, or it is the first that passes its self-test: openssl where koffi is installed, then
+   * `node:crypto`, WebCrypto and noble.
    */
-  readonly engine?: Engine | 'ffi' | undefined
+  readonly engine?: Engine | 'openssl' | 'node' | undefined
 }
 
-/** The engine that is named, or that `SSE_KMS_ENGINE` names, which no other one replaces; else the first that passes its self-test. */
-export const chooseEngine = async (named: string | undefined = process.env['SSE_KMS_ENGINE']): Promise<Engine> => {
-  if (named === undefined || named === '') return pickEngine([nodeEngine, webCryptoEngine, nobleEngine])
-  if (named === 'ffi') {
-    const { ffiEngine } = await import('../cipher/ffi.ts')
-    return pickEngine([ffiEngine()])
+const emitWarning = (message: string): void => process.emitWarning(message)
+
+let openSsl: Promise<Engine | undefined> | undefined
+
+/** The engine over OpenSSL, which whoever installs koffi means; `undefined`, and one warning, where it cannot be had. */
+const openSslWithKoffi = async (warn: (message: string) => void): Promise<Engine | undefined> => {
+  if (!hasKoffi()) return undefined
+  try {
+    const { testedOpenSslEngine } = await import('../cipher/openssl/trial.ts')
+    return await testedOpenSslEngine()
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    warn(`${why} The engine node is used. Set SSE_KMS_ENGINE=node to have no trial.`)
+    return undefined
   }
-  throw new SseError('EngineUnavailable', { message: `SSE_KMS_ENGINE is ${named}: set it to ffi, or leave it out.` })
 }
 
 /**
- * Encrypts and decrypts objects under the keys of a KMS. The engine is `node:crypto`, unless its self-test fails or another is named.
- * Calls reject with `EngineUnavailable` where the one that is named cannot be had.
+ * The engine that is named, or that `SSE_KMS_ENGINE` names, which no other one replaces; else the first that passes its self-test. `warn` is told
+ * once, in one line, where koffi is installed in vain.
+ */
+export const chooseEngine = async (
+  named: string | undefined = process.env['SSE_KMS_ENGINE'],
+  warn = emitWarning,
+): Promise<Engine> => {
+  if (named === 'node') return pickEngine([nodeEngine])
+  if (named === 'openssl') return (await import('../cipher/openssl/trial.ts')).openSslEngine()
+  if (named !== undefined && named !== '') {
+    const message = `SSE_KMS_ENGINE is ${named}: set it to openssl or node, or leave it out.`
+    throw new SseError('EngineUnavailable', { message })
+  }
+  openSsl ??= openSslWithKoffi(warn)
+  return (await openSsl) ?? pickEngine([nodeEngine, webCryptoEngine, nobleEngine])
+}
+
+/**
+ * Encrypts and decrypts objects under the keys of a KMS. The engine is chosen at the first call. Calls reject with `EngineUnavailable` where the
+ * one that is named cannot be had.
  *
  * {@includeCode ../../test/examples/pipeline.test.ts#create}
  */

@@ -355,7 +355,7 @@ t.test('the self-test passes every engine, once', async t => {
     await selfTest(engine)
     t.equal(selfTest(engine), selfTest(engine), 'and is not run again')
   }
-  t.equal(await pickEngine(engines), nodeEngine)
+  t.equal(await pickEngine(engines), engines[0])
 })
 
 t.test('the self-test finds every broken primitive', async t => {

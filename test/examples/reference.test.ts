@@ -35,7 +35,7 @@ import {
   valueIds,
   webCryptoEngine,
 } from '../../lib/index.ts'
-import { ffiEngine } from '../../lib/ffi.ts'
+import { openSslEngine } from '../../lib/openssl.ts'
 import { assertCondition, authenticated, openFileStore } from '../../lib/store.ts'
 import { replaceRandomness } from '../../lib/testing.ts'
 
@@ -59,14 +59,11 @@ t.test('engines and suites', async t => {
   const portable = createSse({ kms, accept: [keyId], engine: nobleEngine, suite: 3 }) // ChaCha20-Poly1305
   // #endregion engines
   t.equal(engine.name, 'node')
-  // #region engine-ffi
-  const fast = createSse({ kms, accept: [keyId], engine: 'ffi' }) // calls reject with EngineUnavailable where there is no node:ffi
-  const same = async () => createSse({ kms, accept: [keyId], engine: await pickEngine([ffiEngine()]) }) // throws instead
-  // #endregion engine-ffi
-  if (process.getBuiltinModule('node:ffi') === undefined) {
-    await t.rejects(fast.encrypt(), { code: 'EngineUnavailable' })
-    await t.rejects(same(), { code: 'EngineUnavailable' })
-  } else t.ok((await fast.encrypt()).driver)
+  // #region engine-openssl
+  const fast = createSse({ kms, accept: [keyId], engine: 'openssl' }) // calls reject with EngineUnavailable where it cannot be had
+  const same = async () => createSse({ kms, accept: [keyId], engine: await openSslEngine() }) // rejects itself
+  // #endregion engine-openssl
+  for (const sse of [fast, await same()]) (await sse.encrypt()).driver.dispose()
   const put = await portable.encrypt()
   const stored = await through(plain, put.stream)
   const get = await chosen.decrypt(put.result().envelope)

@@ -1,15 +1,14 @@
-/** The engine over `node:ffi` against `node:crypto`'s, with garbage collection forced between all calls; and what its contexts cost. */
+/** The engine over OpenSSL against `node:crypto`'s, with garbage collection forced between all calls; and what its contexts cost. */
 import { randomBytes, randomInt } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { concat } from '../../lib/bytes.ts'
 import type { SegmentOpener, SyncEngine } from '../../lib/cipher/engine.ts'
-import { ffiEngine } from '../../lib/cipher/ffi.ts'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import type { Aead } from '../../lib/cipher/suite.ts'
+import { openSslOfTests as engine } from './engines.ts'
 
 const aeads: readonly Aead[] = ['AEAD_AES_256_GCM', 'AEAD_CHACHA20_POLY1305']
 const collect = globalThis.gc ?? (() => process.exit(2))
-const engine = ffiEngine()
 
 /** Random bytes; those of up to 64 on V8's moving heap. */
 const bytes = (size: number): Uint8Array => new Uint8Array(size).map(() => randomInt(256))
@@ -93,8 +92,8 @@ const kept: unknown[] = []
 console.log(
   JSON.stringify({
     agreed: agreed(),
-    disposed: await growth(12_000, stream => stream.dispose()),
-    dropped: await growth(12_000, () => undefined),
-    kept: await growth(12_000, stream => void kept.push(stream)),
+    disposed: await growth(6_000, stream => stream.dispose()),
+    dropped: await growth(6_000, () => undefined),
+    kept: await growth(6_000, stream => void kept.push(stream)),
   }),
 )

@@ -1,4 +1,4 @@
-/** The engine over node:ffi against the limit and the peers in Go; on a Node of its own where this one has no node:ffi. */
+/** The engine over OpenSSL against the limit and the peers in Go. */
 import { randomBytes } from 'node:crypto'
 import type { Bench, BenchCase, Contestant } from '../harness.ts'
 import type { Lib } from '../lib.ts'
@@ -8,7 +8,6 @@ import { byHand } from '../support/one-tag.ts'
 import { ours } from '../support/ours.ts'
 import { sio } from '../support/sio.ts'
 import { chunkSize, flow, nowhere, plaintext } from '../support/streams.ts'
-import { installRivals } from '../support/thirdparty.ts'
 
 const MiB = 1_048_576
 
@@ -20,7 +19,7 @@ const layers = async (bench: Bench, engine: Engine, size: number): Promise<reado
   const key = new Uint8Array(randomBytes(32))
   const sse = bench.lib.core.createSse({ kms: bench.lib.core.customerKey(engine, key), accept: [''], engine })
   const count = (4 * size) / chunkSize
-  const labels = { direction: 'seal', size: 4 * size, suite: 1, engine: 'ffi', own: true }
+  const labels = { direction: 'seal', size: 4 * size, suite: 1, engine: 'openssl', own: true }
   const alone: Contestant = {
     ...labels,
     name: 'the engine alone',
@@ -59,17 +58,11 @@ const layers = async (bench: Bench, engine: Engine, size: number): Promise<reado
 }
 
 /** The case. */
-export const ffi: BenchCase = {
-  name: 'ffi',
-  about: 'seal and open by the engine over node:ffi, on Node 26, with openssl speed and the peers in Go',
-  elsewhere: async bench => {
-    if (process.getBuiltinModule('node:ffi') !== undefined) return undefined
-    installRivals(bench) // a Node 26 is among them
-    const { node26 } = await import('../../test/support/node26.ts')
-    return node26
-  },
+export const openssl: BenchCase = {
+  name: 'openssl',
+  about: 'seal and open by the engine openssl, with openssl speed and the peers in Go',
   make: async bench => {
-    const engine = (await enginesOf(bench.lib, bench.note)).find(({ name }) => name === 'ffi')
+    const engine = (await enginesOf(bench.lib, bench.note)).find(({ name }) => name === 'openssl')
     if (engine === undefined) return []
     const size = bench.pick(MiB, 16 * MiB, 512 * MiB)
     const times = bench.pick(1, 3, 1)
