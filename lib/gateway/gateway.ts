@@ -35,18 +35,22 @@ const hostId = 'sse-kms-streams'
 
 type Family = 'amz' | 'obs'
 
+const both = ['amz', 'obs'] as const
+const names = { amz: ['x-amz-request-id', 'x-amz-id-2'], obs: ['x-obs-request-id', 'x-obs-id-2'] } as const
+
 /**
  * Names the answer in these families' headers, and no other: s3cmd, which sends what it was answered back with a change of metadata, signs
  * none of the family that it does not know.
  */
 const identify = (res: ServerResponse, requestId: string, families: readonly Family[]): void => {
-  for (const family of ['amz', 'obs'] as const) {
-    for (const [name, value] of [
-      [`x-${family}-request-id`, requestId],
-      [`x-${family}-id-2`, hostId],
-    ] as const) {
-      if (families.includes(family)) res.setHeader(name, value)
-      else res.removeHeader(name)
+  for (const family of both) {
+    const [requestName, hostName] = names[family]
+    if (families.includes(family)) {
+      res.setHeader(requestName, requestId)
+      res.setHeader(hostName, hostId)
+    } else if (res.hasHeader(requestName)) {
+      res.removeHeader(requestName)
+      res.removeHeader(hostName)
     }
   }
 }
@@ -131,7 +135,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
     let preflight: Preflight | undefined
     try {
       res.setHeader('server', serverNames[services.profile.name])
-      identify(res, requestId, ['amz', 'obs']) // until it is known who asks
+      if (method === 'OPTIONS') identify(res, requestId, both)
       signal.throwIfAborted()
       preflight = await answerBrowser(options, req, res)
       if (preflight === undefined) {
@@ -140,6 +144,7 @@ export const createGateway = (options: GatewayOptions): GatewayHandler => {
       }
       if (!res.writableFinished) signal.throwIfAborted()
     } catch (thrown) {
+      if (last.request === undefined) identify(res, requestId, both) // it is not known who asks
       // What a client breaks off fails in many ways, all of them its own.
       error = asSseError(signal.aborted && !(thrown instanceof SseError) ? signal.reason : thrown)
       answerError(req, res, error, { ...facts, ...namesIn(req, options.hosts) })

@@ -57,11 +57,11 @@ const requesterOf = (authentication: Authentication<GatewayUser>): Requester =>
     : { kind: 'signed', caller: authentication.identity, signature: authentication.version }
 
 /** OBS clients sign in OBS's way or send `x-obs-…` headers; all others get S3's names. */
-const dialectOf = (authentication: Authentication<GatewayUser>): 's3' | 'obs' =>
-  (authentication.kind === 'signed' && authentication.version === 'obs') ||
-  [...authentication.headers.keys()].some(name => name.startsWith('x-obs-'))
-    ? 'obs'
-    : 's3'
+const dialectOf = (authentication: Authentication<GatewayUser>): 's3' | 'obs' => {
+  if (authentication.kind === 'signed' && authentication.version === 'obs') return 'obs'
+  for (const name of authentication.headers.keys()) if (name.startsWith('x-obs-')) return 'obs'
+  return 's3'
+}
 
 /**
  * What clients ask that do not know the region yet: the buckets, and where one lies. As S3 does, the gateway takes that signed for the first of

@@ -1,4 +1,5 @@
 // What somebody gets who can write the index, and has no key: rows changed, moved, exchanged and made up under a running gateway.
+import { createHmac } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,7 @@ import { authenticated } from '../../lib/store/authenticated.ts'
 import { Database } from '../../lib/store/file/database.ts'
 import { encodeKey } from '../../lib/store/file/keys.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
+import type { Bucket } from '../../lib/store/records.ts'
 import type { ObjectStore } from '../../lib/store/store.ts'
 import { admin, region, type Reply, startGateway, stranger, type TestGateway } from '../support/gateway.ts'
 import { put } from '../support/store.ts'
@@ -346,3 +348,39 @@ t.test('an index key has 32 bytes', async t => {
   const { store } = await parts(t)
   t.throws(() => authenticated(store, new Uint8Array(31)), RangeError)
 })
+
+t.test(
+  'the MAC of a bucket covers its JSON, names in order; each member counts, also once the row was found authentic',
+  async t => {
+    const rows = await openFileStore(t.testdir(), { sweepEvery: 0 })
+    t.teardown(() => rows.close())
+    const key = Buffer.alloc(32, 7)
+    const store = authenticated(rows, key)
+    const made = await store.createBucket('photos', {
+      ...{ id: 'f'.repeat(32), owner: 'owner', region, created: 5 },
+      settings: { policy: '"ü"\n', acl: 'public-read' },
+    })
+    const text = `{"created":5,"id":"${'f'.repeat(32)}","name":"photos","owner":"owner","region":"${region}","row":"bucket","settings":{"acl":"public-read","policy":"\\"ü\\"\\n"}}`
+    t.strictSame(Buffer.from(made.mac ?? []), createHmac('sha256', key).update(text).digest())
+    let row: Bucket | undefined = made
+    const over = authenticated({ ...rows, getBucket: async () => row }, key)
+    t.strictSame(await over.getBucket('photos'), made)
+    const changes: readonly Partial<Bucket>[] = [
+      { id: 'e'.repeat(32) },
+      { owner: 'other' },
+      { region: 'other' },
+      { created: 6 },
+      { settings: { acl: 'public-read' } },
+      { settings: { ...made.settings, cors: '' } },
+      { mac: Buffer.alloc(32) },
+      { mac: undefined },
+    ]
+    for (const change of changes) {
+      row = { ...made, ...change }
+      await t.rejects(over.getBucket('photos'), { code: 'IndexNotAuthentic' }, JSON.stringify(change))
+    }
+    row = made
+    await t.rejects(over.getBucket('others'), { code: 'IndexNotAuthentic' }, 'under another name')
+    t.strictSame(await over.getBucket('photos'), made)
+  },
+)

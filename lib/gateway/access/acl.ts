@@ -48,24 +48,17 @@ const parseCanned = (header: string, name: string): OpenAcl | undefined => {
   })
 }
 
-const grantHeaders = [
-  'full-control',
-  'read',
-  'read-acp',
-  'write',
-  'write-acp',
-  'read-delivered',
-  'full-control-delivered',
-]
+const grants = ['full-control', 'read', 'read-acp', 'write', 'write-acp', 'read-delivered', 'full-control-delivered']
+const grantHeaders = ['x-amz', 'x-obs'].flatMap(family => grants.map(name => `${family}-grant-${name}`))
+const aclHeaders = ['x-amz-acl', 'x-obs-acl']
 
 /**
  * The ACL that headers ask for: `undefined` where they name none, `'closed'` for one that opens nothing. `NotImplemented`, `InvalidArgument`; what
  * the bucket's settings refuse: `AccessControlListNotSupported`, `AccessDenied`.
  */
 export const requestedAcl = (header: HeaderGetter, settings: Bucket['settings']): OpenAcl | 'closed' | undefined => {
-  const grants = ['x-amz', 'x-obs'].flatMap(family => grantHeaders.map(name => `${family}-grant-${name}`))
-  const grant = grants.find(name => header(name) !== undefined)
-  const name = ['x-amz-acl', 'x-obs-acl'].find(each => header(each) !== undefined) ?? ''
+  const grant = grantHeaders.find(name => header(name) !== undefined)
+  const name = aclHeaders.find(each => header(each) !== undefined) ?? ''
   const value = header(name)
   if (hasAclsDisabled(settings) && (grant ?? value ?? ownerFullControl) !== ownerFullControl) {
     throw new SseError('AccessControlListNotSupported')

@@ -2,7 +2,7 @@
  * AWS Signature Version 4 as Amazon S3 has it, in the Authorization header and in the query: the path is encoded once and not normalized.
  * Source: "Authenticating Requests (AWS Signature Version 4)" of the Amazon S3 API reference.
  */
-import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import { SseError } from '../../errors.ts'
 import { Lru } from '../../lru.ts'
 import { canonicalPath, canonicalQuery, cut } from '../http/canonical.ts'
@@ -173,28 +173,28 @@ const checkScope = (
 
 /** `host` and all `x-amz-` and `x-obs-` headers must be signed. Others, such as User-Agent, may change on the way. */
 const checkSignedHeaders = ({ headers }: ParsedRequest, signedHeaders: readonly string[], presigned: boolean): void => {
-  const signed = new Set(signedHeaders)
-  const unsigned = [...headers.keys()].filter(
-    name =>
-      (name === 'host' || /^x-(amz|obs)-/.test(name)) &&
-      !signed.has(name) &&
-      // The hash of a body is not known when a URL is presigned; S3 lets it be sent unsigned.
-      !(presigned && name === contentSha256),
-  )
+  const unsigned: string[] = []
+  for (const name of headers.keys()) {
+    const counts = name === 'host' || name.startsWith('x-amz-') || name.startsWith('x-obs-')
+    if (!counts || signedHeaders.includes(name)) continue
+    // The hash of a body is not known when a URL is presigned; S3 lets it be sent unsigned.
+    if (!(presigned && name === contentSha256)) unsigned.push(name)
+  }
   if (unsigned.length > 0) throw headersNotSigned(unsigned)
 }
 
-const canonicalHeaders = (headers: RequestHeaders, signedHeaders: readonly string[]): string =>
-  signedHeaders
-    .map(name => {
-      const value = headers.get(name)
-      if (value === undefined) {
-        const message = `The header ${name} was signed, but did not arrive. Send it, or leave it out of SignedHeaders.`
-        throw new SseError('SignatureDoesNotMatch', { message })
-      }
-      return `${name}:${value.replace(/[ \t]+/g, ' ')}\n`
-    })
-    .join('')
+const canonicalHeaders = (headers: RequestHeaders, signedHeaders: readonly string[]): string => {
+  let text = ''
+  for (const name of signedHeaders) {
+    const value = headers.get(name)
+    if (value === undefined) {
+      const message = `The header ${name} was signed, but did not arrive. Send it, or leave it out of SignedHeaders.`
+      throw new SseError('SignatureDoesNotMatch', { message })
+    }
+    text += `${name}:${value.replace(/[ \t]+/g, ' ')}\n`
+  }
+  return text
+}
 
 const asSent = (query: string): string =>
   query
@@ -210,15 +210,15 @@ type Spelling = readonly [path: string, query: string]
  * Path and query in the spellings that clients sign, the documented one first. All decode to the same name. Some clients keep `%2F`, others (aws4)
  * decode it; curl and esdk-obs-nodejs sign the path as they send it.
  */
-const spellings = ({ path, query }: ParsedRequest): readonly [Spelling, ...Spelling[]] => {
-  const strict = canonicalPath(path)
-  const sorted = canonicalQuery(query, 'X-Amz-Signature')
-  return [
-    [strict, sorted],
-    [strict.replaceAll('%2F', '/'), sorted],
-    [path, asSent(query)],
-  ]
-}
+const documentedSpelling = ({ path, query }: ParsedRequest): Spelling => [
+  canonicalPath(path),
+  canonicalQuery(query, 'X-Amz-Signature'),
+]
+
+const otherSpellings = ({ path, query }: ParsedRequest, [strict, sorted]: Spelling): readonly Spelling[] => [
+  [strict.replaceAll('%2F', '/'), sorted],
+  [path, asSent(query)],
+]
 
 /**
  * Verifies a request signed with Signature Version 4, in its `authorization` header or, where that is `undefined`, in its query. Throws
@@ -260,11 +260,12 @@ export const verifyV4 = <Identity extends Credential>(
   const signingKey = signingKeyOf(accessKeyId, identity.secretAccessKey, its.scope[0], its.scope[1])
   const canonical = ([path, query]: Spelling): string => `${method}\n${path}\n${query}\n${tail}`
   const stringToSign = (spelling: Spelling): string => {
-    const hash = createHash('sha256').update(canonical(spelling), 'latin1').digest('hex')
-    return `${algorithmV4}\n${timestamp}\n${scope}\n${hash}`
+    const digest = hash('sha256', Buffer.from(canonical(spelling), 'latin1'), 'hex')
+    return `${algorithmV4}\n${timestamp}\n${scope}\n${digest}`
   }
-  const [strict, ...others] = spellings(request)
-  if (![strict, ...others].some(each => sameSignature(signV4(signingKey, stringToSign(each)), signature))) {
+  const isSigned = (spelling: Spelling): boolean => sameSignature(signV4(signingKey, stringToSign(spelling)), signature)
+  const strict = documentedSpelling(request)
+  if (!isSigned(strict) && !otherSpellings(request, strict).some(isSigned)) {
     const signed = { StringToSign: stringToSign(strict), CanonicalRequest: canonical(strict) }
     throw signatureDoesNotMatch(accessKeyId, signature, signed)
   }

@@ -13,12 +13,13 @@ export class BodyReader {
   readonly #source: Readable
   readonly #limits: GatewayLimits
   readonly #cleanUp: () => void
-  readonly #late = (): void => this.#fail(tooSlow())
+  readonly #late = (): void => this.#fail(tooSlow)
   #pace: Pace
   /** Ends what waits: something came, or nothing will. */
   #wake = (): void => undefined
   #over = false
-  #failure: { readonly error: unknown } | undefined
+  /** Makes what is thrown: most bodies end well, and an error costs its stack. */
+  #failure: (() => unknown) | undefined
 
   /** Begins to listen to the source, which is to come whole in the time of a document, until `stream` says otherwise. */
   constructor(source: Readable, { signal, limits }: ReaderOptions) {
@@ -26,10 +27,10 @@ export class BodyReader {
     this.#limits = limits
     this.#pace = new Pace({ seconds: limits.documentSeconds, late: this.#late })
     const onReadable = () => this.#wake()
-    const onAbort = () => this.#fail(signal.reason)
+    const onAbort = () => this.#fail(() => signal.reason)
     const stopWatching = finished(source, { writable: false }, cause => {
       this.#over = true
-      if (cause) this.#fail(new SseError('ClientClosedRequest', { cause }))
+      if (cause) this.#fail(() => new SseError('ClientClosedRequest', { cause }))
       this.#wake()
     })
     source.on('readable', onReadable)
@@ -54,7 +55,7 @@ export class BodyReader {
   /** The next bytes; `undefined` at the end. `ClientClosedRequest`, `RequestTimeout`, or the reason of the signal. */
   async next(): Promise<Uint8Array | undefined> {
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure.error
+      if (this.#failure !== undefined) throw this.#failure()
       const chunk: unknown = this.#source.read()
       if (chunk instanceof Uint8Array) {
         this.#pace.moved(chunk.length)
@@ -70,12 +71,12 @@ export class BodyReader {
 
   /** Lets go of the source; what waits for it fails. May be called twice. */
   release(): void {
-    this.#fail(new SseError('ClientClosedRequest'))
+    this.#fail(() => new SseError('ClientClosedRequest'))
     this.#cleanUp()
   }
 
-  #fail(error: unknown): void {
-    this.#failure ??= { error }
+  #fail(error: () => unknown): void {
+    this.#failure ??= error
     this.#wake()
   }
 }

@@ -100,6 +100,8 @@ const takenBy = ({ res, limits }: Exchange): Taken => {
     if (res.writableLength > 0) late()
   }
   const taken = async (event: 'drain' | 'finish'): Promise<void> => {
+    // The system has all of it already, as it has of small answers: nobody is waited for, and the event is about to come.
+    if (res.writableLength === 0) return until(res, event)
     const { socket } = res
     const before = socket?.timeout ?? 0
     res.on('timeout', onTimeout)

@@ -11,17 +11,20 @@ const escape = (byte: number): string => `%${byte.toString(16).toUpperCase().pad
  * The canonical spelling of raw text: unreserved characters (RFC 3986, section 2.3) plain, every other byte as `%XX` in upper case. `InvalidURI`
  * for a `%` without two hex digits, and for what is not printable ASCII.
  */
-export const recode = (raw: string): string =>
-  raw.replace(/%[0-9a-f]{2}|[^\w.~-]/gi, found => {
-    if (found.length === 3) {
-      const byte = Number.parseInt(found.slice(1), 16)
-      const character = String.fromCharCode(byte)
-      return unreserved.test(character) ? character : escape(byte)
-    }
-    const byte = found.charCodeAt(0)
-    if (found === '%' || byte < 0x20 || byte > 0x7e) throw new SseError('InvalidURI')
-    return escape(byte)
-  })
+export const recode = (raw: string): string => (plain.test(raw) ? raw : raw.replace(/%[0-9a-f]{2}|[^\w.~-]/gi, respell))
+
+const plain = /^[\w.~-]*$/
+
+const respell = (found: string): string => {
+  if (found.length === 3) {
+    const byte = Number.parseInt(found.slice(1), 16)
+    const character = String.fromCharCode(byte)
+    return unreserved.test(character) ? character : escape(byte)
+  }
+  const byte = found.charCodeAt(0)
+  if (found === '%' || byte < 0x20 || byte > 0x7e) throw new SseError('InvalidURI')
+  return escape(byte)
+}
 
 /** The canonical spelling of a raw path; slashes stay. */
 export const canonicalPath = (raw: string): string => raw.split('/').map(recode).join('/')
@@ -40,6 +43,7 @@ export const order = (a: string, b: string): number => (a < b ? -1 : Number(a > 
  * parameter `omit`.
  */
 export const canonicalQuery = (raw: string, omit?: string): string => {
+  if (raw === '') return ''
   const pairs: (readonly [string, string])[] = []
   for (const piece of raw.split('&')) {
     if (piece === '') continue

@@ -30,6 +30,8 @@ export class Connection {
   readonly #socket: Socket
   readonly #open = new Map<IncomingMessage, AbortController>()
   #last: Promise<void> = Promise.resolve()
+  /** Of requests that come one after the other, as nearly all do: making one for each would cost as much as a read of the index. */
+  readonly #shared = new AbortController()
 
   /** One for each socket. */
   constructor(socket: Socket) {
@@ -43,7 +45,7 @@ export class Connection {
       this.#socket.destroy()
       return
     }
-    const controller = new AbortController()
+    const controller = this.#open.size === 0 && !this.#shared.signal.aborted ? this.#shared : new AbortController()
     this.#open.set(req, controller)
     const before = this.#last
     const run = async (): Promise<void> => {

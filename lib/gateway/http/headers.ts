@@ -11,24 +11,21 @@ export type RequestHeaders = ReadonlyMap<string, string>
 
 /** Trims spaces and tabs, in linear time. Other white space stays: here it may be part of UTF-8. */
 export const trimmed = (text: string): string => {
-  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t'
   let start = 0
   let end = text.length
-  while (start < end && isBlank(start)) start++
-  while (start < end && isBlank(end - 1)) end--
+  while (start < end && isBlank(text.charCodeAt(start))) start++
+  while (start < end && isBlank(text.charCodeAt(end - 1))) end--
   return text.slice(start, end)
 }
+
+const isBlank = (character: number): boolean => character === 0x20 || character === 0x09
 
 /** Parses node's `rawHeaders` (name, value, name, …); spaces and tabs around a value go. */
 export const parseHeaders = (rawHeaders: readonly string[]): RequestHeaders => {
   const headers = new Map<string, string>()
-  let name = ''
-  for (const [i, text] of rawHeaders.entries()) {
-    if (i % 2 === 0) {
-      name = text.toLowerCase()
-      continue
-    }
-    const value = trimmed(text)
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] ?? '').toLowerCase()
+    const value = trimmed(rawHeaders[i + 1] ?? '')
     const before = headers.get(name)
     headers.set(name, before === undefined ? value : `${before},${value}`)
   }

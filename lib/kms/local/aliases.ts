@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { hex } from '../../bytes.ts'
 import type { KeyScope } from '../provider.ts'
-import { namesIn, removeFile } from './files.ts'
+import { isThere, namesIn, removeFile } from './files.ts'
 import { isAlias, isUuid, type KeyName } from './key.ts'
 import type { Keyring } from './keyring.ts'
 import { corrupt, fieldsOf } from './sealed-json.ts'
@@ -43,8 +43,10 @@ export const removeAlias = async (keyring: Keyring, scope: KeyScope, alias: stri
 
 /** The aliases of a key, sorted. */
 export const aliasesOf = async (keyring: Keyring, name: KeyName): Promise<readonly string[]> => {
+  const folder = join(keyring.directory, aliasesIn(name))
+  if (!isThere(folder)) return [] // asked for with every write under a default key, and most tenants have none
   const aliases: string[] = []
-  for (const file of await namesIn(join(keyring.directory, aliasesIn(name)), keyring.directory)) {
+  for (const file of await namesIn(folder, keyring.directory)) {
     if (!/^[0-9a-f]{32}\.json$/.test(file)) continue
     const found = await read(keyring, `${aliasesIn(name)}/${file}`)
     if (found?.uuid === name.uuid) aliases.push(found.alias)

@@ -9,7 +9,6 @@
  * thrown away. `eventTurnBatching` is off because lmdb-js otherwise leaves a promise of a failed commit unhandled, which ends the process.
  */
 import type { Database as Table, RootDatabase } from 'lmdb'
-import { statfsSync } from 'node:fs'
 import { SseError } from '../../errors.ts'
 import { syncDirectory } from '../../files.ts'
 import type { BodyFile } from '../body-store.ts'
@@ -19,6 +18,7 @@ import { commitFailure } from './failure.ts'
 import { checkIndexFiles } from './index-file.ts'
 import { encodeKey, keyAfterAll } from './keys.ts'
 import type { ProcessName } from './liveness.ts'
+import { spaceOf } from './space.ts'
 
 /** Where a body lies: in the index, in a file named by the body's id, or in the files of a manifest. */
 export interface BodyPlace {
@@ -101,9 +101,6 @@ export interface Tables {
   readonly parts: Table<AttemptRow, Uint8Array>
 }
 
-/** Bytes of the disk that nothing is added to: LMDB may end the process where a commit finds no space, and deletions need some. */
-const reserve = 8 * 1024 * 1024
-
 /** Where a change takes its pages from: from the disk but for its reserve, or from all of it. */
 export type SpaceUsed = 'space' | 'reserve'
 
@@ -175,6 +172,7 @@ export class Database {
   readonly tables: Tables
   readonly #root: RootDatabase
   readonly #options: DatabaseOptions
+  readonly #assertSpace: () => void
   #queue: (() => Promise<void>)[] = []
   #writing: Promise<void> | undefined
   #broken: SseError | undefined
@@ -182,6 +180,7 @@ export class Database {
   private constructor(root: RootDatabase, tables: Tables, options: DatabaseOptions) {
     this.#root = root
     this.#options = options
+    this.#assertSpace = spaceOf(options.path)
     this.tables = tables
   }
 
@@ -297,8 +296,7 @@ export class Database {
 
   /** `StoreFull` where the disk of the index has no more than its reserve. Changes look themselves; bodies ask before they grow. */
   assertSpace(): void {
-    const { bavail, bsize } = statfsSync(this.#options.path)
-    if (bavail * bsize < reserve) throw new SseError('StoreFull')
+    this.#assertSpace()
   }
 
   /** Writes a copy of one snapshot into this folder, which is there and empty: not flushed. Changes go on meanwhile. */
