@@ -1,5 +1,5 @@
 /** What every part that keeps files needs: the system's error codes, and folders made and flushed to disk. */
-import { constants } from 'node:fs'
+import { constants, fstatSync } from 'node:fs'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
@@ -17,7 +17,7 @@ export const notRegular = (path: string): Error => new Error(`${path} is not a r
 export const openRegular = async (path: string): Promise<{ readonly file: FileHandle; readonly size: number }> => {
   const file = await open(path, readOnly)
   try {
-    const stat = await file.stat()
+    const stat = fstatSync(file.fd) // the system has it in memory once the file is open: no trip to another thread
     if (!stat.isFile()) throw notRegular(path)
     return { file, size: stat.size }
   } catch (error) {

@@ -80,10 +80,21 @@ async function* listFiles(root: string): AsyncGenerator<readonly string[]> {
   }
 }
 
+/** Bytes after which a body that still grows is flushed beside its writes, so that not all of it is left to be flushed at its end. */
+const flushEvery = 8 * 1024 * 1024
+
+/** Whether such a flush is under way: one at a time in a process, for each takes a thread that reads wait for, too. */
+let isFlushing = false
+
 class FileSink implements BodySink {
   readonly #handle: FileHandle
   readonly #path: string
   readonly #shelf: string
+  /** Bytes since the last flush was begun. */
+  #unflushed = 0
+  #flushing: Promise<void> | undefined
+  /** What a flush failed with: the system tells it once. */
+  #failure: { readonly error: unknown } | undefined
 
   constructor(handle: FileHandle, path: string, shelf: string) {
     this.#handle = handle
@@ -91,13 +102,32 @@ class FileSink implements BodySink {
     this.#shelf = shelf
   }
 
-  write(pieces: readonly Uint8Array[]): Promise<void> {
-    return writeAll(this.#handle, pieces)
+  async write(pieces: readonly Uint8Array[]): Promise<void> {
+    await writeAll(this.#handle, pieces)
+    for (const { length } of pieces) this.#unflushed += length
+    if (this.#unflushed >= flushEvery && !isFlushing) this.#flushing = this.#flush()
   }
 
+  async #flush(): Promise<void> {
+    isFlushing = true
+    this.#unflushed = 0
+    try {
+      await this.#handle.datasync()
+    } catch (error) {
+      this.#failure ??= { error }
+    } finally {
+      isFlushing = false
+    }
+  }
+
+  /**
+   * Flushes the bytes and the name side by side: both have to be durable before the index names the body, and until then neither needs the other. A
+   * power cut in between leaves a file without its bytes, or bytes without a name, of a body that is pending: the sweep takes either.
+   */
   async finish(): Promise<void> {
-    await this.#handle.sync()
-    await syncDirectory(this.#shelf)
+    await this.#flushing
+    if (this.#failure !== undefined) throw this.#failure.error
+    await Promise.all([this.#handle.sync(), syncDirectory(this.#shelf)])
     await this.#handle.close()
   }
 
