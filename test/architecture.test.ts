@@ -70,6 +70,7 @@ const floors: Readonly<Record<string, number>> = {
   'files.ts': 0,
   'bytes.ts': 0,
   'lru.ts': 0,
+  'arguments.ts': 0,
   cipher: 1,
   segment: 2,
   kms: 3,

@@ -3,6 +3,7 @@
  * `aws:` or `sse-kms-streams:` are the system's: they are recomputed from the request and never stored; all others are the user's and
  * lie in the wrap record.
  */
+import { assertOptions, wrongArgument } from '../arguments.ts'
 import { compare, fromUtf8, isWellFormed, utf8, view } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 
@@ -30,8 +31,11 @@ const invalid = (message: string): never => {
 
 const isSystem = (name: string): boolean => name.startsWith('aws:') || name.startsWith('sse-kms-streams:')
 
-const entriesOf = (input: ContextInput): readonly (readonly [string, string])[] =>
-  input instanceof Map ? [...input] : Object.entries(input)
+const entriesOf = (input: ContextInput): readonly (readonly [string, string])[] => {
+  if (input instanceof Map) return [...input]
+  assertOptions('an encryption context', input, 'names with values: an object or a Map')
+  return Object.entries(input)
+}
 
 /** An entry, checked, and its bytes. */
 interface Row {
@@ -44,6 +48,9 @@ const rowsOf = (input: ContextInput): readonly Row[] =>
   entriesOf(input)
     .map((entry): Row => {
       const [name, value] = entry
+      if (typeof name !== 'string' || typeof value !== 'string') {
+        return wrongArgument(`${JSON.stringify(name)} of an encryption context`, 'text', value)
+      }
       if (!isWellFormed(name) || !isWellFormed(value))
         return invalid('The encryption context has a string that is not well-formed Unicode.')
       if (name === '') return invalid('The encryption context has an empty name.')

@@ -1,4 +1,5 @@
 /** The provider `sse-c`: a key that the caller holds, for one object or request. Nothing of it is stored but the wrap. */
+import { assertBytes, assertFunctions } from '../arguments.ts'
 import { assertKey } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
@@ -19,6 +20,8 @@ export interface CustomerKey extends KmsProvider {
  * {@includeCode ../../test/examples/reference.test.ts#customer-provider}
  */
 export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey => {
+  assertFunctions('customerKey', engine, 'an engine, such as nodeEngine, and then the key', ['seal', 'open'])
+  assertBytes('the key of customerKey', customer, '32 bytes: a Uint8Array or Buffer')
   assertKey(customer)
   const secret = new DataKey(copy(customer))
   // A copy for every call: `dispose` meanwhile must not turn it into zeros.

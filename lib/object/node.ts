@@ -6,7 +6,7 @@ import { nodeEngine } from '../cipher/node.ts'
 import { hasKoffi } from '../cipher/openssl/koffi.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
-import { toPieces } from '../segment/node.ts'
+import { type Chunks, toPieces } from '../segment/node.ts'
 import { type Stage, toStage } from '../segment/chain.ts'
 import { toTransform } from '../segment/node.ts'
 import { toWeb } from '../segment/web.ts'
@@ -24,7 +24,7 @@ export interface NodeAdapters {
    *
    * {@includeCode ../../test/examples/pipeline.test.ts#pieces}
    */
-  pieces(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined>
+  pieces(source: Chunks): AsyncGenerator<Uint8Array, void, undefined>
   /** A stage for `chain([...])`. */
   stage(): Stage
   /** A WHATWG `TransformStream`. */
@@ -99,5 +99,9 @@ export const chooseEngine = async (
  *
  * {@includeCode ../../test/examples/pipeline.test.ts#create}
  */
-export const createSse = ({ engine, ...options }: NodeSseOptions): Sse =>
-  sseOver(options, async () => (typeof engine === 'object' ? engine : chooseEngine(engine)), adapt)
+export const createSse = (options: NodeSseOptions): Sse =>
+  sseOver(
+    options,
+    async () => (typeof options.engine === 'object' ? options.engine : chooseEngine(options.engine)),
+    adapt,
+  )

@@ -4,7 +4,7 @@
  */
 import type { Engine } from '../cipher/engine.ts'
 import { suiteOf } from '../cipher/suite.ts'
-import { filePrefix, fromText, parseEnvelope } from '../envelope/envelope.ts'
+import { filePrefix, parseEnvelope } from '../envelope/envelope.ts'
 import type { WrapRecord } from '../envelope/wrap-record.ts'
 import { SseError } from '../errors.ts'
 import { BucketKeys } from '../kms/bucket-keys.ts'
@@ -16,6 +16,17 @@ import { acceptedOf, customerOnly, providersOf } from '../kms/providers.ts'
 import { underOuterKeys } from '../kms/wrap.ts'
 import type { Driver } from '../segment/driver.ts'
 import type { ByteRange, RangeRequest } from '../segment/layout.ts'
+import {
+  assertCopyOptions,
+  assertDecryptOptions,
+  assertEncryptOptions,
+  assertFile,
+  assertKeyOptions,
+  assertSseOptions,
+  assertTarget,
+  assertUpload,
+  envelopeBytes,
+} from './arguments.ts'
 import { reencrypt, rewrapEnvelope, type RewrapTarget } from './copy.ts'
 import { decryptBody, type Decryption, type UnlockParts } from './decrypt.ts'
 import { encryptBody, type Encryption } from './encrypt.ts'
@@ -166,9 +177,6 @@ export interface SseOf<F> {
   dispose(): void
 }
 
-const bytesOf = (envelope: Uint8Array | string): Uint8Array =>
-  typeof envelope === 'string' ? fromText(envelope) : envelope
-
 const opened = (
   envelope: Uint8Array,
   unlock: UnlockParts,
@@ -181,6 +189,7 @@ export const sseOver = <F>(
   pick: () => Promise<Engine>,
   adapt: Adapt<F>,
 ): SseOf<F> => {
+  assertSseOptions(options)
   const managers = [options.kms].flat().map(kms => checkedWrapper(kms, options.deadline))
   const kms = providersOf(managers)
   const bucketKeys = new BucketKeys(providersOf(managers.map(checkedForBucketKeys)), options.bucketKeys)
@@ -256,20 +265,23 @@ export const sseOver = <F>(
       return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file })
     })
 
-  const withUpload = <U extends CompletableUpload, T>(
+  const withUpload = async <U extends CompletableUpload, T>(
     open: (uploadId: string, session: Uint8Array, unlock: UnlockParts) => Promise<U>,
-    { uploadId, session }: StoredUpload,
+    stored: StoredUpload,
     call: KeyOptions,
     run: (upload: U) => Promise<T>,
-  ): Promise<T> =>
-    within(call, async unlock => {
-      const upload = await open(uploadId, session, unlock)
+  ): Promise<T> => {
+    assertUpload(stored)
+    assertKeyOptions(call)
+    return within(call, async unlock => {
+      const upload = await open(stored.uploadId, stored.session, unlock)
       try {
         return await run(upload)
       } finally {
         upload.dispose()
       }
     })
+  }
 
   const targetContext = (record: WrapRecord, { context, to }: CopyOptions): EncryptionContext =>
     to.context === undefined ? storedContext(record.context, context) : encryptionContext(to.context)
@@ -283,12 +295,22 @@ export const sseOver = <F>(
     )
 
   return {
-    encrypt: async (call = {}) => adapt(await begin(call)),
-    decrypt: async (envelope, call = {}) =>
-      adapt(await within(call, unlock => opened(bytesOf(envelope), unlock, call))),
-    decryptFile: async (file, call = {}) =>
-      adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range }))),
+    encrypt: async (call = {}) => {
+      assertEncryptOptions(call)
+      return adapt(await begin(call))
+    },
+    decrypt: async (envelope, call = {}) => {
+      assertDecryptOptions(call)
+      const bytes = envelopeBytes(envelope)
+      return adapt(await within(call, unlock => opened(bytes, unlock, call)))
+    },
+    decryptFile: async (file, call = {}) => {
+      assertFile(file)
+      assertDecryptOptions(call)
+      return adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range })))
+    },
     decryptPipe: async (call = {}) => {
+      assertDecryptOptions(call)
       const { unlock, release } = await unlockOf(call)
       const pipe = decryptPipe({ ...unlock, range: call.range })
       const dispose = () => {
@@ -297,14 +319,16 @@ export const sseOver = <F>(
       }
       return adapt({ driver: { ...pipe, dispose } })
     },
-    createUpload: (options = {}) =>
-      within(options, async unlock => {
+    createUpload: async (options = {}) => {
+      assertTarget(options)
+      return within(options, async unlock => {
         const { engine, call } = unlock
         const context = encryptionContext(options.context)
         const { keyId, wrapper: provider } = targetKey(unlock, options)
         const service = options.service && (await serviceKey(options.service, options))
         return createUpload({ engine, suite, provider, keyId, context, call, service, own: options.own })
-      }),
+      })
+    },
     encryptPart: async (upload, part, call = {}) =>
       adapt(await withUpload(openUpload, upload, call, open => encryptPart(open, part, call))),
     listParts: (upload, receipts, call = {}) =>
@@ -312,16 +336,20 @@ export const sseOver = <F>(
     completeUpload: (upload, named, receipts, call = {}) =>
       withUpload(openToComplete, upload, call, open => completeUpload(open, named, receipts, call)),
     rewrap: async (envelope, call) => {
-      const bytes = bytesOf(envelope)
+      assertCopyOptions(call)
+      const bytes = envelopeBytes(envelope)
       return rewrap(bytes, parseEnvelope(bytes).record, call, false)
     },
     rewrapFile: async (file, call) => {
+      assertFile(file)
+      assertCopyOptions(call)
       const { envelope, bytes, at } = await readFileEnvelope(file)
       const prefix = filePrefix(await rewrap(bytes, envelope.record, call, true))
       return { prefix, streams: { start: at, end: file.size - 1 } }
     },
     reencrypt: async (envelope, call) => {
-      const bytes = bytesOf(envelope)
+      assertCopyOptions(call)
+      const bytes = envelopeBytes(envelope)
       const from = await within(call, unlock => opened(bytes, unlock, call))
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries

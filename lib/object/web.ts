@@ -29,5 +29,5 @@ const adapt = <T extends WithDriver>(result: T): T & WebAdapters => ({
  *
  * {@includeCode ../../test/examples/web.test.ts#web-entry}
  */
-export const createSse = ({ engine, ...options }: SseOptions): WebSse =>
-  sseOver(options, async () => engine ?? pickEngine([webCryptoEngine, nobleEngine]), adapt)
+export const createSse = (options: SseOptions): WebSse =>
+  sseOver(options, async () => options.engine ?? pickEngine([webCryptoEngine, nobleEngine]), adapt)

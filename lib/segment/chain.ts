@@ -1,15 +1,15 @@
 /** A driver as a stage of stream-chain. */
 import { flushable, many, type Many } from 'stream-chain/defs.js'
 import { isPromise, type MaybePromise } from '../bytes.ts'
-import type { Driver, Emit } from './driver.ts'
+import { chunkBytes, type Driver, type Emit } from './driver.ts'
 
 /**
- * A stage for the middle of `chain([...])`: byte chunks in, byte chunks out. It fuses with the functions beside it; under `pipeline()`
+ * A stage for the middle of `chain([...])`: chunks of bytes or text (as UTF-8) in, bytes out. It fuses with the functions beside it; under `pipeline()`
  * its keys are wiped on errors and aborts too.
  */
 // The one `any` of the surface: stream-chain infers what a stage gives from what the next one takes.
 // eslint-disable-next-line typescript/no-explicit-any
-export type Stage = (chunk: Uint8Array) => any
+export type Stage = (chunk: Uint8Array | string) => any
 
 /**
  * A stage over a driver; it serves one body.
@@ -28,7 +28,7 @@ export const toStage = (driver: Driver): Stage => {
     }
   }
   return flushable(
-    (chunk: Uint8Array) => collect(emit => driver.write(chunk, emit)),
+    (chunk: Uint8Array | string) => collect(emit => driver.write(chunkBytes(chunk), emit)),
     end,
     () => driver.dispose(),
   )

@@ -1,7 +1,8 @@
 /**
  * The interface under the Node, Web and stream-chain adapters: bytes in, bytes out. Works with synchronous and asynchronous engines.
  */
-import { isPromise, type MaybePromise } from '../bytes.ts'
+import { assertBytes } from '../arguments.ts'
+import { isPromise, isWellFormed, type MaybePromise, utf8 } from '../bytes.ts'
 
 /** Takes bytes that leave. They are new memory and belong to the taker. */
 export type Emit = (bytes: Uint8Array) => void
@@ -56,4 +57,19 @@ export const strict = (driver: Driver): Driver => {
       driver.dispose()
     },
   }
+}
+
+/**
+ * The bytes of a chunk of a body. Text is its UTF-8, as in Node's streams; a chunk that ends inside of a character is refused, for its halves
+ * would be lost.
+ */
+export const chunkBytes = (chunk: Uint8Array | string): Uint8Array => {
+  if (typeof chunk !== 'string') {
+    assertBytes('a body', chunk, 'chunks of bytes (Uint8Array, Buffer) or text')
+    return chunk
+  }
+  if (!isWellFormed(chunk)) {
+    throw new TypeError('a chunk of text ends inside of a character (half of a surrogate pair): send the body as bytes')
+  }
+  return utf8(chunk)
 }

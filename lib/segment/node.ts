@@ -5,9 +5,10 @@
 import { channel } from 'node:diagnostics_channel'
 import { Transform } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
+import { assertIterable } from '../arguments.ts'
 import { isPromise, type MaybePromise } from '../bytes.ts'
 import { SseError } from '../errors.ts'
-import type { Driver } from './driver.ts'
+import { chunkBytes, type Driver } from './driver.ts'
 
 /** Called when the work is done or has failed. */
 export type Done = (error?: Error | null) => void
@@ -110,15 +111,15 @@ export const tuneMemory = (): void => {
   port1.close()
 }
 
+/** Where the chunks of a body come from: bytes, or text as UTF-8. */
+export type Chunks = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>
+
 /**
  * What leaves a driver while a source goes in, piece by piece: for `for await`, or as a function in the middle of `pipeline()`. Nothing is read
  * ahead: the next chunk is asked for once everything that the last one gave was taken, so its source may use its memory again. Errors are
  * thrown; keys are wiped at the end, on an error, and where the loop is left.
  */
-export async function* toPieces(
-  driver: Driver,
-  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* toPieces(driver: Driver, source: Chunks): AsyncGenerator<Uint8Array, void, undefined> {
   let out: Uint8Array[] = []
   const emit = (bytes: Uint8Array) => {
     out.push(bytes)
@@ -133,8 +134,9 @@ export async function* toPieces(
       })
     })
   try {
+    assertIterable('pieces', source)
     for await (const chunk of source) {
-      for (const piece of await step(() => driver.write(chunk, emit))) yield piece
+      for (const piece of await step(() => driver.write(chunkBytes(chunk), emit))) yield piece
     }
     for (const piece of await step(() => driver.end(emit))) yield piece
   } finally {

@@ -1,5 +1,5 @@
 /** A driver as a WHATWG `TransformStream`. */
-import type { Driver } from './driver.ts'
+import { chunkBytes, type Driver } from './driver.ts'
 
 /**
  * A `TransformStream` over a driver, for `pipeThrough`. Keys are wiped when it ends, fails, is aborted or cancelled.
@@ -15,7 +15,8 @@ export const toWeb = (driver: Driver): TransformStream<Uint8Array, Uint8Array> =
     }
   }
   const transformer: Transformer<Uint8Array, Uint8Array> & { cancel: () => void } = {
-    transform: (chunk, controller) => guarded(() => driver.write(chunk, bytes => controller.enqueue(bytes)), false),
+    transform: (chunk, controller) =>
+      guarded(() => driver.write(chunkBytes(chunk), bytes => controller.enqueue(bytes)), false),
     flush: controller => guarded(() => driver.end(bytes => controller.enqueue(bytes)), true),
     cancel: () => driver.dispose(),
   }

@@ -29,7 +29,7 @@ const queryPattern = new RegExp(
 )
 
 /** Whether text is a region or domain id: 1 to 64 of `[A-Za-z0-9_-]`. */
-export const isScopePart = (text: string): boolean => scopePattern.test(text)
+export const isScopePart = (text: unknown): boolean => typeof text === 'string' && scopePattern.test(text)
 
 /** Whether text is the UUID of a key. */
 export const isUuid = (text: string): boolean => uuidPattern.test(text)
