@@ -150,9 +150,12 @@ t.test('bucket keys', async t => {
   let calls = 0
   const counted = new Proxy(kms, {
     get: (target, name) => {
-      if (name === 'generateDataKey') calls++
       const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
+      if (typeof value !== 'function') return value
+      return (...given: unknown[]) => {
+        if (name === 'generateDataKey') calls++
+        return Reflect.apply(value, target, given)
+      }
     },
   })
   const options = { kms: counted, accept: [keyId] }

@@ -390,7 +390,7 @@ t.test('an upload is resumed anywhere, out of its session and receipts', async t
   for (const uploadId of [
     '',
     created.uploadId.slice(0, 31),
-    `x${created.uploadId.slice(1)}`,
+    `${created.uploadId.startsWith('x') ? 'y' : 'x'}${created.uploadId.slice(1)}`,
     `${created.uploadId.slice(0, 32)}x`,
   ]) {
     await t.rejects(sse.listParts({ ...stored, uploadId }, receipts, call), { code: 'NoSuchUpload' }, uploadId)
