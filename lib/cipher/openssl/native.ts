@@ -27,11 +27,11 @@ const moving = 64
 /** The most bytes of a message, of its associated data, or of what is hashed, that {@link OpenSsl} takes in one call. */
 export const messageSize = 4096
 
-/** A hash: its method, and bytes of its block and result. */
+/** A hash: its method, bytes of its block, and where in the slab its result lies. */
 interface Hash {
   readonly method: Address
   readonly block: number
-  readonly size: number
+  readonly result: Uint8Array
 }
 
 const failed = (): SseError => new SseError('InternalError', { cause: new Error('a call to OpenSSL failed') })
@@ -68,8 +68,8 @@ export class OpenSsl {
     }
     this.#keyWrap = calls.fetchCipher('AES-256-WRAP')
     this.#hashes = {
-      sha256: { method: calls.fetchDigest('SHA256'), block: 64, size: 32 },
-      sha512: { method: calls.fetchDigest('SHA512'), block: 128, size: 64 },
+      sha256: { method: calls.fetchDigest('SHA256'), block: 64, result: this.#to.subarray(0, 32) },
+      sha512: { method: calls.fetchDigest('SHA512'), block: 128, result: this.#to.subarray(0, 64) },
     }
     this.#context = calls.EVP_CIPHER_CTX_new()
     const { sha256, sha512 } = this.#hashes
@@ -183,21 +183,19 @@ export class OpenSsl {
 
   /** The hash of at most {@link messageSize} bytes. */
   hash(name: 'sha256', data: readonly Uint8Array[]): Uint8Array {
-    const { size } = this.#hashes[name]
     this.#digest(name, this.#gather(data, 0))
-    return copy(this.#to.subarray(0, size))
+    return copy(this.#hashes[name].result)
   }
 
   /** RFC 2104 under a key of at most 64 bytes, over at most {@link messageSize} bytes. */
   hmac(name: 'sha256' | 'sha512', key: Uint8Array, data: readonly Uint8Array[]): Uint8Array {
     if (key.length > moving) throw new RangeError(`a key has at most ${moving} bytes here`)
-    const { block, size } = this.#hashes[name]
-    const result = this.#to.subarray(0, size)
+    const { block, result } = this.#hashes[name]
     this.#pad(key, block, 0x36)
     this.#digest(name, this.#gather(data, block))
     this.#pad(key, block, 0x5c)
     this.#from.set(result, block)
-    this.#digest(name, block + size)
+    this.#digest(name, block + result.length)
     const mac = copy(result)
     wipe(result)
     return mac
