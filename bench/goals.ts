@@ -58,58 +58,68 @@ const fastestRival = (rows: readonly Row[], row: Row | undefined): Spread | unde
 
 const directions = ['seal', 'open'] as const
 
+/** Node 20 has an OpenSSL that is slower than the rest of the work; with a later one the rest weighs more. */
+const [major = ''] = process.versions.node.split('.')
+const shareOfCipher = major === '20' ? 0.75 : 0.5
+
 const all: readonly Goal[] = [
   ...directions.flatMap((direction): Goal[] => {
-    const mine = { case: 'streams', direction, contestant: 'suite 1, node, Transform' }
-    const of = `${direction}, 64 KiB segments, node:crypto, against`
+    const goal = (what: string, contestant: string, to: RegExp, least: number): Goal => ({
+      goal: `${direction}, 64 KiB segments, ${what}`,
+      ...{ least, unit: ' x' },
+      find: rows => ratio(rowOf(rows, { case: 'openssl', direction, contestant }), to),
+    })
+    const again = /^the cipher alone, memory used again/
     return [
-      {
-        goal: `${of} one-tag GCM by hand`,
-        least: 1,
-        unit: ' x',
-        find: rows => ratio(rowOf(rows, mine), /GCM, one tag/),
-      },
-      { goal: `${of} openssl speed`, least: 0.7, unit: ' x', find: rows => ratio(rowOf(rows, mine), /^openssl speed/) },
+      goal('the engine openssl alone, against the cipher alone', 'the engine alone, openssl', again, 0.9),
+      goal('driver, openssl, against the cipher alone', 'suite 1, openssl, driver', again, shareOfCipher),
+      goal('generator, openssl, against the cipher alone', 'suite 1, openssl, generator', again, shareOfCipher),
+      goal(
+        'Transform, openssl, against a PassThrough and the cipher',
+        'suite 1, openssl, Transform',
+        /PassThrough/,
+        0.8,
+      ),
+      goal('Transform, openssl, against one-tag GCM by hand', 'suite 1, openssl, Transform', /GCM, one tag/, 2),
+      goal('Transform, node:crypto, against one-tag GCM by hand', 'suite 1, node, Transform', /GCM, one tag/, 1),
+      goal('Transform, openssl, against sio in Go', 'suite 1, openssl, Transform', /\/sio/, 0.8),
     ]
   }),
   ...directions.flatMap((direction): Goal[] => {
-    const mine = { case: 'openssl', direction, contestant: 'suite 1, openssl, Transform' }
-    const of = `${direction}, 64 KiB segments, engine openssl, against`
-    return [
-      { goal: `${of} openssl speed`, least: 0.9, unit: ' x', find: rows => ratio(rowOf(rows, mine), /^openssl speed/) },
-      { goal: `${of} sio in Go`, least: 1, unit: ' x', find: rows => ratio(rowOf(rows, mine), /\/sio/) },
-    ]
-  }),
-  ...directions.flatMap((direction): Goal[] => {
-    const mine = { case: 'rivals', direction, contestant: 'suite 1, node, Transform' }
+    const mine = { case: 'rivals', direction, contestant: 'suite 1, openssl, Transform' }
     return [
       {
-        goal: `${direction}, against the fastest rival under Node that checks each segment`,
-        ...{ least: 1.5, unit: ' x' },
+        goal: `${direction}, openssl, against the fastest rival under Node that checks each segment`,
+        ...{ least: 2.5, unit: ' x' },
         find: rows => fastestRival(rows, rowOf(rows, mine)),
       },
       {
-        goal: `${direction}, against the AWS Encryption SDK with 64 KiB frames`,
-        ...{ least: 4, unit: ' x' },
+        goal: `${direction}, openssl, against the AWS Encryption SDK with 64 KiB frames`,
+        ...{ least: 6, unit: ' x' },
         find: rows => ratio(rowOf(rows, mine), /^@aws-crypto.*64 KiB frames/),
       },
     ]
   }),
-  ...['driver', 'generator', 'Transform'].map((adapter): Goal => ({
-    goal: `objects of 1 KiB sealed under a bucket key, one thread, ${adapter}`,
-    ...{ least: 10_000, unit: ' objects/s' },
-    find: rows =>
-      rowOf(rows, { case: 'small', group: /, 1 KiB$/, contestant: `${adapter}, bucket key`, direction: 'seal' }),
-  })),
+  ...directions.flatMap(direction =>
+    [
+      ['driver', 15_000],
+      ['generator', 12_000],
+      ['Transform', 6000],
+    ].map(([adapter, least]): Goal => ({
+      goal: `objects of 1 KiB under a bucket key, one thread, ${adapter}, ${direction}`,
+      ...{ least: Number(least), unit: ' objects/s' },
+      find: rows => rowOf(rows, { case: 'small', group: /, 1 KiB$/, contestant: `${adapter}, bucket key`, direction }),
+    })),
+  ),
   ...['one part', '10,000 parts'].flatMap((title): Goal[] => [
     {
       goal: `range of 4 KiB in 1 GiB, ${title}: segments read`,
       ...{ most: 2, unit: '' },
       find: rows => rowOf(rows, { case: 'range', group: new RegExp(`^read .* 1 GiB, ${title}$`) }),
     },
-    ...['driver', 'Transform'].map((adapter): Goal => ({
+    ...['driver'].map((adapter): Goal => ({
       goal: `range of 4 KiB in 1 GiB, ${title}: beyond the raw read, ${adapter}`,
-      ...{ most: 150, unit: ' µs' },
+      ...{ most: 100, unit: ' µs' },
       find: rows =>
         rows.find(
           row =>

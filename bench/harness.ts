@@ -82,8 +82,6 @@ export interface BenchCase {
   /** A line for `--list`. */
   readonly about: string
   readonly make: (bench: Bench) => Promise<readonly Group[]>
-  /** The command of a Node to run it with where this one cannot. */
-  readonly elsewhere?: (bench: Bench) => Promise<string | undefined>
 }
 
 /** A median with the smallest and the largest. */

@@ -1,11 +1,8 @@
 /** `npm run bench`: parses the command line, runs the cases, prints and keeps what they reached. `-- --help` says the rest. */
 import { mkdtemp, rm } from 'node:fs/promises'
-import { execFile } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { cases } from './cases/index.ts'
 import { buildOf, paired } from './compare.ts'
 import { flames } from './flame.ts'
@@ -39,33 +36,6 @@ const note = (line: string): void => {
   noted.add(line)
 }
 
-const execute = promisify(execFile)
-
-/** Runs a case in another Node; its rows. */
-const rowsOf = async (command: string, name: string, extent: Options['extent']): Promise<readonly Row[]> => {
-  const folder = await mkdtemp(join(tmpdir(), 'sse-kms-bench-'))
-  try {
-    const json = join(folder, 'rows.json')
-    const size = extent === 'quick' ? [] : [`--${extent}`]
-    const args = [
-      '--no-warnings',
-      '--import',
-      'tsx',
-      fileURLToPath(import.meta.url),
-      ...size,
-      '--only',
-      name,
-      '--json',
-      json,
-    ]
-    await execute(command, args, { env: { ...process.env, NODE_OPTIONS: '' } })
-    const { rows }: Results = JSON.parse(readFileSync(json, 'utf8'))
-    return rows
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
-
 /** Runs a case; with another revision, both in turn. */
 const runCase = async (
   one: BenchCase,
@@ -88,13 +58,6 @@ const runCase = async (
     },
     after,
   })
-  const elsewhere = await one.elsewhere?.(bench(lib))
-  if (elsewhere !== undefined) {
-    progress.show(`${one.name}: in another Node`)
-    if (other === undefined) return rowsOf(elsewhere, one.name, extent)
-    note(`left out: ${one.name}: --compare needs a Node that can run it here`)
-    return []
-  }
   const make = async (): Promise<readonly Group[]> => {
     const groups = await one.make(bench(lib))
     return other === undefined ? groups : paired(groups, await one.make(bench(other.lib)), other.name, note)

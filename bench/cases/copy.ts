@@ -14,7 +14,7 @@ export const copy: BenchCase = {
   name: 'copy',
   about: 'copies of 1 KiB to 1 GiB in the store: rewrap, whose time must not depend on the size, against re-encryption',
   make: async bench => {
-    const { sse, directory } = await openService(bench)
+    const { sse, engine, directory } = await openService(bench)
     const store = await openStore(bench, directory)
     const sizes: readonly number[] = bench.pick([KiB, MiB], [KiB, MiB, 64 * MiB], [KiB, MiB, 64 * MiB, KiB * MiB])
     const from = (size: number) => `from-${size}`
@@ -48,7 +48,7 @@ export const copy: BenchCase = {
     const both: Contestant[] = []
     for (const size of sizes) {
       await putObject(store, from(size), plaintext(size), size, sse)
-      const labels = { size, direction: 'copy', suite: 1, engine: 'node', own: true }
+      const labels = { size, direction: 'copy', suite: 1, engine, own: true }
       const anew: Contestant = {
         ...labels,
         name: 're-encrypt',

@@ -70,7 +70,12 @@ export const floor: BenchCase = {
     const perOpened = alone('a decipher each: create, update, final', 'open', openingEach, [update.open])
     const contestants: Contestant[] = [update.seal, perSegment, update.open, perOpened]
     for (const suite of [1, 5] as const) {
-      const sse = core.createSse({ kms: core.customerKey(core.nodeEngine, bytes), accept: [''], suite })
+      const sse = core.createSse({
+        kms: core.customerKey(core.nodeEngine, bytes),
+        accept: [''],
+        suite,
+        engine: core.nodeEngine,
+      })
       const put = await sse.encrypt({ length: size })
       const whole = await gather(sink => flow('Transform', plaintext(size), put, sink))
       const { envelope } = put.result()

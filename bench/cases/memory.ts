@@ -9,6 +9,7 @@ import { type Duplex, PassThrough, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate as turn, setTimeout } from 'node:timers/promises'
 import { type BenchCase, collectGarbage, type Contestant, type Group, spreadOf } from '../harness.ts'
+import { chosenOf } from '../support/engines.ts'
 import { chunksOf, flow, gather, plaintext } from '../support/streams.ts'
 
 const KiB = 1024
@@ -61,7 +62,8 @@ export const memory: BenchCase = {
   make: async bench => {
     const { core } = bench.lib
     const customerKey = new Uint8Array(randomBytes(32))
-    const sse = core.createSse({ kms: core.customerKey(core.nodeEngine, customerKey), accept: [''] })
+    const engine = await chosenOf(bench.lib)
+    const sse = core.createSse({ kms: core.customerKey(engine, customerKey), accept: [''], engine })
     const count = bench.pick(10, 1000, 1000)
     const size = bench.pick(512 * KiB, 512 * KiB, 4 * MiB)
     const put = await sse.encrypt({ length: size })
@@ -97,7 +99,7 @@ export const memory: BenchCase = {
       for (const way of ways) {
         const own = way.direction !== 'none'
         const labels = { name: way.name, direction: own ? way.direction : undefined, own, reports: true }
-        contestants.push({ ...labels, ...(own && { suite: 1, engine: 'node' }), run: () => run(way) })
+        contestants.push({ ...labels, ...(own && { suite: 1, engine: engine.name }), run: () => run(way) })
       }
       return { name, unit: 'KiB', contestants, rounds: bench.pick(1, 1, 3), cold: true }
     }

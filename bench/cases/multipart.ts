@@ -23,7 +23,7 @@ export const multipart: BenchCase = {
   name: 'multipart',
   about: 'an upload of four parts, all at once and one after the other, against one stream of the same length',
   make: async bench => {
-    const { sse } = await openService(bench)
+    const { sse, engine } = await openService(bench)
     const size: number = bench.pick(MiB, 64 * MiB, 512 * MiB)
     const each = size / parts.length
     const seal = async (upload: Upload, part: number, sink: Sink): Promise<NamedPart> => {
@@ -36,7 +36,7 @@ export const multipart: BenchCase = {
       const receipts = sealed.map(({ receipt }) => receipt)
       return sse.completeUpload(upload, sealed, receipts)
     }
-    const labels = { size, direction: 'seal', suite: 1, engine: 'node', own: true }
+    const labels = { size, direction: 'seal', suite: 1, engine, own: true }
     const one: Contestant = {
       ...labels,
       name: 'one stream',

@@ -1,90 +1,92 @@
-/** The engine over OpenSSL against the limit and the peers in Go. */
+/** The engine over OpenSSL, layer upon layer, against the cipher alone, the limit, `node:crypto` by hand and the peers in Go. */
 import { randomBytes } from 'node:crypto'
-import type { Bench, BenchCase, Contestant } from '../harness.ts'
+import type { BenchCase, Contestant } from '../harness.ts'
 import type { Lib } from '../lib.ts'
+import { bareLoops } from '../support/bare.ts'
 import { enginesOf } from '../support/engines.ts'
 import { limits } from '../support/limit.ts'
 import { byHand } from '../support/one-tag.ts'
 import { ours } from '../support/ours.ts'
 import { sio } from '../support/sio.ts'
-import { chunkSize, flow, nowhere, plaintext } from '../support/streams.ts'
+import { chunkSize, plaintext } from '../support/streams.ts'
 
 const MiB = 1_048_576
+const gcm = 'AEAD_AES_256_GCM'
 
 type Engine = Awaited<ReturnType<Lib['core']['pickEngine']>>
 
-/** Layer upon layer: the engine, a driver, the adapters. The limit for 64 KiB is 65.5 over its GB/s. */
-const layers = async (bench: Bench, engine: Engine, size: number): Promise<readonly Contestant[]> => {
+/** The engine without framing, driver or stream: segments of 64 KiB, one after the other. Its self-test has validated it. */
+const alone = (
+  engine: Engine,
+  size: number,
+  against: { readonly seal: readonly Contestant[]; readonly open: readonly Contestant[] },
+): readonly Contestant[] => {
   if (!engine.synchronous) return []
-  const key = new Uint8Array(randomBytes(32))
-  const sse = bench.lib.core.createSse({ kms: bench.lib.core.customerKey(engine, key), accept: [''], engine })
-  const count = (4 * size) / chunkSize
-  const labels = { direction: 'seal', size: 4 * size, suite: 1, engine: 'openssl', own: true }
-  const alone: Contestant = {
-    ...labels,
-    name: 'the engine alone',
-    run: async () => {
-      const sealer = engine.sealer('AEAD_AES_256_GCM', key)
-      const nonce = new Uint8Array(12)
-      for (const chunk of plaintext(4 * size)) {
-        sealer.begin(nonce)
-        sealer.update(chunk)
-        sealer.final()
+  const [key, nonce] = [new Uint8Array(randomBytes(32)), new Uint8Array(12)]
+  const labels = { name: `the engine alone, ${engine.name}`, size, engine: engine.name, own: true }
+  const sealer = engine.sealer(gcm, key)
+  const sealed = [...plaintext(Math.min(size, 16 * chunkSize))].map(chunk => {
+    sealer.begin(nonce)
+    const pieces = [sealer.update(chunk) ?? new Uint8Array(0), ...sealer.final()]
+    const whole = Buffer.concat(pieces)
+    return { bytes: whole.subarray(0, -16), tag: whole.subarray(-16) }
+  })
+  const seal = async (): Promise<number> => {
+    const sealer = engine.sealer(gcm, key)
+    for (const chunk of plaintext(size)) {
+      sealer.begin(nonce)
+      sealer.update(chunk)
+      sealer.final()
+    }
+    sealer.dispose()
+    return size
+  }
+  const open = async (): Promise<number> => {
+    const opener = engine.opener(gcm, key)
+    for (let at = 0; at < size;) {
+      for (const { bytes, tag } of sealed) {
+        if (at >= size) break
+        opener.begin(nonce)
+        opener.update(bytes)
+        opener.final(tag)
+        at += bytes.length
       }
-      sealer.dispose()
-      return count
-    },
+    }
+    opener.dispose()
+    return size
   }
-  const driver = async () => {
-    const put = await sse.encrypt({ length: 4 * size })
-    for (const chunk of plaintext(4 * size)) await put.driver.write(chunk, nowhere)
-    await put.driver.end(nowhere)
-    put.driver.dispose()
-    return count
-  }
-  const adapted = (adapter: 'generator' | 'Transform') => async () => {
-    await flow(adapter, plaintext(4 * size), await sse.encrypt({ length: 4 * size }), nowhere)
-    return count
-  }
-  const put = await sse.encrypt()
-  put.driver.dispose()
-  const adapters = 'pieces' in put ? (['generator', 'Transform'] as const) : (['Transform'] as const)
-  const against = [alone]
   return [
-    alone,
-    { ...labels, name: 'suite 1, driver', against, run: driver },
-    ...adapters.map(adapter => ({ ...labels, name: `suite 1, ${adapter}`, against, run: adapted(adapter) })),
+    { ...labels, direction: 'seal', against: against.seal, run: seal },
+    { ...labels, direction: 'open', against: against.open, run: open },
   ]
 }
 
 /** The case. */
 export const openssl: BenchCase = {
   name: 'openssl',
-  about: 'seal and open by the engine openssl, with openssl speed and the peers in Go',
+  about: 'the engine openssl, layer upon layer, against the cipher alone, openssl speed and the peers in Go',
   make: async bench => {
-    const engine = (await enginesOf(bench.lib, bench.note)).find(({ name }) => name === 'openssl')
-    if (engine === undefined) return []
-    const size = bench.pick(MiB, 16 * MiB, 512 * MiB)
-    const times = bench.pick(1, 3, 1)
-    const hand = await byHand(size, times, bench.pick(true, false, true))
+    const size = bench.pick(MiB, 16 * MiB, 64 * MiB)
+    const times = bench.pick(1, 3, 4)
+    const hand = await byHand(size, times, false)
+    const bare = await bareLoops(bench, size * times)
     const others = [...limits(bench, ['aes-256-gcm']), ...(await sio(bench))]
-    const of = (direction: string) => others.filter(each => each.direction === direction || each.engine === 'openssl')
-    const against = { seal: [...of('seal'), ...hand.seal], open: [...of('open'), ...hand.open] }
-    const contestants: Contestant[] = [...others, ...hand.seal, ...hand.open]
-    for (const [suite, adapter] of [
-      [1, 'Transform'],
-      [1, 'generator'],
-      [5, 'Transform'],
-    ] as const) {
-      contestants.push(...(await ours(bench.lib, { engine, suite, adapter, size, times }, against)))
-    }
-    return [
-      { name: `seal and open, Node ${process.version}`, unit: 'MB/s', contestants },
-      {
-        name: `seal 64 KiB, Node ${process.version}`,
-        unit: 'µs',
-        contestants: await layers(bench, engine.engine, size),
-      },
+    const floor = (direction: 'seal' | 'open') =>
+      bare === undefined ? [] : [bare[direction].again, bare[direction].fresh, bare[direction].piped]
+    const of = (direction: 'seal' | 'open') => [
+      ...floor(direction),
+      ...others.filter(each => each.direction === direction || each.engine === 'openssl'),
+      ...hand[direction],
     ]
+    const against = { seal: of('seal'), open: of('open') }
+    const contestants: Contestant[] = [...others, ...floor('seal'), ...floor('open'), ...hand.seal, ...hand.open]
+    for (const engine of await enginesOf(bench.lib, bench.note)) {
+      if (engine.name !== 'openssl' && engine.name !== 'node') continue
+      contestants.push(...alone(engine.engine, size * times, against))
+      for (const adapter of ['driver', 'generator', 'Transform'] as const) {
+        contestants.push(...(await ours(bench.lib, { engine, suite: 1, adapter, size, times }, against)))
+      }
+    }
+    return [{ name: 'seal and open', unit: 'MB/s', contestants }]
   },
 }

@@ -81,7 +81,7 @@ const expected = ({ part }: Stored, start: number): Uint8Array => {
 
 const contestantsOf = async (
   bench: Bench,
-  { sse }: Service,
+  { sse, engine }: Service,
   { read }: Wrapping,
   stored: Stored,
   count: number,
@@ -149,7 +149,7 @@ const contestantsOf = async (
       }
     }
   }
-  const labels = { direction: 'read', size, suite: 1, engine: 'node' }
+  const labels = { direction: 'read', size, suite: 1, engine }
   const own = { ...labels, own: true, validate }
   const raw: Contestant = { ...labels, name: 'raw read', run: () => each(({ at }) => take(at)) }
   return [

@@ -23,7 +23,7 @@ export const rivals: BenchCase = {
       others.filter(other => other.direction === direction || other.engine === 'openssl')
     const against = { seal: [...of('seal'), ...hand.seal], open: [...of('open'), ...hand.open] }
     for (const engine of await enginesOf(bench.lib, bench.note)) {
-      if (engine.name !== 'node') continue
+      if (engine.name !== 'node' && engine.name !== 'openssl') continue
       contestants.push(...(await ours(bench.lib, { engine, suite: 1, adapter: 'Transform', size, times }, against)))
     }
     return [{ name: 'seal and open', unit: 'MB/s', contestants }]

@@ -20,15 +20,16 @@ const facade = async (
 ): Promise<readonly Contestant[]> => {
   const contestants: Contestant[] = []
   for (const { name, seal, read } of wrappings) {
-    const { sse } = service
+    const { sse, engine } = service
     const encrypt = () => sse.encrypt({ length: size, context: contextOf('key'), ...seal })
     const put = await encrypt()
     const stored = await gather(sink => flow('Transform', plaintext(size), put, sink))
     const { envelope } = put.result()
     const open = () => sse.decrypt(envelope, { held: stored.length, context: contextOf('key'), ...read })
     const validate = () => assertPlaintext(size, async sink => flow('Transform', chunksOf(stored), await open(), sink))
-    const labels = { size, suite: 1, engine: 'node', own: true, validate }
-    const adapters: readonly AdapterName[] = 'pieces' in put ? ['Transform', 'generator'] : ['Transform']
+    const labels = { size, suite: 1, engine, own: true, validate }
+    const adapters: readonly AdapterName[] =
+      'pieces' in put ? ['Transform', 'generator', 'driver'] : ['Transform', 'driver']
     for (const adapter of adapters) {
       const named = { ...labels, name: `${adapter}, ${name}` }
       const sealing = async () => flow(adapter, plaintext(size), await encrypt(), nowhere)
@@ -46,20 +47,6 @@ const facade = async (
         },
       )
     }
-    contestants.push({
-      // Without a stream around it: what the façade itself costs.
-      ...labels,
-      name: `driver, ${name}`,
-      direction: 'seal',
-      run: () =>
-        atOnce(count, 1, async () => {
-          const { driver, result } = await encrypt()
-          for (const chunk of plaintext(size)) await driver.write(chunk, nowhere)
-          await driver.end(nowhere)
-          driver.dispose()
-          return result()
-        }),
-    })
   }
   return contestants
 }
@@ -89,7 +76,7 @@ export const small: BenchCase = {
       }
       const plain: Contestant = { name: 'not encrypted', direction: 'put', size, own: true, run: () => put() }
       const sealed: Contestant = {
-        ...{ name: 'encrypted', direction: 'put', size, suite: 1, engine: 'node', own: true },
+        ...{ name: 'encrypted', direction: 'put', size, suite: 1, engine: service.engine, own: true },
         against: [plain],
         run: () => put(service.sse),
         validate: async () => {

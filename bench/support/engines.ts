@@ -43,3 +43,9 @@ export const enginesOf = async ({ core }: Lib, note: (line: string) => void): Pr
   }
   return found
 }
+
+/** The engine that `createSse` chooses by itself. */
+export const chosenOf = async (lib: Lib): Promise<Engine> => {
+  const engines = await enginesOf(lib, () => undefined)
+  return (engines.find(({ name }) => name === 'openssl') ?? engines[0])?.engine ?? lib.core.nodeEngine
+}

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Bench } from '../harness.ts'
 import type { Lib } from '../lib.ts'
+import { chosenOf } from './engines.ts'
 import { readable } from './streams.ts'
 
 type Kms = Awaited<ReturnType<Lib['core']['LocalKms']['open']>>
@@ -34,6 +35,8 @@ export const bucket = 'bench'
 
 /** A service without its gateway. */
 export interface Service {
+  /** Name of the engine of keys and objects. */
+  readonly engine: string
   readonly directory: string
   readonly kms: Kms
   readonly keyId: string
@@ -44,10 +47,12 @@ export interface Service {
 export const openService = async (bench: Bench): Promise<Service> => {
   const { core } = bench.lib
   const directory = await bench.directory()
-  const kms = await core.LocalKms.open(join(directory, 'keys'), { root: { key: new Uint8Array(randomBytes(32)) } })
+  const engine = await chosenOf(bench.lib)
+  const root = { key: new Uint8Array(randomBytes(32)) }
+  const kms = await core.LocalKms.open(join(directory, 'keys'), { root, engine })
   bench.after(() => kms.close())
   const { keyId } = await kms.defaultKey({ region, domainId: owner.domainId })
-  return { directory, kms, keyId, sse: core.createSse({ kms, accept: [keyId] }) }
+  return { engine: engine.name, directory, kms, keyId, sse: core.createSse({ kms, accept: [keyId], engine }) }
 }
 
 /** What every object here has beside its body. Another revision calls notes attributes. */

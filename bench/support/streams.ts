@@ -65,14 +65,16 @@ export const throughWeb = async (
   await (await make(from)).pipeTo(new WritableStream<Uint8Array>({ write: sink }))
 }
 
-/** What a body may be dressed as. */
-export const adapters = ['Transform', 'generator', 'stage', 'web'] as const
-
-/** The name of a adapter. */
-export type AdapterName = (typeof adapters)[number]
+/** What a body may be dressed as: a bare driver, or an adapter. */
+export type AdapterName = 'driver' | 'Transform' | 'generator' | 'stage' | 'web'
 
 /** What has all adapters: what `encrypt` and `decrypt` make. */
 export interface Adapted {
+  readonly driver: {
+    write(chunk: Uint8Array, emit: Sink): unknown
+    end(emit: Sink): unknown
+    dispose(): void
+  }
   readonly stream: Duplex
   readonly pieces: (chunks: Iterable<Uint8Array>) => AsyncIterable<Uint8Array>
   readonly stage: () => (chunk: Uint8Array) => unknown
@@ -87,6 +89,11 @@ export const flow = async (
   sink: Sink,
 ): Promise<void> => {
   switch (adapter) {
+    case 'driver': {
+      for (const chunk of chunks) await body.driver.write(chunk, sink)
+      await body.driver.end(sink)
+      return body.driver.dispose()
+    }
     case 'generator': {
       for await (const piece of body.pieces(chunks)) sink(piece)
       return
