@@ -89,6 +89,11 @@ const table = {
     message:
       'The key store was made by a newer version of this program. Upgrade the program; leave the files as they are.',
   },
+  RootKeyRefused: {
+    status: 500,
+    s3Code: 'InternalError',
+    message: 'The new root key cannot be used. Give one that is not the old one and that nobody else may read.',
+  },
   KmsThrottled: { status: 503, s3Code: 'SlowDown', message: 'The KMS is throttling requests. Try again later.' },
   KmsUnavailable: { status: 503, s3Code: 'ServiceUnavailable', message: 'The KMS cannot be reached. Try again later.' },
   WrongCustomerKey: {

@@ -704,10 +704,10 @@ t.test('a key store of a newer version says so', async t => {
   const newer = code('KeyringTooNew', 'made by a newer version of this program. Upgrade the program')
   const header = join(directory, 'keyring.json')
   const text = await readFile(header, 'utf8')
-  for (const version of ['2', '10']) {
+  for (const version of ['3', '10']) {
     await changed(header, text.replace('keyring/1', `keyring/${version}`), () => t.rejects(open(), newer))
   }
-  for (const format of ['keyring/0', 'keyring/x', 'other/2', 'keyring/1/2']) {
+  for (const format of ['keyring/0', 'keyring/x', 'keyring/2', 'other/2', 'keyring/1/2']) {
     await changed(header, text.replace('keyring/1', format), () => t.rejects(open(), corrupt, format))
   }
   const mac = await deriveKeyring(nodeEngine, root.key, `mac ${kms.storeId}`)

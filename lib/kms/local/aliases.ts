@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { hex } from '../../bytes.ts'
 import type { KeyScope } from '../provider.ts'
-import { isThere, namesIn, removeFile } from './files.ts'
+import { isThere, namesIn } from './files.ts'
 import { isAlias, isUuid, type KeyName } from './key.ts'
 import type { Keyring } from './keyring.ts'
 import { corrupt, fieldsOf } from './sealed-json.ts'
@@ -20,9 +20,9 @@ const aliasFile = async (keyring: Keyring, scope: KeyScope, alias: string): Prom
   `${aliasesIn(scope)}/${hex(await keyring.fingerprint(`alias ${alias}`)).slice(0, 32)}.json`
 
 const read = async (keyring: Keyring, path: string): Promise<Alias | undefined> => {
-  const body = await keyring.read(path)
-  if (body === undefined) return undefined
-  const fields = fieldsOf(body, format)
+  const file = await keyring.read(path)
+  if (file === undefined) return undefined
+  const fields = fieldsOf(file.body, format)
   const found = { alias: fields.text('alias'), uuid: fields.text('uuid') }
   return isAlias(found.alias) && isUuid(found.uuid) ? found : corrupt(path)
 }
@@ -35,20 +35,24 @@ export const findAlias = async (keyring: Keyring, scope: KeyScope, alias: string
 
 /** Names a key, durably; `false` where the alias is taken in the key's scope. */
 export const addAlias = async (keyring: Keyring, name: KeyName, alias: string): Promise<boolean> =>
-  keyring.create(await aliasFile(keyring, name, alias), JSON.stringify({ format, alias, uuid: name.uuid }))
+  keyring.put(await aliasFile(keyring, name, alias), JSON.stringify({ format, alias, uuid: name.uuid }))
 
 /** Takes an alias away, durably; `false` where there is none. */
 export const removeAlias = async (keyring: Keyring, scope: KeyScope, alias: string): Promise<boolean> =>
-  removeFile(join(keyring.directory, await aliasFile(keyring, scope, alias)), keyring.directory)
+  keyring.remove(await aliasFile(keyring, scope, alias))
+
+/** The files of the aliases in a scope. */
+export const aliasFiles = async (keyring: Keyring, scope: KeyScope): Promise<readonly string[]> => {
+  const files = await namesIn(join(keyring.directory, aliasesIn(scope)), keyring.directory)
+  return files.filter(file => /^[0-9a-f]{32}\.json$/.test(file)).map(file => `${aliasesIn(scope)}/${file}`)
+}
 
 /** The aliases of a key, sorted. */
 export const aliasesOf = async (keyring: Keyring, name: KeyName): Promise<readonly string[]> => {
-  const folder = join(keyring.directory, aliasesIn(name))
-  if (!isThere(folder)) return [] // asked for with every write under a default key, and most tenants have none
+  if (!isThere(join(keyring.directory, aliasesIn(name)))) return [] // asked for with every write under a default key, and most tenants have none
   const aliases: string[] = []
-  for (const file of await namesIn(folder, keyring.directory)) {
-    if (!/^[0-9a-f]{32}\.json$/.test(file)) continue
-    const found = await read(keyring, `${aliasesIn(name)}/${file}`)
+  for (const file of await aliasFiles(keyring, name)) {
+    const found = await read(keyring, file)
     if (found?.uuid === name.uuid) aliases.push(found.alias)
   }
   return aliases.sort()

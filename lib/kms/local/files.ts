@@ -1,9 +1,9 @@
 /**
- * Files of the embedded key store: written once and never half, seen by every process at once, mode 0600. There is no lock: whoever
+ * Files of the embedded key store: written whole, never half, seen by every process at once, mode 0600. There is no lock: whoever
  * creates a name first has won. What stands in the files is not this file's business.
  */
 import { constants, lstatSync } from 'node:fs'
-import { link, lstat, open, readdir, rm } from 'node:fs/promises'
+import { link, lstat, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hex } from '../../bytes.ts'
 import { randomBytes } from '../../cipher/random.ts'
@@ -80,11 +80,29 @@ export const syncUp = (directory: string, top: string): Promise<void> =>
     if (directory !== top) await syncUp(dirname(directory), top)
   })
 
+/** Where files are written before they get their names: `temps` is a directory of the same file system. */
+export interface Place {
+  readonly temps: string
+  /** The key store's own directory. */
+  readonly top: string
+}
+
 /**
- * Creates a file with this content, or leaves the one that is there: `false` then. Whole and durable in both cases, directories up to
- * `top` included, whoever created it. `temps` is a directory of the same file system.
+ * Asked when the temporary file lies there, by its path, right before it gets its name. Whoever wants to be sure that nobody goes on by an older answer
+ * calls {@link clearTemps}: a file that is not there any more gets no name.
  */
-export const createFile = (path: string, content: Uint8Array, temps: string, top: string): Promise<boolean> =>
+export type Guard = (temp: string) => Promise<boolean>
+
+const always: Guard = async () => true
+
+/** Writes a temporary file, whole and durable, and lends its path. `gone` where it was deleted meanwhile or the guard refuses. */
+const throughTemp = <T>(
+  content: Uint8Array,
+  { temps, top }: Place,
+  path: string,
+  guard: Guard,
+  name: (temp: string) => Promise<T>,
+): Promise<T | 'refused'> =>
   onDisk(async () => {
     for (const folder of [dirname(path), temps]) assertNoLink(folder, top)
     const temp = join(temps, `.${hex(randomBytes(16))}.tmp`)
@@ -96,16 +114,50 @@ export const createFile = (path: string, content: Uint8Array, temps: string, top
       } finally {
         await handle.close()
       }
-      const created = await unless(
-        'EEXIST',
-        link(temp, path).then(() => true),
-        false,
-      )
-      await syncUp(dirname(path), top)
-      return created
+      return (await guard(temp)) ? await unless<T | 'refused'>('ENOENT', name(temp), 'refused') : 'refused'
     } finally {
       await rm(temp, { force: true })
     }
+  })
+
+/**
+ * Creates a file with this content, or leaves the one that is there: `false` then. Whole and durable in both cases, directories up to
+ * `top` included, whoever created it. `refused` where the guard says no, or the temporary file was deleted before it got its name.
+ */
+export const createFile = async (
+  path: string,
+  content: Uint8Array,
+  place: Place,
+  guard: Guard = always,
+): Promise<boolean | 'refused'> => {
+  const created = await throughTemp(content, place, path, guard, temp =>
+    unless(
+      'EEXIST',
+      link(temp, path).then(() => true),
+      false,
+    ),
+  )
+  if (created !== 'refused') await syncUp(dirname(path), place.top)
+  return created
+}
+
+/** Puts a file with this content in the place of another one, durably. `refused` as {@link createFile} says it. */
+export const replaceFile = async (
+  path: string,
+  content: Uint8Array,
+  place: Place,
+  guard: Guard = always,
+): Promise<true | 'refused'> => {
+  const replaced = await throughTemp(content, place, path, guard, temp => rename(temp, path).then(() => true as const))
+  if (replaced !== 'refused') await syncUp(dirname(path), dirname(path))
+  return replaced
+}
+
+/** What tells a file from each one that is put in its place: nothing where there is none. */
+export const stampOf = (path: string): Promise<string> =>
+  onDisk(async () => {
+    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+    return found === undefined ? '' : `${found.ino} ${found.ctimeNs} ${found.mtimeNs} ${found.size}`
   })
 
 /** Deletes a file of the key store in `top`, durably; `false` where there is none. */
@@ -125,7 +177,8 @@ export const removeFile = (path: string, top: string): Promise<boolean> =>
 export const removeDirectory = (directory: string, top: string): Promise<void> =>
   onDisk(async () => {
     assertNoLink(directory, top)
-    await rm(directory, { recursive: true })
+    // Another process may write a file into it just now.
+    await rm(directory, { recursive: true, maxRetries: 10 })
   })
 
 /** Overwrites a file of the key store in `top` with zeros and empties it; the name stays taken. */
@@ -145,6 +198,9 @@ export const eraseFile = (path: string, top: string): Promise<void> =>
       await handle.close()
     }
   })
+
+/** Deletes all temporary files: whoever is about to give one a name has to begin again. */
+export const clearTemps = ({ temps, top }: Place): Promise<void> => sweepTemps(temps, Number.POSITIVE_INFINITY, top)
 
 /**
  * Deletes what {@link createFile} left in `temps` when its process was killed: temporary files older than an hour at `now` (ms). `temps` is

@@ -1,6 +1,6 @@
 /**
  * Master keys as files of a key store. Every change is a new file, `000007.json` after `000006.json`, that only one process can create:
- * a compare-and-swap without locks. Older ones stay. The keys used last stay in memory. At every use they are
+ * a compare-and-swap without locks. Older ones stay, emptied where the key was destroyed or the root key changed. The keys used last stay in memory. At every use they are
  * compared with the directory, so that what another process changed counts at once.
  */
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { copy } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import { Lru } from '../../lru.ts'
 import { DataKey } from '../data-key.ts'
+import type { KeyScope } from '../provider.ts'
 import { eraseFile, isThere, namesIn, onDisk, removeDirectory, syncUp } from './files.ts'
 import {
   encodeRecord,
@@ -21,6 +22,7 @@ import {
   parseRecord,
 } from './key.ts'
 import type { Keyring } from './keyring.ts'
+import type { KeyringKeys } from './keyring-keys.ts'
 import { note } from './register.ts'
 import { corrupt } from './sealed-json.ts'
 
@@ -34,6 +36,8 @@ export interface StoredKey {
   readonly revision: number
   /** What that file says. */
   readonly record: KeyRecord
+  /** What its versions are wrapped with. */
+  readonly keys: KeyringKeys
 }
 
 interface Loaded {
@@ -72,8 +76,8 @@ export class KeyFiles {
       const loaded = this.#loaded.get(arn)
       if (loaded?.stored.revision === revision) return this.#keep(loaded)
       try {
-        const body = (await this.#keyring.read(path)) ?? corrupt(path)
-        return this.#keep({ stored: { name, arn, revision, record: parseRecord(body) }, keys: new Map() })
+        const { body, keys } = (await this.#keyring.read(path)) ?? corrupt(path)
+        return this.#keep({ stored: { name, arn, revision, record: parseRecord(body), keys }, keys: new Map() })
       } catch (error) {
         // It may have been erased after it was listed: there is a newer one then.
         if ((await this.#newest(name)) === revision) throw error
@@ -81,9 +85,20 @@ export class KeyFiles {
     }
   }
 
-  /** Makes a record the first revision of a key, or the one after `before`; `false` where another process was faster. */
-  replace(name: KeyName, before: StoredKey | undefined, record: KeyRecord): Promise<boolean> {
-    return this.#keyring.create(keyFile(name, (before?.revision ?? 0) + 1), encodeRecord(record))
+  /**
+   * Makes a record the first revision of a key, or the one after `before`; `false` where another process was faster. `keys` are those that its
+   * versions are wrapped with: where others count by now, they are wrapped with those.
+   */
+  async replace(name: KeyName, before: StoredKey | undefined, record: KeyRecord, keys: KeyringKeys): Promise<boolean> {
+    const path = keyFile(name, (before?.revision ?? 0) + 1)
+    let now = { record, keys }
+    for (;;) {
+      const created = await this.#keyring.create(path, encodeRecord(now.record), now.keys)
+      if (created !== 'changed') return created
+      const newer = this.#keyring.keys
+      const versions = await newer.rewrap(localArn(name), record.versions, keys)
+      now = { record: { ...record, versions }, keys: newer }
+    }
   }
 
   /** A version of a key, 32 bytes; the caller wipes it. `NotAuthentic` where there is no such version. */
@@ -92,7 +107,7 @@ export class KeyFiles {
     if (wrapped === undefined) throw new SseError('NotAuthentic')
     const known = this.#keysOf(stored)?.get(version)
     if (known !== undefined) return copy(known.bytes)
-    const key = await this.#keyring.unwrap(stored.arn, version, wrapped)
+    const key = await stored.keys.unwrap(stored.arn, version, wrapped)
     const keys = this.#keysOf(stored)
     if (keys?.has(version) === false) keys.set(version, new DataKey(copy(key)))
     return key
@@ -118,6 +133,23 @@ export class KeyFiles {
     })
   }
 
+  /**
+   * Gives a key that is wrapped with the keys of the root key before a revision that is not, and empties all older ones; `false` where it has
+   * such a revision already, or is gone.
+   */
+  async reseal(name: KeyName): Promise<boolean> {
+    let isResealed = false
+    for (;;) {
+      const stored = await this.load(name)
+      if (stored === undefined) return isResealed
+      if (stored.keys === this.#keyring.keys) {
+        await this.eraseBefore(stored)
+        return isResealed
+      }
+      if (await this.replace(name, stored, stored.record, stored.keys)) isResealed = true
+    }
+  }
+
   /** Removes a key whose id was never returned. */
   async discard(name: KeyName): Promise<void> {
     await removeDirectory(this.#pathOf(keyFolder(name)), this.#keyring.directory)
@@ -126,14 +158,21 @@ export class KeyFiles {
   /** The names of all keys of a region and domain, of all regions or domains where left out; in no order. */
   async names(region: string | undefined, domainId: string | undefined): Promise<readonly KeyName[]> {
     const names: KeyName[] = []
-    for (const inRegion of region === undefined ? await this.#children(isScopePart) : [region]) {
-      for (const inDomain of domainId === undefined ? await this.#children(isScopePart, inRegion) : [domainId]) {
-        for (const uuid of await this.#children(isUuid, inRegion, inDomain)) {
-          names.push({ region: inRegion, domainId: inDomain, uuid })
-        }
-      }
+    for (const scope of await this.scopes(region, domainId)) {
+      for (const uuid of await this.#children(isUuid, scope.region, scope.domainId)) names.push({ ...scope, uuid })
     }
     return names
+  }
+
+  /** The regions and domains that have keys or aliases, as {@link KeyFiles.names}. */
+  async scopes(region?: string, domainId?: string): Promise<readonly KeyScope[]> {
+    const scopes: KeyScope[] = []
+    for (const inRegion of region === undefined ? await this.#children(isScopePart) : [region]) {
+      for (const inDomain of domainId === undefined ? await this.#children(isScopePart, inRegion) : [domainId]) {
+        scopes.push({ region: inRegion, domainId: inDomain })
+      }
+    }
+    return scopes
   }
 
   /** Wipes the keys in memory. */

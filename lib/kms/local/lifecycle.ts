@@ -27,7 +27,7 @@ export class LivingKeys {
     for (;;) {
       const stored = await this.#files.load(name)
       if (stored === undefined) return undefined
-      const { arn, record } = stored
+      const { arn, record, keys } = stored
       if (isDestroyed(record)) {
         await this.#bury(stored)
         return undefined
@@ -35,8 +35,8 @@ export class LivingKeys {
       const now = this.#clock()
       const step = deletionStep(record, now)
       if (step === 'wait') return stored
-      if (step === 'destroy') await this.#files.replace(name, stored, destroyed(record))
-      else if (await this.#files.replace(name, stored, withDue(record, step === 'note' ? now : undefined))) {
+      if (step === 'destroy') await this.#files.replace(name, stored, destroyed(record), keys)
+      else if (await this.#files.replace(name, stored, withDue(record, step === 'note' ? now : undefined), keys)) {
         this.#warn(step === 'note' ? noted(arn) : withdrawn(arn))
       }
     }

@@ -31,6 +31,7 @@ import {
   uuidOf,
 } from './key.ts'
 import { Keyring } from './keyring.ts'
+import type { KeyringKeys } from './keyring-keys.ts'
 import { LivingKeys } from './lifecycle.ts'
 import { assertComplete, isNoted, lost, note } from './register.ts'
 import type {
@@ -48,6 +49,10 @@ import type {
 } from '../provider.ts'
 import { checkedClock, emitWarning, type KeyFilter, type LocalKmsOptions, type NewKey } from './options.ts'
 import { generateKey, localVersion, unwrapLocal, wrapLocal } from '../wrap.ts'
+
+const changing =
+  'A change of the root key was begun and has not ended. The key store works. Unless the change is under way right now, run sse-kms ' +
+  'root-key change again: it goes on where it was.'
 
 const inspect = Symbol.for('nodejs.util.inspect.custom')
 
@@ -96,6 +101,7 @@ export class LocalKms implements KmsProvider {
     if (!Number.isSafeInteger(heldKeys) || heldKeys < 0) throw new RangeError('heldKeys is a number of keys, 0 or more')
     const now = checkedClock(clock)
     const keyring = await Keyring.open(directory, { root, engine, create, now: now(), warn })
+    if (keyring.previous !== undefined) warn(changing)
     try {
       await assertComplete(keyring)
     } catch (error) {
@@ -222,9 +228,9 @@ export class LocalKms implements KmsProvider {
 
   /** Gives an enabled key a new version, which wraps from then on. What older versions wrapped still unwraps. */
   rotateKey(query: KeyQuery): Promise<KeyDescription> {
-    return this.#change(query, async (record, { arn, name }) => {
+    return this.#change(query, async (record, { arn, keys }) => {
       assertEnabled(record, arn)
-      return rotated(record, await this.#newVersion(name, record.versions.length + 1))
+      return rotated(record, await this.#newVersion(arn, record.versions.length + 1, keys))
     })
   }
 
@@ -306,15 +312,16 @@ export class LocalKms implements KmsProvider {
 
   /** `false` where the key exists. */
   async #make(name: KeyName, origin: KeyRecord['origin']): Promise<boolean> {
-    const versions = [await this.#newVersion(name, 1)]
+    const { keys } = this.#keyring
+    const versions = [await this.#newVersion(localArn(name), 1, keys)]
     const record: KeyRecord = { state: 'enabled', origin, created: this.#clock(), deletion: undefined, versions }
-    return this.#files.replace(name, undefined, record)
+    return this.#files.replace(name, undefined, record, keys)
   }
 
-  async #newVersion(name: KeyName, version: number): Promise<Uint8Array> {
+  async #newVersion(arn: string, version: number, keys: KeyringKeys): Promise<Uint8Array> {
     const key = randomBytes(keySize)
     try {
-      return await this.#keyring.wrap(localArn(name), version, key)
+      return await keys.wrap(arn, version, key)
     } finally {
       wipe(key)
     }
@@ -350,7 +357,7 @@ export class LocalKms implements KmsProvider {
     for (;;) {
       const stored = await this.#find(query)
       const record = await change(stored.record, stored)
-      if (record === stored.record || (await this.#files.replace(stored.name, stored, record))) {
+      if (record === stored.record || (await this.#files.replace(stored.name, stored, record, stored.keys))) {
         return this.#describe({ ...stored, record })
       }
     }

@@ -36,16 +36,18 @@ export const isNoted = (keyring: Keyring, name: KeyName): boolean => isIn(keyrin
 
 /** Notes a key, durably. */
 export const note = async (keyring: Keyring, name: KeyName): Promise<void> => {
-  if (!isNoted(keyring, name)) await keyring.create(fileOf(name), JSON.stringify({ format }))
+  if (!isNoted(keyring, name)) await keyring.put(fileOf(name), JSON.stringify({ format }))
 }
+
+const namesOf = async (keyring: Keyring): Promise<readonly KeyName[]> =>
+  (await namesIn(join(keyring.directory, folder), keyring.directory)).flatMap(file => nameOf(file) ?? [])
+
+/** The files of the keys that are noted. */
+export const noteFiles = async (keyring: Keyring): Promise<readonly string[]> => (await namesOf(keyring)).map(fileOf)
 
 /** Throws `KeyringCorrupt` where a key is noted and has no files. */
 export const assertComplete = async (keyring: Keyring): Promise<void> => {
-  const missing: KeyName[] = []
-  for (const file of await namesIn(join(keyring.directory, folder), keyring.directory)) {
-    const name = nameOf(file)
-    if (name !== undefined && !isIn(keyring, keyFile(name, 1))) missing.push(name)
-  }
+  const missing = (await namesOf(keyring)).filter(name => !isIn(keyring, keyFile(name, 1)))
   if (missing.length > 0)
     lost(missing, ` A key that is lost for good can be forgotten: delete its file in the folder ${folder}.`)
 }

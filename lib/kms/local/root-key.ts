@@ -2,14 +2,14 @@
  * Where the root key of the embedded key store comes from: a file, an environment variable, a passphrase, or the program itself. It
  * never lies in the key store.
  */
-import { open } from 'node:fs/promises'
+import { chown, open, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { scryptAsync } from '@noble/hashes/scrypt.js'
-import { copy, fromBase64, fromBase64url, fromHex, utf8, wipe } from '../../bytes.ts'
+import { copy, equal, fromBase64, fromBase64url, fromHex, hex, utf8, wipe } from '../../bytes.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { keySize } from '../../cipher/suite.ts'
 import { SseError } from '../../errors.ts'
-import { createFile, makeDirectory, sweepTemps } from './files.ts'
+import { createFile, makeDirectory, replaceFile, sweepTemps } from './files.ts'
 
 /** What scrypt costs (RFC 7914): memory is 128 * N * r bytes, at most 1 GiB. */
 export interface ScryptCost {
@@ -27,7 +27,7 @@ export interface ScryptParameters extends ScryptCost {
   readonly salt: Uint8Array
 }
 
-/** A file of 32 bytes, or of their hex or base64. */
+/** A file of 32 bytes, or of their hex or base64. It may have several of these, one a line: the first is the newest. */
 export interface RootKeyFile {
   /** Its path. */
   readonly file: string
@@ -35,7 +35,7 @@ export interface RootKeyFile {
   readonly create?: boolean | undefined
 }
 
-/** An environment variable with the hex or base64 of 32 bytes. */
+/** An environment variable with the hex or base64 of 32 bytes, or several of them with spaces between: the first is the newest. */
 export interface RootKeyEnvironment {
   /** Its name. */
   readonly environment: string
@@ -103,14 +103,17 @@ export interface RootKeyUse {
 }
 
 /**
- * The root key, 32 bytes; the caller wipes it. `KeyringLocked` where the source has no key, or is of another kind than the key store was
- * made with; `RangeError` where `key` has not 32 bytes.
+ * The root keys of a source, the newest first, 32 bytes each; the caller wipes them. `KeyringLocked` where the source has none, or is of
+ * another kind than the key store was made with; `RangeError` where `key` has not 32 bytes.
  */
-export const rootKey = async (source: SettledSource, { scrypt, isNew, warn }: RootKeyUse): Promise<Uint8Array> => {
+export const rootKeys = async (
+  source: SettledSource,
+  { scrypt, isNew, warn }: RootKeyUse,
+): Promise<readonly Uint8Array[]> => {
   if ('passphrase' in source) {
     if (scrypt === undefined)
       return locked('The key store was made without a passphrase. Give the root key that it was made with.')
-    return fromPassphrase(source.passphrase, scrypt)
+    return [await fromPassphrase(source.passphrase, scrypt)]
   }
   if (scrypt !== undefined) return locked('The key store was made with a passphrase. Give that.')
   if ('file' in source) {
@@ -120,8 +123,12 @@ export const rootKey = async (source: SettledSource, { scrypt, isNew, warn }: Ro
   }
   if ('environment' in source) return fromEnvironment(source.environment)
   if (source.key.length !== keySize) throw new RangeError(`a root key has ${keySize} bytes`)
-  return copy(source.key)
+  return [copy(source.key)]
 }
+
+/** Whether a source may give other root keys than before when it is asked again. */
+export const mayChange = (source: SettledSource): source is RootKeyFile | RootKeyEnvironment =>
+  'file' in source || 'environment' in source
 
 const fromPassphrase = async (passphrase: string, { N, r, p, salt }: ScryptParameters): Promise<Uint8Array> => {
   if (passphrase === '') return locked('The passphrase is empty. Give the one that the key store was made with.')
@@ -133,24 +140,60 @@ const fromPassphrase = async (passphrase: string, { N, r, p, salt }: ScryptParam
   }
 }
 
-const fromEnvironment = (name: string): Uint8Array =>
+const fromEnvironment = (name: string): readonly Uint8Array[] =>
   fromText(process.env[name] ?? '') ??
   locked(`The environment variable ${name} has no root key. Set it to the hex or base64 of 32 bytes.`)
 
-const fromText = (text: string): Uint8Array | undefined => {
-  const trimmed = text.trim()
-  const key = fromHex(trimmed) ?? fromBase64(trimmed) ?? fromBase64url(trimmed)
-  return key?.length === keySize ? key : undefined
+/** The keys of a text with white space between them; none where one of them is no key. */
+const fromText = (text: string): readonly Uint8Array[] | undefined => {
+  const keys: Uint8Array[] = []
+  for (const word of text.trim().split(/\s+/)) {
+    const key = fromHex(word) ?? fromBase64(word) ?? fromBase64url(word)
+    if (key?.length !== keySize) return undefined
+    keys.push(key)
+  }
+  return keys
 }
 
-const fromFile = async (path: string, warn: RootKeyUse['warn']): Promise<Uint8Array> => {
+const fromFile = async (path: string, warn: RootKeyUse['warn']): Promise<readonly Uint8Array[]> => {
   const content = await readStart(path, warn)
   try {
-    if (content.length === keySize) return copy(content)
-    const key = fromText(String.fromCharCode(...content))
-    return key ?? locked(`The file ${path} is no root key. Give one of 32 bytes, or of their hex or base64.`)
+    if (content.length === keySize) return [copy(content)]
+    const keys = fromText(String.fromCharCode(...content))
+    return keys ?? locked(`The file ${path} is no root key. Give one of 32 bytes, or of their hex or base64.`)
   } finally {
     wipe(content)
+  }
+}
+
+/**
+ * Puts a new root key in front of those in a file, whose owner it keeps. `RootKeyRefused` where others may use the file, or it has room for
+ * no more; `KeyringLocked` where it has no root key.
+ */
+export const addRootKey = async (file: string): Promise<void> => {
+  const path = await realpath(file).catch(() => resolve(file))
+  const refused = (message: string): never => {
+    throw new SseError('RootKeyRefused', { message })
+  }
+  const before = await readStart(path, refused)
+  const keys = [randomBytes(keySize), ...(await fromFile(path, refused))]
+  const content = utf8(keys.map(key => `${hex(key)}\n`).join(''))
+  try {
+    if (content.length > longestFile) refused(`The file ${path} has too many root keys. Take out the oldest.`)
+    const { uid, gid } = await stat(path)
+    const isSame = async (temp: string): Promise<boolean> => {
+      const made = await stat(temp)
+      if (made.uid !== uid || made.gid !== gid) await chown(temp, uid, gid)
+      const now = await readStart(path, refused)
+      const same = equal(now, before)
+      wipe(now)
+      return same
+    }
+    const directory = dirname(path)
+    if ((await replaceFile(path, content, { temps: directory, top: directory }, isSame)) === 'refused')
+      refused(`The file ${path} was changed at the same time. Try again.`)
+  } finally {
+    for (const secret of [before, content, ...keys]) wipe(secret)
   }
 }
 
@@ -161,7 +204,7 @@ const makeFile = async (path: string, isNew: boolean): Promise<void> => {
   if (!isNew) return
   const key = randomBytes(keySize)
   try {
-    await createFile(path, key, directory, directory)
+    await createFile(path, key, { temps: directory, top: directory })
   } finally {
     wipe(key)
   }
@@ -189,6 +232,7 @@ const readStart = async (path: string, warn: RootKeyUse['warn']): Promise<Uint8A
       await handle.close()
     }
   } catch (cause) {
+    if (cause instanceof SseError) throw cause
     return locked(
       `The root key file ${path} cannot be read. Name the right file, or have it made together with a new key store.`,
       cause,

@@ -72,11 +72,15 @@ export interface Fields {
   bytes(name: string, size: number): readonly Uint8Array[]
 }
 
-/** The members of a body of this format, NAME/VERSION. `KeyringTooNew` for a later version of it, `KeyringCorrupt` for any other text. */
-export const fieldsOf = (body: string, format: string): Fields => {
+/**
+ * The members of a body of this format, NAME/VERSION, or an earlier version of it that is named. `KeyringTooNew` for a later version,
+ * `KeyringCorrupt` for any other text.
+ */
+export const fieldsOf = (body: string, format: string, earlier?: string): Fields => {
   const members = membersOf(body)
-  assertNotNewer(members.get('format'), format)
-  if (members.get('format') !== format) return corrupt()
+  const found = members.get('format')
+  assertNotNewer(found, format)
+  if (typeof found !== 'string' || (found !== format && found !== earlier)) return corrupt()
   const number = (name: string): number => {
     const value = members.get(name)
     return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : corrupt()
