@@ -72,7 +72,9 @@ const tenant = z.strictObject({
 const rootKey = z.union(
   [
     z.strictObject({
-      file: text().describe('File of 32 bytes, raw or in hex or base64.'),
+      file: text().describe(
+        'File of 32 bytes, raw or in hex or base64; or several in hex or base64, one a line, the newest first.',
+      ),
       create: z.boolean().default(false).describe('Make the file, mode 0600, together with a new key store.'),
     }),
     variable,

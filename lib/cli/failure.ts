@@ -49,6 +49,7 @@ const statuses: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>([
   ['InvalidUsage', exitCodes.usage],
   ['InvalidConfig', exitCodes.usage],
   ['InvalidSetup', exitCodes.usage],
+  ['RootKeyRefused', exitCodes.usage],
   ['NotAuthentic', exitCodes.notAuthentic],
   ['WrongCustomerKey', exitCodes.notAuthentic],
   ['KeyNotAccepted', exitCodes.notAuthentic],

@@ -33,6 +33,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./keys.ts')).keys,
   },
   {
+    name: 'root-key',
+    summary: 'change the root key of a key store while its servers run',
+    load: async () => (await import('./root-key.ts')).rootKey,
+  },
+  {
     name: 'encrypt',
     summary: 'encrypt a file, or stdin to stdout',
     load: async () => (await import('./encrypt.ts')).encrypt,

@@ -155,7 +155,7 @@ t.test('help and version', async t => {
   t.equal(overview.code, 0)
   for (const code of Object.values(exitCodes)) t.match(overview.stdout.toString(), new RegExp(`^ +${code} `, 'm'))
   const names = [...overview.stdout.toString().matchAll(/^ {2}([a-z-]+) {2}/gm)].map(([, name = '']) => name)
-  const files = ['keys', 'encrypt', 'decrypt', 'inspect', 'rewrap']
+  const files = ['keys', 'root-key', 'encrypt', 'decrypt', 'inspect', 'rewrap']
   const stores = ['rewrap-objects', 'encrypt-existing', 'certify', 'check', 'backup', 'restore', 'serve']
   t.strictSame(names, [...files, ...stores])
   for (const name of names) {
