@@ -3,7 +3,9 @@ import { Session } from 'node:inspector/promises'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Lib } from './lib.ts'
+import type { Bench } from './harness.ts'
+import { startGateway } from './support/client.ts'
+import { bucket } from './support/service.ts'
 import { chunksOf, flow, gather, nowhere, plaintext } from './support/streams.ts'
 
 const MiB = 1_048_576
@@ -106,8 +108,35 @@ ${parts.join('\n')}
 `
 }
 
-/** Writes the flame graphs of sealing, of opening and of small objects; the names of the files. */
-export const flames = async ({ core }: Lib, caption: string, folder: string): Promise<readonly string[]> => {
+/** A kind of work, to be drawn. */
+interface Work {
+  readonly name: string
+  readonly title: string
+  readonly work: () => Promise<unknown>
+}
+
+/** Requests of small objects to a gateway in this process, 64 at once. */
+const gatewayWorks = async (bench: Bench): Promise<readonly Work[]> => {
+  const { send } = await startGateway(bench)
+  const headers = {
+    'x-amz-server-side-encryption': 'aws:kms',
+    'x-amz-server-side-encryption-bucket-key-enabled': 'true',
+  }
+  const small = { path: `/${bucket}/{i}`, count: 500, atOnce: 64 }
+  const about = 'objects of 1 KiB, SSE-KMS under a bucket key, 64 at once'
+  return [
+    {
+      name: 'gateway-put',
+      title: `PUT of ${about}`,
+      work: () => send({ ...small, method: 'PUT', size: 1024, headers }),
+    },
+    { name: 'gateway-get', title: `GET of ${about}`, work: () => send({ ...small, method: 'GET' }) },
+  ]
+}
+
+/** Writes the flame graphs of sealing, of opening, of small objects and of requests; the names of the files. */
+export const flames = async (bench: Bench, caption: string, folder: string): Promise<readonly string[]> => {
+  const { core } = bench.lib
   const key = new Uint8Array(randomBytes(32))
   const sse = core.createSse({ kms: core.customerKey(core.nodeEngine, key), accept: [''] })
   const size = 64 * MiB
@@ -124,10 +153,11 @@ export const flames = async ({ core }: Lib, caption: string, folder: string): Pr
       driver.dispose()
     }
   }
-  const works = [
+  const works: readonly Work[] = [
     { name: 'seal', title: 'Sealing 64 MiB, suite 1, engine node, Transform', work: seal },
     { name: 'open', title: 'Opening 64 MiB, suite 1, engine node, Transform', work: open },
     { name: 'small', title: 'Sealing objects of 1 KiB, one after the other, driver', work: small },
+    ...(await gatewayWorks(bench)),
   ]
   mkdirSync(folder, { recursive: true })
   const written: string[] = []

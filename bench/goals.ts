@@ -62,6 +62,12 @@ const directions = ['seal', 'open'] as const
 const [major = ''] = process.versions.node.split('.')
 const shareOfCipher = major === '20' ? 0.75 : 0.5
 
+/** Requests a second that are wanted of small objects. */
+const smallObjects = [
+  ['GET', 5000],
+  ['PUT', 2500],
+] as const
+
 const all: readonly Goal[] = [
   ...directions.flatMap((direction): Goal[] => {
     const goal = (what: string, contestant: string, to: RegExp, least: number): Goal => ({
@@ -129,6 +135,36 @@ const all: readonly Goal[] = [
         ),
     })),
   ]),
+  ...smallObjects.flatMap(([method, least]): Goal[] => {
+    const mine = { case: 'gateway', group: new RegExp(`^${method}, 64 at once$`), contestant: 'SSE-KMS' }
+    const of = `gateway, ${method} of 1 KiB, 64 at once, SSE-KMS`
+    return [
+      { goal: of, least, unit: ' objects/s', find: rows => rowOf(rows, mine) },
+      {
+        goal: `${of}, against not encrypted`,
+        least: 0.8,
+        unit: ' x',
+        find: rows => ratio(rowOf(rows, mine), /not encrypted/),
+      },
+    ]
+  }),
+  {
+    goal: 'gateway beside radosgw, SSE-KMS in both: the row that is least ahead',
+    ...{ least: 1, unit: ' x' },
+    find: rows =>
+      rows
+        .filter(row => row.case === 'radosgw')
+        .flatMap(row => row.ratios)
+        .reduce<Spread | undefined>(
+          (worst, each) => (worst !== undefined && worst.median <= each.median ? worst : each),
+          undefined,
+        ),
+  },
+  {
+    goal: 'CRC-64/NVME of a body',
+    ...{ least: 1000, unit: ' MB/s' },
+    find: rows => rowOf(rows, { case: 'checksums', contestant: 'crc64nvme' }),
+  },
   ...['PUT', 'GET'].map((method): Goal => ({
     goal: `gateway, ${method} of 64 MiB, SSE-KMS against not encrypted`,
     ...{ least: 0.9, unit: ' x' },

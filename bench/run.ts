@@ -36,13 +36,11 @@ const note = (line: string): void => {
   noted.add(line)
 }
 
-/** Runs a case; with another revision, both in turn. */
-const runCase = async (
-  one: BenchCase,
-  { extent }: Options,
-  lib: Lib,
-  other: { readonly lib: Lib; readonly name: string } | undefined,
-): Promise<readonly Row[]> => {
+/** Gives work what a case is made with, and cleans up after it. */
+const withBench = async <T>(
+  extent: Options['extent'],
+  work: (bench: (lib: Lib) => Bench) => Promise<T>,
+): Promise<T> => {
   const cleanups: (() => unknown)[] = []
   const after = (clean: () => unknown) => {
     cleanups.push(clean)
@@ -58,20 +56,31 @@ const runCase = async (
     },
     after,
   })
+  try {
+    return await work(bench)
+  } finally {
+    for (const clean of cleanups.toReversed()) await clean()
+  }
+}
+
+/** Runs a case; with another revision, both in turn. */
+const runCase = async (
+  one: BenchCase,
+  { extent }: Options,
+  lib: Lib,
+  other: { readonly lib: Lib; readonly name: string } | undefined,
+  bench: (lib: Lib) => Bench,
+): Promise<readonly Row[]> => {
   const make = async (): Promise<readonly Group[]> => {
     const groups = await one.make(bench(lib))
     return other === undefined ? groups : paired(groups, await one.make(bench(other.lib)), other.name, note)
   }
-  try {
-    const rows: Row[] = []
-    for (const group of await make()) {
-      const schedule = { rounds: rounds[extent], budget: budgets[extent], progress: progress.show, note }
-      rows.push(...(await runGroup(one.name, group, schedule)))
-    }
-    return rows
-  } finally {
-    for (const clean of cleanups.toReversed()) await clean()
+  const rows: Row[] = []
+  for (const group of await make()) {
+    const schedule = { rounds: rounds[extent], budget: budgets[extent], progress: progress.show, note }
+    rows.push(...(await runGroup(one.name, group, schedule)))
   }
+  return rows
 }
 
 const main = async (): Promise<void> => {
@@ -87,7 +96,8 @@ const main = async (): Promise<void> => {
     if (options.flame) {
       const { date, cpu, node } = machine(options.extent)
       const caption = `${date.slice(0, 10)}, ${cpu}, Node ${node}: npm run bench -- --flame`
-      for (const path of await flames(lib, caption, folder)) progress.line(`written: ${path}`)
+      const written = await withBench(options.extent, bench => flames(bench(lib), caption, folder))
+      for (const path of written) progress.line(`written: ${path}`)
       return
     }
     const other = old && { lib: await loadLib(old.dist), name: old.name }
@@ -96,7 +106,7 @@ const main = async (): Promise<void> => {
     for (const [i, one] of chosen.entries()) {
       const [start, cpu] = [performance.now(), process.cpuUsage()]
       if (!process.stderr.isTTY) progress.line(`${one.name} (${i + 1} of ${chosen.length})`)
-      rows.push(...(await runCase(one, options, lib, other)))
+      rows.push(...(await withBench(options.extent, bench => runCase(one, options, lib, other, bench))))
       const { user, system } = process.cpuUsage(cpu)
       const seconds = [(performance.now() - start) / 1000, (user + system) / 1e6].map(each => each.toFixed(1))
       progress.line(`${one.name}: ${seconds[0]} s, ${seconds[1]} s of CPU in this process`)

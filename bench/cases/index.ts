@@ -9,6 +9,7 @@ import { listing } from './listing.ts'
 import { memory } from './memory.ts'
 import { multipart } from './multipart.ts'
 import { openssl } from './openssl.ts'
+import { radosgw } from './radosgw.ts'
 import { range } from './range.ts'
 import { rivals } from './rivals.ts'
 import { small } from './small.ts'
@@ -27,6 +28,7 @@ export const cases: readonly BenchCase[] = [
   copy,
   checksums,
   gateway,
+  radosgw,
   listing,
   memory,
 ]

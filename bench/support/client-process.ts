@@ -14,7 +14,7 @@ const signatures = new Map<string, Promise<Record<string, string>>>()
 /** Signed headers; the same request is signed once and sent again, so that signing is not what is measured. */
 const sign = (work: Work, path: string, headers: Record<string, string>): Promise<Record<string, string>> => {
   const { method, port, user } = work
-  const name = JSON.stringify([method, path, headers])
+  const name = JSON.stringify([port, user.accessKeyId, method, path, headers])
   const [pathname = '/', query = ''] = path.split('?')
   const make = async () => {
     const signer = new SignatureV4({
@@ -40,19 +40,50 @@ const sign = (work: Work, path: string, headers: Record<string, string>): Promis
   return found
 }
 
-const send = async (work: Work, path: string): Promise<IncomingMessage> => {
-  const { method, port, size, headers = {} } = work
+const send = async (work: Work, path: string, text?: string): Promise<IncomingMessage> => {
+  const { method, port, size = text?.length, headers = {} } = work
   const length: Record<string, string> = size === undefined ? {} : { 'content-length': String(size) }
   const signed = await sign(work, path, { ...length, ...headers })
   const req = request({ host: '127.0.0.1', port, method, path, headers: signed, agent })
   return new Promise((resolve, reject) => {
     req.on('response', resolve).on('error', reject)
-    if (size === undefined) req.end()
+    if (size === undefined || text !== undefined) req.end(text)
     else Readable.from(plaintext(size), { objectMode: false }).pipe(req)
   })
 }
 
+/** Sends a request and takes its answer; rejects where it is an error. */
+const answered = async (work: Work, path: string, text?: string) => {
+  const answer = await send(work, path, text)
+  const chunks: Buffer[] = await answer.toArray()
+  const body = Buffer.concat(chunks).toString()
+  if ((answer.statusCode ?? 500) >= 300) throw new Error(`${work.method} ${path}: ${answer.statusCode} ${body}`)
+  return { body, etag: answer.headers.etag ?? '' }
+}
+
+/** A multipart upload of parts of `size` bytes each. */
+const upload = async ({ size, headers, ...work }: Work, path: string, parts: number): Promise<void> => {
+  const { body } = await answered({ ...work, headers, method: 'POST' }, `${path}?uploads=`)
+  const id = encodeURIComponent(/<UploadId>(.*?)</.exec(body)?.[1] ?? '')
+  const etags = new Map<number, string>()
+  await atOnce(parts, parts, async i => {
+    const query = `?partNumber=${i + 1}&uploadId=${id}`
+    etags.set(i + 1, (await answered({ ...work, size, method: 'PUT' }, path + query)).etag)
+  })
+  const named = Array.from(
+    { length: parts },
+    (_, i) => `<Part><PartNumber>${i + 1}</PartNumber><ETag>${etags.get(i + 1) ?? ''}</ETag></Part>`,
+  )
+  const document = `<CompleteMultipartUpload>${named.join('')}</CompleteMultipartUpload>`
+  await answered({ ...work, method: 'POST' }, `${path}?uploadId=${id}`, document)
+}
+
 const run = async (work: Work): Promise<WorkDone> => {
+  const { parts } = work
+  if (parts !== undefined) {
+    await atOnce(work.count, work.atOnce, i => upload(work, work.path.replace('{i}', String(i)), parts))
+    return { bytes: 0, digest: '', count: work.count }
+  }
   let bytes = 0
   let digest = ''
   let next: string | undefined

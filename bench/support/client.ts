@@ -22,6 +22,8 @@ export interface Work {
   readonly digest?: boolean | undefined
   /** Whether it is a listing, to be gone through page by page. */
   readonly pages?: boolean | undefined
+  /** Parts of `size` bytes each of a multipart upload, which is what is done then; all of them at once. */
+  readonly parts?: number | undefined
 }
 
 /** What it did. */
@@ -34,12 +36,18 @@ export interface WorkDone {
   readonly count: number
 }
 
+/** What is done where: everything but who it is done to. */
+export type Task = Omit<Work, 'port' | 'user'>
+
+/** Who it is done to. */
+export type Server = Pick<Work, 'port' | 'user'>
+
 /** A gateway and its client. */
 export interface Service {
   /** The store underneath. */
   readonly store: Awaited<ReturnType<typeof openStore>>
   /** Has the client send requests of one kind. */
-  send(work: Omit<Work, 'port' | 'user'>): Promise<WorkDone>
+  send(work: Task): Promise<WorkDone>
 }
 
 const user = {
@@ -50,8 +58,33 @@ const user = {
   secretAccessKey: 'not a secret',
 }
 
+/** A client, which ends with the case. */
+export type Client = (server: Server, work: Task) => Promise<WorkDone>
+
+/** Starts a client in a process of its own. */
+export const startClient = (bench: Bench): Client => {
+  const client = fork(fileURLToPath(new URL('client-process.ts', import.meta.url)), {
+    execArgv: ['--import', 'tsx'],
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
+  bench.after(async () => {
+    client.disconnect()
+    if (client.exitCode === null) await once(client, 'exit')
+  })
+  return async (server, work) => {
+    const settled = new AbortController()
+    const heard = (event: string) => once(client, event, { signal: settled.signal })
+    const answer = Promise.race([heard('message'), heard('exit')])
+    client.send({ ...work, ...server })
+    const [done]: unknown[] = await answer
+    settled.abort()
+    if (isDone(done)) return done
+    throw new Error(`the client: ${JSON.stringify(done)}`)
+  }
+}
+
 /** Starts both; they end with the case. */
-export const startGateway = async (bench: Bench): Promise<Service> => {
+export const startGateway = async (bench: Bench, client: Client = startClient(bench)): Promise<Service> => {
   const { createGateway, createProfile } = bench.lib.gateway
   const { directory, kms, sse } = await openService(bench)
   // A revision before rows were authenticated has no such function.
@@ -69,26 +102,9 @@ export const startGateway = async (bench: Bench): Promise<Service> => {
   })
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
-  const client = fork(fileURLToPath(new URL('client-process.ts', import.meta.url)), {
-    execArgv: ['--import', 'tsx'],
-    env: { ...process.env, NODE_OPTIONS: '' },
-  })
-  bench.after(async () => {
-    client.disconnect()
-    if (client.exitCode === null) await once(client, 'exit')
-  })
-  const send: Service['send'] = async work => {
-    const settled = new AbortController()
-    const heard = (event: string) => once(client, event, { signal: settled.signal })
-    const answer = Promise.race([heard('message'), heard('exit')])
-    const { accessKeyId, secretAccessKey } = user
-    client.send({ ...work, port, user: { accessKeyId, secretAccessKey, region } })
-    const [done]: unknown[] = await answer
-    settled.abort()
-    if (isDone(done)) return done
-    throw new Error(`the client: ${JSON.stringify(done)}`)
-  }
-  return { store, send }
+  const { accessKeyId, secretAccessKey } = user
+  const self: Server = { port, user: { accessKeyId, secretAccessKey, region } }
+  return { store, send: work => client(self, work) }
 }
 
 const isDone = (value: unknown): value is WorkDone => typeof value === 'object' && value !== null && 'digest' in value

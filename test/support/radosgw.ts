@@ -1,5 +1,5 @@
 /**
- * Ceph's gateway, of Debian's packages, over a cluster of one monitor and one store in memory: made in a fresh folder, gone at the test's end.
+ * Ceph's gateway, of Debian's packages, over a cluster of one monitor and one store, in memory by default: made in a fresh folder, gone at the test's end.
  * Everything listens on 127.0.0.1; the daemons die with this process, however it ends.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
@@ -12,7 +12,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { Test } from 'tap'
 
 const run = promisify(execFile)
 
@@ -55,7 +54,15 @@ const freePort = async (): Promise<number> => {
 
 const keyIds = ['testkey-1', 'testkey-2'] as const
 
-const configuration = (folder: string, fsid: string, mon: number, gateway: number): string => `[global]
+/** Where its objects lie: in memory, or in a file on disk, flushed as in a real cluster. */
+export type Medium = 'memstore' | 'bluestore'
+
+const sizes = {
+  memstore: 'memstore device bytes = 8589934592',
+  bluestore: 'bluestore block size = 10737418240\nosd memory target = 939524096',
+} as const satisfies Record<Medium, string>
+
+const configuration = (folder: string, fsid: string, mon: number, gateway: number, medium: Medium): string => `[global]
 fsid = ${fsid}
 mon host = [v2:127.0.0.1:${mon}]
 public addr = 127.0.0.1
@@ -80,8 +87,8 @@ mon data avail crit = 0
 mon data = ${folder}/mon
 [osd]
 osd data = ${folder}/osd
-osd objectstore = memstore
-memstore device bytes = 8589934592
+osd objectstore = ${medium}
+${sizes[medium]}
 [client.rgw]
 rgw data = ${folder}/rgw
 rgw frontends = beast endpoint=127.0.0.1:${gateway}
@@ -105,12 +112,12 @@ const until = async (what: string, daemons: readonly ChildProcess[], attempt: ()
   }
 }
 
-const startIn = async (folder: string, daemons: ChildProcess[]): Promise<Radosgw> => {
+const startIn = async (folder: string, daemons: ChildProcess[], medium: Medium): Promise<Radosgw> => {
   for (const name of ['mon', 'osd', 'rgw']) mkdirSync(join(folder, name))
   const [fsid, osd] = [randomUUID(), randomUUID()]
   const [mon, gateway] = [await freePort(), await freePort()]
   const config = join(folder, 'ceph.conf')
-  writeFileSync(config, configuration(folder, fsid, mon, gateway))
+  writeFileSync(config, configuration(folder, fsid, mon, gateway, medium))
   // None of the variables that Ceph reads, and Debian's own Python for `ceph`.
   const env = { PATH: '/usr/bin:/bin', HOME: folder }
   const do_ = (program: string, ...args: readonly string[]) => run(program, ['-c', config, ...args], { env })
@@ -158,7 +165,10 @@ const startIn = async (folder: string, daemons: ChildProcess[]): Promise<Radosgw
 }
 
 /** Starts a cluster and its gateway, in some seconds; the test's end stops both. */
-export const startRadosgw = async (t: Pick<Test, 'teardown' | 'comment'>): Promise<Radosgw> => {
+export const startRadosgw = async (
+  t: { readonly teardown: (clean: () => Promise<void>) => void; readonly comment: (line: string) => void },
+  medium: Medium = 'memstore',
+): Promise<Radosgw> => {
   const folder = await mkdtemp(join(tmpdir(), 'radosgw-'))
   const daemons: ChildProcess[] = []
   t.teardown(async () => {
@@ -171,7 +181,7 @@ export const startRadosgw = async (t: Pick<Test, 'teardown' | 'comment'>): Promi
     await rm(folder, { recursive: true })
   })
   try {
-    return await startIn(folder, daemons)
+    return await startIn(folder, daemons, medium)
   } catch (error) {
     for (const name of ['mon.a', 'osd.0', 'client.rgw']) {
       const log = join(folder, `${name}.log`)
