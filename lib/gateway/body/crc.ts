@@ -38,13 +38,7 @@ const tablesOf = ({ polynomial }: Field): readonly [low: Int32Array, high: Int32
   ]
 }
 
-/** What the four bytes of a word come to, the first of which is followed by `zeros` more bytes of the step. */
-const four = (tables: Int32Array, zeros: number, word: number): number =>
-  (tables[(zeros << 8) | (word & 255)] ?? 0) ^
-  (tables[((zeros - 1) << 8) | ((word >>> 8) & 255)] ?? 0) ^
-  (tables[((zeros - 2) << 8) | ((word >>> 16) & 255)] ?? 0) ^
-  (tables[((zeros - 3) << 8) | (word >>> 24)] ?? 0)
-
+// Written out below: V8 inlines a helper for the bytes of a word in a short benchmark, and not in a busy server, where it took twice the time.
 const [castagnoli] = tablesOf(fields.crc32c)
 const [low, high] = tablesOf(fields.crc64nvme)
 
@@ -59,7 +53,23 @@ export const crc32c = (bytes: Uint8Array, before = 0): number => {
     const b = data.getInt32(i + 4, true)
     const c = data.getInt32(i + 8, true)
     const d = data.getInt32(i + 12, true)
-    crc = four(castagnoli, 15, a) ^ four(castagnoli, 11, b) ^ four(castagnoli, 7, c) ^ four(castagnoli, 3, d)
+    crc =
+      (castagnoli[3840 | (a & 255)] ?? 0) ^
+      (castagnoli[3584 | ((a >>> 8) & 255)] ?? 0) ^
+      (castagnoli[3328 | ((a >>> 16) & 255)] ?? 0) ^
+      (castagnoli[3072 | (a >>> 24)] ?? 0) ^
+      (castagnoli[2816 | (b & 255)] ?? 0) ^
+      (castagnoli[2560 | ((b >>> 8) & 255)] ?? 0) ^
+      (castagnoli[2304 | ((b >>> 16) & 255)] ?? 0) ^
+      (castagnoli[2048 | (b >>> 24)] ?? 0) ^
+      (castagnoli[1792 | (c & 255)] ?? 0) ^
+      (castagnoli[1536 | ((c >>> 8) & 255)] ?? 0) ^
+      (castagnoli[1280 | ((c >>> 16) & 255)] ?? 0) ^
+      (castagnoli[1024 | (c >>> 24)] ?? 0) ^
+      (castagnoli[768 | (d & 255)] ?? 0) ^
+      (castagnoli[512 | ((d >>> 8) & 255)] ?? 0) ^
+      (castagnoli[256 | ((d >>> 16) & 255)] ?? 0) ^
+      (castagnoli[d >>> 24] ?? 0)
   }
   for (; i < bytes.length; i++) crc = (crc >>> 8) ^ (castagnoli[(crc ^ data.getUint8(i)) & 255] ?? 0)
   return ~crc >>> 0
@@ -81,8 +91,40 @@ export class Crc64Nvme {
       const b = h ^ data.getInt32(i + 4, true)
       const c = data.getInt32(i + 8, true)
       const d = data.getInt32(i + 12, true)
-      l = four(low, 15, a) ^ four(low, 11, b) ^ four(low, 7, c) ^ four(low, 3, d)
-      h = four(high, 15, a) ^ four(high, 11, b) ^ four(high, 7, c) ^ four(high, 3, d)
+      l =
+        (low[3840 | (a & 255)] ?? 0) ^
+        (low[3584 | ((a >>> 8) & 255)] ?? 0) ^
+        (low[3328 | ((a >>> 16) & 255)] ?? 0) ^
+        (low[3072 | (a >>> 24)] ?? 0) ^
+        (low[2816 | (b & 255)] ?? 0) ^
+        (low[2560 | ((b >>> 8) & 255)] ?? 0) ^
+        (low[2304 | ((b >>> 16) & 255)] ?? 0) ^
+        (low[2048 | (b >>> 24)] ?? 0) ^
+        (low[1792 | (c & 255)] ?? 0) ^
+        (low[1536 | ((c >>> 8) & 255)] ?? 0) ^
+        (low[1280 | ((c >>> 16) & 255)] ?? 0) ^
+        (low[1024 | (c >>> 24)] ?? 0) ^
+        (low[768 | (d & 255)] ?? 0) ^
+        (low[512 | ((d >>> 8) & 255)] ?? 0) ^
+        (low[256 | ((d >>> 16) & 255)] ?? 0) ^
+        (low[d >>> 24] ?? 0)
+      h =
+        (high[3840 | (a & 255)] ?? 0) ^
+        (high[3584 | ((a >>> 8) & 255)] ?? 0) ^
+        (high[3328 | ((a >>> 16) & 255)] ?? 0) ^
+        (high[3072 | (a >>> 24)] ?? 0) ^
+        (high[2816 | (b & 255)] ?? 0) ^
+        (high[2560 | ((b >>> 8) & 255)] ?? 0) ^
+        (high[2304 | ((b >>> 16) & 255)] ?? 0) ^
+        (high[2048 | (b >>> 24)] ?? 0) ^
+        (high[1792 | (c & 255)] ?? 0) ^
+        (high[1536 | ((c >>> 8) & 255)] ?? 0) ^
+        (high[1280 | ((c >>> 16) & 255)] ?? 0) ^
+        (high[1024 | (c >>> 24)] ?? 0) ^
+        (high[768 | (d & 255)] ?? 0) ^
+        (high[512 | ((d >>> 8) & 255)] ?? 0) ^
+        (high[256 | ((d >>> 16) & 255)] ?? 0) ^
+        (high[d >>> 24] ?? 0)
     }
     for (; i < bytes.length; i++) {
       const at = (l ^ data.getUint8(i)) & 255
