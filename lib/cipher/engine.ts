@@ -59,8 +59,8 @@ export interface SegmentSealer {
 
 /** Opens segments piece by piece; plaintext is held until its tag was checked. */
 export interface SegmentOpener {
-  /** Begins a segment. */
-  begin(nonce: Uint8Array): void
+  /** Begins a segment. `size` is how many bytes of plaintext are expected: an engine may make room for them at once. */
+  begin(nonce: Uint8Array, size?: number): void
   /** Takes a piece of ciphertext, which the caller may reuse afterwards. */
   update(piece: Uint8Array): void
   /** Checks the tag: the plaintext in pieces, or `NotAuthentic` after what was held is overwritten. */

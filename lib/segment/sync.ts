@@ -2,7 +2,7 @@
 import { concat, equal, wipe } from '../bytes.ts'
 import { deriveStreamSync, type StreamKeys } from '../cipher/derive.ts'
 import type { SegmentOpener, SyncEngine } from '../cipher/engine.ts'
-import { saltSize, type Suite } from '../cipher/suite.ts'
+import { headerSize, saltSize, type Suite, tagSize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
 import type { Driver, Emit } from './driver.ts'
 import { Framing } from './framing.ts'
@@ -112,8 +112,13 @@ export const openOver = (engine: SyncEngine, { suite, dek, spans, skip, take }: 
     current = opener
     wipe(keys.key, keys.baseNonce)
     checkHeader(header, salt, keys)
+    // Plaintext from the segment on, as far as the store has it.
+    const left = (index: number): number => {
+      const front = span.firstSegment === 0 ? headerSize : 0
+      return span.stored - front - (index - span.firstSegment) * (suite.segmentSize + tagSize) - tagSize
+    }
     return {
-      begin: index => opener.begin(nonce(index)),
+      begin: index => opener.begin(nonce(index), Math.max(0, Math.min(suite.segmentSize, left(index)))),
       piece: bytes => opener.update(bytes),
       end: (_index, tag) => {
         for (const plaintext of opener.final(tag)) slice(plaintext, bytes => emit?.(bytes))

@@ -101,6 +101,44 @@ t.test('what is too large for the slab, or has another size, is refused or left 
   t.throws(() => openSslOfTests.open('AEAD_AES_256_GCM', key, nonce, Buffer.alloc(15), aad), { code: 'NotAuthentic' })
 })
 
+t.test(
+  'a segment is opened into one piece of memory if its size is expected, and whatever is expected it is opened',
+  async t => {
+    const [key, nonce] = [Buffer.alloc(32, 1), Buffer.alloc(12, 2)]
+    const plain = Buffer.from(Array.from({ length: 10_000 }, (_, i) => i))
+    const sealed = Buffer.from(nodeEngine.seal('AEAD_CHACHA20_POLY1305', key, nonce, plain, new Uint8Array(0)))
+    for (const cuts of [[10_000], [1, 9999], [9999, 10_000], [64, 128, 5000], [5000, 5001, 5065]]) {
+      const edges = [0, ...cuts, 10_000]
+      const pieces = edges.slice(1).map((to, i) => sealed.subarray(edges[i], to))
+      for (const expected of [undefined, 0, 1, 9999, 10_000, 65_536]) {
+        const opener = openSslOfTests.opener('AEAD_CHACHA20_POLY1305', key)
+        opener.begin(nonce, expected)
+        for (const piece of pieces) opener.update(piece)
+        const opened = opener.final(sealed.subarray(-16))
+        if (Buffer.compare(Buffer.concat(opened), plain) !== 0) t.fail(`cut at ${cuts.join()}, ${expected} expected`)
+        if (Number(expected) >= 10_000) t.equal(opened.length, 1)
+        opener.begin(nonce, expected)
+        for (const piece of pieces) opener.update(piece)
+        t.throws(() => opener.final(Buffer.alloc(16)), { code: 'NotAuthentic' })
+        t.throws(() => opener.final(sealed.subarray(-16)), /begin a segment first/, 'what was held is gone')
+        opener.dispose()
+      }
+    }
+    const kms = customerKey(nodeEngine, key)
+    const sse = createSse({ kms, accept: [{ provider: 'sse-c', keyId: '' }], engine: openSslOfTests })
+    const whole = Buffer.alloc(3 * 65_536 + 5, 7)
+    const put = await sse.encrypt({ length: whole.length })
+    const stored: Uint8Array[] = []
+    for await (const piece of put.pieces([whole])) stored.push(piece)
+    const bytes = Buffer.concat(stored)
+    const chunks = Array.from({ length: 7 }, (_, i) => bytes.subarray(i * 30_000, (i + 1) * 30_000))
+    const get = await sse.decrypt(put.result().envelope)
+    const sizes: number[] = []
+    for await (const piece of get.pieces(chunks)) sizes.push(piece.length)
+    t.strictSame(sizes, [65_536, 65_536, 65_536, 5])
+  },
+)
+
 // A project with the package as it was built, and a koffi that is what the test makes it.
 const project = mkdtempSync(join(tmpdir(), 'openssl-'))
 t.teardown(() => rmSync(project, { recursive: true }))

@@ -7,7 +7,7 @@ import { SseError } from '../../errors.ts'
 import type { SegmentOpener, SegmentSealer, SyncEngine } from '../engine.ts'
 import { nodeEngine } from '../node.ts'
 import { type Aead, keySize, tagSize } from '../suite.ts'
-import type { Calls } from './calls.ts'
+import type { Address, Calls } from './calls.ts'
 import { messageSize, OpenSsl } from './native.ts'
 
 const notAuthentic = (): never => {
@@ -26,7 +26,7 @@ const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentSealer =>
   let begun = false
   // The last piece, until it is known whether the tag follows: there is room for it.
   let held: Uint8Array | undefined
-  let context: bigint | undefined
+  let context: Address | undefined
   const sealer: SegmentSealer = {
     begin: nonce => {
       begun = false
@@ -38,7 +38,8 @@ const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentSealer =>
       if (context === undefined || !begun) return notBegun()
       if (piece.length === 0) return undefined
       const ready = held
-      held = ssl.update(context, piece, tagSize)
+      held = ssl.room(piece.length + tagSize)
+      ssl.update(context, piece, held)
       if (ready === undefined) return undefined
       ready.fill(0, ready.length - tagSize)
       return ready.subarray(0, ready.length - tagSize)
@@ -64,22 +65,45 @@ const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentSealer =>
 
 const openerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentOpener => {
   let begun = false
-  let held: Uint8Array[] = []
-  let context: bigint | undefined
-  const drop = (): void => {
+  // Plaintext whose tag was not checked: what is full, then memory that has some, up to `fill`.
+  let full: Uint8Array[] = []
+  let memory: Uint8Array | undefined
+  let fill = 0
+  let expected = 0
+  let context: Address | undefined
+  const held = (): Uint8Array[] => {
+    if (memory === undefined || fill === 0) return full
+    return [...full, fill === memory.length ? memory : memory.subarray(0, fill)]
+  }
+  const forget = (): void => {
     begun = false
-    wipe(...held)
-    held = []
+    full = []
+    memory = undefined
+    fill = 0
+  }
+  const drop = (): void => {
+    wipe(...held())
+    forget()
   }
   const opener: SegmentOpener = {
-    begin: nonce => {
+    begin: (nonce, size = 0) => {
       drop()
       ssl.begin(context ?? notBegun(), nonce)
       begun = true
+      expected = size
     },
     update: piece => {
       if (context === undefined || !begun) return notBegun()
-      if (piece.length > 0) held.push(ssl.update(context, piece, 0))
+      if (piece.length === 0) return
+      if (memory === undefined || memory.length - fill < piece.length) {
+        full = held()
+        memory = ssl.room(Math.max(piece.length, expected))
+        expected = 0
+        fill = 0
+      }
+      const out = fill === 0 ? memory : memory.subarray(fill)
+      fill += piece.length
+      ssl.update(context, piece, out)
     },
     final: tag => {
       if (context === undefined || !begun) return notBegun()
@@ -87,9 +111,8 @@ const openerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentOpener =>
         drop()
         throw new SseError('NotAuthentic')
       }
-      const plaintext = held
-      begun = false
-      held = []
+      const plaintext = held()
+      forget()
       return plaintext
     },
     dispose: () => {

@@ -112,19 +112,23 @@ export class OpenSsl {
     this.#check(this.#calls.EVP_CipherInit_ex(context, 0n, 0n, null, this.#nonce, -1))
   }
 
-  /** A piece sealed or opened, with `room` bytes behind it that were not written. */
-  update(context: Address, piece: Uint8Array, room: number): Uint8Array {
+  /** Memory for `size` bytes of output that were not written. */
+  room(size: number): Uint8Array {
+    return size < 2 * moving ? Buffer.allocUnsafeSlow(2 * moving).subarray(0, size) : Buffer.allocUnsafeSlow(size)
+  }
+
+  /** A piece sealed or opened to the front of `out`, which is of {@link OpenSsl.room} and no shorter. */
+  update(context: Address, piece: Uint8Array, out: Uint8Array): void {
     const size = piece.length
-    const whole = Buffer.allocUnsafeSlow(Math.max(size + room, 2 * moving))
-    const out = whole.length === size + room ? whole : whole.subarray(0, size + room)
+    if (out.length < size) throw new RangeError('there is no room for this piece')
     if (size > moving) {
       this.#check(this.#calls.EVP_CipherUpdate(context, out, this.#length, piece, size))
-      return out
+      return
     }
     this.#small.set(piece)
-    this.#check(this.#calls.EVP_CipherUpdate(context, out, this.#length, this.#small, size))
+    const result = this.#calls.EVP_CipherUpdate(context, out, this.#length, this.#small, size)
     wipe(this.#small)
-    return out
+    this.#check(result)
   }
 
   /** Ends a message that is being sealed; its tag goes to the end of `out`. */
