@@ -368,6 +368,27 @@ t.test('a backup that is made meanwhile is whole', async t => {
   }
 })
 
+t.test('two changes at once: one of them counts, and nothing is lost', async t => {
+  for (const isSame of [true, false, false, false]) {
+    const { directory, old, filled } = await place(t)
+    const [one, two] = [randomBytes(32), randomBytes(32)]
+    const wanted = isSame ? [one, one] : [one, two]
+    const results = await Promise.allSettled(wanted.map(key => change(directory, { key: old }, { key })))
+    const done = results.filter(result => result.status === 'fulfilled')
+    // To the same root key, the second one may go on with what the first one began.
+    t.ok(done.length === 1 || (isSame && done.length === 2), `${done.length} of them`)
+    for (const result of results) {
+      if (result.status === 'rejected')
+        t.match(result.reason, { name: 'SseError', code: /^(RootKeyRefused|KeyringLocked)$/ })
+    }
+    const winner = wanted[results.findIndex(result => result.status === 'fulfilled')] ?? old
+    const kms = await open(directory, { key: winner }, text => t.fail(text))
+    await assertThere(t, kms, filled, 'two at once')
+    kms.close()
+    for (const key of [old, one, two]) if (key !== winner) t.strictSame(await openedBy(directory, key), [])
+  }
+})
+
 t.test('kinds of root keys: files, variables, bytes and passphrases', async t => {
   const { directory, old, next, filled } = await place(t)
   const steps: readonly (readonly [from: Root, to: Root])[] = [

@@ -275,7 +275,8 @@ export class Keyring {
     await this.fence()
     const stamp = await stampOf(path)
     const found = await readIfThere(path, this.directory)
-    // Until the fence, another process that had looked before could put its own there.
+    // Until the fence, another change that had looked before could put its own there. (What a server writes in that moment would be lost with the
+    // root key of the other one: so the operator runs one at a time.)
     if (found === undefined || !equal(found, bytes)) return false
     this.#view = this.#hold(await viewOf(header, stamp, keys))
     return true

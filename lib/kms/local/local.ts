@@ -58,7 +58,7 @@ const inspect = Symbol.for('nodejs.util.inspect.custom')
 
 /**
  * The provider `local`. Calls reject as {@link KmsProvider} says, and besides with `KeyringCorrupt` where a file of the key store was
- * damaged or forged, `KmsUnavailable` where the disk fails, `InvalidKeyId` for a malformed key id, `RangeError` for a region or domain
+ * damaged or forged, `KeyringLocked` where the root key was changed and `root` does not give the new one, `KmsUnavailable` where the disk fails, `InvalidKeyId` for a malformed key id, `RangeError` for a region or domain
  * that is not 1 to 64 of `[A-Za-z0-9_-]`, `TypeError` after {@link LocalKms.close}.
  *
  * {@includeCode ../../../test/examples/reference.test.ts#keys}
