@@ -3,6 +3,7 @@ export { errorTable, SseError, type ErrorCode, type SseErrorOptions } from './er
 
 export type { Decryption } from './object/decrypt.ts'
 export type { Encryption, PlannedObject, SealedObject } from './object/encrypt.ts'
+export { answerOf, type AnswerHead, type ErrorAnswer, errorAnswer, parseRange } from './object/http.ts'
 export { type FileFront, type RandomAccess, readFileEnvelope } from './object/file.ts'
 export type {
   CompletedUpload,

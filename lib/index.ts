@@ -5,6 +5,7 @@
  * @module
  */
 export * from './common.ts'
+export { randomAccess, type ReadableHandle } from './object/access.ts'
 export { createSse, type NodeAdapters, type NodeSseOptions, type Sse } from './object/node.ts'
 export { LocalKms } from './kms/local/local.ts'
 export type { KeyFilter, LocalKmsOptions, NewKey } from './kms/local/options.ts'

@@ -112,7 +112,10 @@ export const resolveRange = (request: RangeRequest, length: number): ByteRange =
           start: whole(request.start),
           end: request.end === undefined ? length - 1 : Math.min(whole(request.end), length - 1),
         }
-  if (range.start > range.end) throw new SseError('RangeNotSatisfiable')
+  if (range.start > range.end) {
+    const headers = Number.isFinite(length) ? { 'content-range': `bytes */${length}` } : {}
+    throw new SseError('RangeNotSatisfiable', { headers })
+  }
   return range
 }
 

@@ -3,7 +3,6 @@
  * functions of headers and an object's validators.
  */
 import { SseError } from '../../errors.ts'
-import type { RangeRequest } from '../../segment/layout.ts'
 import type { HeaderGetter } from '../../sse/names.ts'
 import type { ObjectCondition } from '../../store/records.ts'
 import { parseTime } from './time.ts'
@@ -151,14 +150,4 @@ export const deletedIf = (header: HeaderGetter): DeletedIf => {
     modified: header('x-amz-if-match-last-modified-time'),
     size: header('x-amz-if-match-size'),
   }
-}
-
-/** The range of a header, or `undefined` for the whole. */
-export const parseRange = (header: string | undefined): RangeRequest | undefined => {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '')
-  if (match === null) return undefined
-  const [, first = '', last = ''] = match
-  if (first === '') return last === '' ? undefined : { suffix: Number(last) }
-  if (last === '') return { start: Number(first) }
-  return Number(last) < Number(first) ? undefined : { start: Number(first), end: Number(last) }
 }
