@@ -5,7 +5,7 @@
  * @module
  */
 export * from './common.ts'
-export { randomAccess, type ReadableHandle } from './object/access.ts'
+export { type FileRead, type FileSize, randomAccess, type ReadableHandle } from './object/access.ts'
 export { createSse, type NodeAdapters, type NodeSseOptions, type Sse } from './object/node.ts'
 export { LocalKms } from './kms/local/local.ts'
 export type { KeyFilter, LocalKmsOptions, NewKey } from './kms/local/options.ts'
@@ -18,4 +18,4 @@ export type {
   ScryptCost,
 } from './kms/local/root-key.ts'
 export { nodeEngine } from './cipher/node.ts'
-export { tuneMemory } from './segment/node.ts'
+export { type Chunks, tuneMemory } from './segment/node.ts'

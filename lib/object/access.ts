@@ -3,12 +3,24 @@ import { assertFunctions } from '../arguments.ts'
 import { SseError } from '../errors.ts'
 import type { RandomAccess } from './file.ts'
 
+/** What a read gave. */
+export interface FileRead {
+  /** Bytes that came; 0 at the end of the file. */
+  readonly bytesRead: number
+}
+
+/** How long a file is. */
+export interface FileSize {
+  /** Its bytes. */
+  readonly size: number
+}
+
 /** What is needed of a handle that `open` of `node:fs/promises` gives. */
 export interface ReadableHandle {
   /** Reads up to `length` bytes of the file from `position` into `buffer` at `offset`. */
-  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<FileRead>
   /** How long the file is. */
-  stat(): Promise<{ readonly size: number }>
+  stat(): Promise<FileSize>
 }
 
 /**

@@ -5,7 +5,9 @@ import type { Decryption } from './decrypt.ts'
 
 /** Status and headers of an answer, as `writeHead` of `node:http` and `new Response` take them. */
 export interface AnswerHead {
+  /** The status code. */
   readonly status: number
+  /** Headers by their names in lower case. */
   readonly headers: Readonly<Record<string, string>>
 }
 

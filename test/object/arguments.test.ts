@@ -1,4 +1,5 @@
 /** What the façade answers to a program that no compiler checks: a sentence that names the argument, before anything is made. */
+import { readdirSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import chain from 'stream-chain'
@@ -6,6 +7,7 @@ import t from 'tap'
 import { nodeEngine } from '../../lib/cipher/node.ts'
 import { encryptionContext } from '../../lib/kms/context.ts'
 import { customerKey } from '../../lib/kms/customer.ts'
+import { LocalKms } from '../../lib/kms/local/local.ts'
 import { memoryKms } from '../../lib/kms/testing/memory.ts'
 import { createSse } from '../../lib/object/node.ts'
 import { createSse as createWebSse } from '../../lib/object/web.ts'
@@ -125,6 +127,39 @@ t.test('decrypt', async t => {
     await t.rejects(sse.decrypt(other), { name: 'SseError', code: 'NotAuthentic', message }, encoding)
   }
   t.equal((await sse.decrypt(text)).etag, etag)
+})
+
+t.test('LocalKms', async t => {
+  const directory = t.testdir()
+  const open =
+    (...given: unknown[]) =>
+    () =>
+      call(LocalKms.open.bind(LocalKms), ...given)
+  const kinds = '{ file }, { environment }, { passphrase } or { key }'
+  const local = await LocalKms.open(`${directory}/keys`, { root: { key: new Uint8Array(32).fill(1) } })
+  t.teardown(() => local.close())
+  await answers(t, {
+    'no directory': [open(), 'LocalKms.open takes the path of a directory, and then options, not undefined'],
+    'no options': [
+      open(directory),
+      'LocalKms.open takes an object with root: where the root key comes from, not undefined',
+    ],
+    'no root': [open(directory, {}), `root takes ${kinds}, not undefined`],
+    'a path as root': [open(directory, { root: './root.key' }), `root takes ${kinds}, not a string`],
+    'another root': [open(directory, { root: { path: './root.key' } }), `root takes ${kinds}, not an object`],
+    'a key as text': [
+      open(directory, { root: { key: 'a'.repeat(32) } }),
+      'key of root takes 32 bytes: a Uint8Array or Buffer, not a string',
+    ],
+    'no key': [
+      () => call(local.createKey.bind(local)),
+      'createKey takes an object with region and domainId, not undefined',
+    ],
+  })
+  t.strictSame(readdirSync(directory), ['keys'], 'nothing was made')
+  const message = 'a region has 1 to 64 of A-Z, a-z, 0-9, _ and -'
+  await t.rejects(call(local.createKey.bind(local), {}), { name: 'RangeError', message })
+  t.strictSame(await local.listKeys(), [], 'no key was made')
 })
 
 t.test('uploads, copies and files', async t => {

@@ -2,6 +2,7 @@
  * The embedded KMS: master keys of tenants in regions, in a directory that a root key unlocks (`keyring.ts` says how it lies there).
  * Several processes may use one directory at once. Who may use which key is not decided here.
  */
+import { assertOptions, assertText } from '../../arguments.ts'
 import { compare, type MaybePromise, utf8, wipe } from '../../bytes.ts'
 import type { Engine } from '../../cipher/engine.ts'
 import { nodeEngine } from '../../cipher/node.ts'
@@ -90,6 +91,8 @@ export class LocalKms implements KmsProvider {
    * {@includeCode ../../../test/examples/pipeline.test.ts#create}
    */
   static async open(directory: string, options: LocalKmsOptions): Promise<LocalKms> {
+    assertText('LocalKms.open', directory, 'the path of a directory, and then options')
+    assertOptions('LocalKms.open', options, 'an object with root: where the root key comes from')
     const {
       root,
       engine = nodeEngine,
@@ -192,7 +195,9 @@ export class LocalKms implements KmsProvider {
   }
 
   /** Makes a key for a customer. `InvalidArgument` where the alias is taken; no key is made then. */
-  async createKey({ region, domainId, alias }: NewKey): Promise<KeyDescription> {
+  async createKey(key: NewKey): Promise<KeyDescription> {
+    assertOptions('createKey', key, 'an object with region and domainId')
+    const { region, domainId, alias } = key
     checkScope({ region, domainId })
     const wanted = alias === undefined ? undefined : checkAlias(alias)
     const name = { region, domainId, uuid: uuidOf(randomBytes(16), 4) }

@@ -8,6 +8,7 @@ import { scryptAsync } from '@noble/hashes/scrypt.js'
 import { copy, equal, fromBase64, fromBase64url, fromHex, hex, utf8, wipe } from '../../bytes.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { keySize } from '../../cipher/suite.ts'
+import { assertBytes, assertOptions, assertText, wrongArgument } from '../../arguments.ts'
 import { SseError } from '../../errors.ts'
 import { createFile, makeDirectory, replaceFile, sweepTemps } from './files.ts'
 
@@ -76,8 +77,22 @@ const within = (n: number, most: number): boolean => Number.isSafeInteger(n) && 
 export const isCost = ({ N, r, p }: ScryptCost): boolean =>
   within(Math.log2(N), 20) && within(r, 32) && within(p, 16) && 128 * N * r <= 2 ** 30
 
+const assertSource = (source: RootKeySource): void => {
+  const takes = '{ file }, { environment }, { passphrase } or { key }'
+  assertOptions('root', source, takes)
+  if ('passphrase' in source) {
+    if (typeof source.passphrase !== 'function' && typeof source.passphrase !== 'string') {
+      wrongArgument('passphrase of root', 'text, or a function that gives it', source.passphrase)
+    }
+  } else if ('file' in source) assertText('file of root', source.file, 'the path of a file')
+  else if ('environment' in source) assertText('environment of root', source.environment, 'the name of a variable')
+  else if ('key' in source) assertBytes('key of root', source.key, '32 bytes: a Uint8Array or Buffer')
+  else wrongArgument('root', takes, source)
+}
+
 /** The source, its passphrase asked for. */
 export const settleSource = async (source: RootKeySource): Promise<SettledSource> => {
+  assertSource(source)
   if (!('passphrase' in source)) return source
   const { passphrase } = source
   return { ...source, passphrase: typeof passphrase === 'string' ? passphrase : await passphrase() }
