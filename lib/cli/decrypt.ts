@@ -2,6 +2,7 @@
 import { createSse, type Sse } from '../object/node.ts'
 import type { KeyOptions } from '../object/options.ts'
 import type { RangeRequest } from '../segment/layout.ts'
+import { commandEngine } from './engine.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { type Input, pump, type PumpOptions, withInput } from './files.ts'
@@ -69,7 +70,11 @@ export const decrypt: Command = command({
     await withInput(path, io, async input => {
       const keys = await openKeys(args, io)
       try {
-        const sse = createSse({ kms: keys.kms, accept: await keys.accepted(args.text('key')) })
+        const sse = createSse({
+          kms: keys.kms,
+          accept: await keys.accepted(args.text('key')),
+          engine: await commandEngine(),
+        })
         await pump(io, { ...(await opened(sse, input, { context, range })), output, force })
       } finally {
         await keys.close()

@@ -1,6 +1,7 @@
 /** `sse-kms encrypt`: encrypts a file or a pipe into a self-describing file (SKF1). */
 import { type SuiteId } from '../cipher/suite.ts'
 import { createSse } from '../object/node.ts'
+import { commandEngine } from './engine.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { type Input, pump, type Source, withInput } from './files.ts'
@@ -71,7 +72,8 @@ export const encrypt: Command = command({
       try {
         const accept = [await keys.choose(args.text('key'))]
         const { source, length } = sourceOf(input)
-        const { stream } = await createSse({ kms: keys.kms, accept, suite }).encrypt({ context, length, file: true })
+        const sse = createSse({ kms: keys.kms, accept, suite, engine: await commandEngine() })
+        const { stream } = await sse.encrypt({ context, length, file: true })
         await pump(io, { source, total: length, through: [stream], output, force })
       } finally {
         await keys.close()

@@ -167,7 +167,7 @@ const overview = (): string =>
     `Environment:\n${table([
       ['SSE_KMS_ROOT_KEY', 'root key of key stores: 32 bytes in hex or base64'],
       ['SSE_KMS_PASSPHRASE', 'passphrase to derive the root key from, if SSE_KMS_ROOT_KEY is not set'],
-      ['SSE_KMS_ENGINE', 'node: leave koffi alone if it is installed; openssl: fail without it'],
+      ['SSE_KMS_ENGINE', 'openssl or node; by default serve uses koffi if it is installed'],
     ])}`,
     'See sse-kms help COMMAND for options and examples.\n',
   ].join('\n')

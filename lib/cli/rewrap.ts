@@ -1,5 +1,6 @@
 /** `sse-kms rewrap`: moves a self-describing file (SKF1) to another master key. Its data stays encrypted as it is. */
 import { createSse } from '../object/node.ts'
+import { commandEngine } from './engine.ts'
 import { command, type Command, commonOptions, type Option } from './command.ts'
 import { usage } from './failure.ts'
 import { pump, type Source, withInput } from './files.ts'
@@ -53,7 +54,8 @@ export const rewrap: Command = command({
       const keys = await openKmsKeys(args, io)
       try {
         const target = await keys.choose(to)
-        const sse = createSse({ kms: keys.kms, accept: [...(await keys.accepted(args.text('from'))), target] })
+        const accept = [...(await keys.accepted(args.text('from'))), target]
+        const sse = createSse({ kms: keys.kms, accept, engine: await commandEngine() })
         // Checks the whole file's length first: a truncated file must not get a fresh envelope.
         const { driver } = await sse.decryptFile(file, { context })
         driver.dispose()

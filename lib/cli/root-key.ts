@@ -1,8 +1,8 @@
 /** `sse-kms root-key`: makes a new root key, and changes that of a key store while its servers run. */
 import { join } from 'node:path'
-import { chooseEngine } from '../object/node.ts'
 import { addRootKey, type RootKeySource } from '../kms/local/root-key.ts'
 import { changeRootKey, type RootKeyChanged } from '../kms/local/root-key-change.ts'
+import { commandEngine } from './engine.ts'
 import { type Arguments, type Command, command, commonOptions, type Option, suggestion } from './command.ts'
 import { Interrupted, needPackages, usage } from './failure.ts'
 import { type Io, note, print } from './io.ts'
@@ -101,7 +101,7 @@ const change = async (args: RootKeyArguments, io: Io): Promise<void> => {
   const outcome = changeRootKey(target.directory, {
     root: target.root,
     newRoot,
-    engine: await chooseEngine(),
+    engine: await commandEngine(),
     now: Date.now(),
     dryRun: args.flag('dry-run'),
     warn: message => void note(io, message),
