@@ -65,6 +65,7 @@ export {
 } from './envelope/envelope.ts'
 export type { PartRow } from './envelope/part-table.ts'
 export { compositeFlag, type PartValues, valueIds, type Values } from './envelope/sealed-values.ts'
+export type { Chunks } from './segment/driver.ts'
 export {
   type ByteRange,
   maxPlaintext,

@@ -18,4 +18,4 @@ export type {
   ScryptCost,
 } from './kms/local/root-key.ts'
 export { nodeEngine } from './cipher/node.ts'
-export { type Chunks, tuneMemory } from './segment/node.ts'
+export { tuneMemory } from './segment/node.ts'

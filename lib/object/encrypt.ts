@@ -8,7 +8,7 @@ import type { Engine } from '../cipher/engine.ts'
 import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
 import { objectEtag, sealDescriptor } from '../envelope/descriptor.ts'
-import { encodeEnvelope, filePrefix } from '../envelope/envelope.ts'
+import { encodeEnvelope, filePrefix, filePrefixSize } from '../envelope/envelope.ts'
 import { totals } from '../envelope/part-table.ts'
 import { sealValues, type Values } from '../envelope/sealed-values.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
@@ -50,6 +50,8 @@ export interface PlannedObject {
   readonly plaintextLength: number
   /** Bytes of the streams, without a file's envelope; `Infinity` likewise. */
   readonly storedLength: number
+  /** Bytes of a self-describing file: its front, the envelope and the streams; `Infinity` likewise. */
+  readonly fileLength: number
 }
 
 /** What is to be committed beside the body, together with it. */
@@ -91,11 +93,14 @@ export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
       const rows = [{ part: 0, length: count, salt }]
       const sealed = await sealDescriptor(engine, keys.descriptor, suite, bodyId, rows)
       const { descriptor, table } = sealed
+      const envelope = encodeEnvelope(record, descriptor, table)
+      const stored = totals(suite, rows).stored
       const object: PlannedObject = {
-        envelope: encodeEnvelope(record, descriptor, table),
+        envelope,
         etag: await objectEtag(engine, keys.etag, sealed),
         plaintextLength: count,
-        storedLength: totals(suite, rows).stored,
+        storedLength: stored,
+        fileLength: filePrefixSize + envelope.length + stored,
       }
       return { descriptor, object }
     }

@@ -3,12 +3,15 @@ import { pickEngine } from '../cipher/choose.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
 import { type Stage, toStage } from '../segment/chain.ts'
-import { toWeb } from '../segment/web.ts'
+import type { Chunks } from '../segment/driver.ts'
+import { toWeb, toWebPieces } from '../segment/web.ts'
 import type { SseOptions } from './options.ts'
 import { type WithDriver, type SseOf, sseOver } from './sse.ts'
 
 /** A body's adapters; take one of them, once. */
 export interface WebAdapters {
+  /** What leaves while a source goes in, for `for await`. Keys are wiped at the end, on an error, and where the loop is left. */
+  pieces(source: Chunks): AsyncGenerator<Uint8Array, void, undefined>
   /** A stage for stream-chain's `chain([...])`. */
   stage(): Stage
   /** A WHATWG `TransformStream`. */
@@ -20,6 +23,7 @@ export interface WebSse extends SseOf<WebAdapters> {}
 
 const adapt = <T extends WithDriver>(result: T): T & WebAdapters => ({
   ...result,
+  pieces: source => toWebPieces(result.driver, source),
   stage: () => toStage(result.driver),
   web: () => toWeb(result.driver),
 })

@@ -73,3 +73,6 @@ export const chunkBytes = (chunk: Uint8Array | string): Uint8Array => {
   }
   return utf8(chunk)
 }
+
+/** Where the chunks of a body come from: bytes, or text as UTF-8. */
+export type Chunks = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>

@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8'
 import { assertIterable } from '../arguments.ts'
 import { isPromise, type MaybePromise } from '../bytes.ts'
 import { SseError } from '../errors.ts'
-import { chunkBytes, type Driver } from './driver.ts'
+import { chunkBytes, type Chunks, type Driver } from './driver.ts'
 
 /** Called when the work is done or has failed. */
 export type Done = (error?: Error | null) => void
@@ -110,9 +110,6 @@ export const tuneMemory = (): void => {
   port1.postMessage(buffer, [buffer]) // to nobody: it is freed with the port, not whenever garbage is collected
   port1.close()
 }
-
-/** Where the chunks of a body come from: bytes, or text as UTF-8. */
-export type Chunks = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>
 
 /**
  * What leaves a driver while a source goes in, piece by piece: for `for await`, or as a function in the middle of `pipeline()`. Nothing is read

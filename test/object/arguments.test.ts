@@ -227,6 +227,18 @@ t.test('text is a body: its UTF-8', async t => {
   await writer.close()
   t.equal(await opened(await reading, byWeb.result()), texts.join(''))
 
+  const web = createWebSse({ kms, accept: [keyId] })
+  const byWebPieces = await web.encrypt({ length: Buffer.byteLength(texts.join('')) })
+  const sealedThere = await Readable.from(byWebPieces.pieces(texts)).toArray()
+  t.equal(await opened(sealedThere, byWebPieces.result()), texts.join(''))
+  const back = await web.decrypt(byWebPieces.result().envelope)
+  t.equal(Buffer.concat(await Readable.from(back.pieces(sealedThere)).toArray()).toString(), texts.join(''))
+  const tampered = await web.decrypt(byWebPieces.result().envelope)
+  const changed = sealedThere.map((piece: Uint8Array) =>
+    piece.map((byte, i) => (i === piece.length - 1 ? byte ^ 1 : byte)),
+  )
+  await t.rejects(Readable.from(tampered.pieces(changed)).toArray(), { code: 'NotAuthentic' })
+
   const half = await sse.encrypt()
   await t.rejects(Readable.from(half.pieces(['\ud83d'])).toArray(), {
     name: 'TypeError',

@@ -698,6 +698,11 @@ t.test('files', async t => {
         const file = await put(writing, plaintext)
         const label = `suite ${suite}, ${size} bytes, ${length === undefined ? 'unknown' : 'known'}`
         t.equal(writing.result().plaintextLength, length ?? Infinity)
+        t.equal(
+          writing.planned?.fileLength,
+          length === undefined ? Infinity : file.length,
+          `${label}: bytes of the file`,
+        )
         const reading = await one.decryptFile(inMemory(file))
         t.strictSame([reading.length, reading.plaintextLength], [size, size], `${label}: an authentic length`)
         t.ok(equal(await get(reading, file), plaintext), `${label}: from a file`)

@@ -49,8 +49,10 @@ export const settings: readonly Setting[] = [
 
 const mebibyte = 1_048_576
 
+type Sizes = Readonly<Record<string, number>>
+
 /** Bodies: in the index, one request upstream, parts upstream. */
-const sizes = { '1 KiB': 1024, '1 MiB': mebibyte, '20 MiB': 20 * mebibyte } as const
+export const sizes: Sizes = { '1 KiB': 1024, '1 MiB': mebibyte, '20 MiB': 20 * mebibyte }
 
 /** A register of default keys, in memory. */
 const register = (): KeyRegister => {
@@ -68,7 +70,7 @@ const startUpstream = async (ends: Ends): Promise<TestGateway> => {
   return upstream
 }
 
-const costsOf = async (ends: Ends, { guard, encryption }: Setting): Promise<readonly RequestCost[]> => {
+const costsOf = async (ends: Ends, { guard, encryption }: Setting, sizes: Sizes): Promise<readonly RequestCost[]> => {
   const upstream = await startUpstream(ends)
   let asked = 0
   const manager = memoryKms({
@@ -150,9 +152,9 @@ const costsOf = async (ends: Ends, { guard, encryption }: Setting): Promise<read
 }
 
 /** Counts everything, setting by setting. */
-export const countCosts = async (ends: Ends, wanted = settings): Promise<readonly CostReport[]> => {
+export const countCosts = async (ends: Ends, wanted = settings, of = sizes): Promise<readonly CostReport[]> => {
   const reports: CostReport[] = []
-  for (const setting of wanted) reports.push({ setting: setting.name, costs: await costsOf(ends, setting) })
+  for (const setting of wanted) reports.push({ setting: setting.name, costs: await costsOf(ends, setting, of) })
   return reports
 }
 
