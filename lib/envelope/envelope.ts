@@ -6,8 +6,9 @@
  *     session    "SKU1" | u16 suite | u16 flags | bodyId[16] | wrap record (| completion keys)
  *     receipt    "SKR1" | row[36], part 1..10 000 | u16 len, 0 or 31..4 124 | sealed values
  */
-import { concat, fromBase64url, u16, u32, utf8 } from '../bytes.ts'
+import { concat, equal, fromBase64url, u16, u32, utf8 } from '../bytes.ts'
 import { bodyIdSize, keySize, nonceSize, type Suite, suites, tagSize } from '../cipher/suite.ts'
+import { SseError } from '../errors.ts'
 import { maxPlaintext } from '../segment/layout.ts'
 import { malformed, Reader } from './codec.ts'
 import { type Descriptor, descriptorSize, parseDescriptor } from './descriptor.ts'
@@ -56,9 +57,17 @@ export const parseEnvelope = (bytes: Uint8Array, file = false): Envelope => {
   return { record, descriptor, table }
 }
 
-/** The bytes of an envelope in text: base64url without padding, the one spelling. A longer text than an envelope's is refused undecoded. */
-export const fromText = (text: string): Uint8Array =>
-  (text.length > maxText ? undefined : fromBase64url(text)) ?? malformed()
+/**
+ * The bytes of an envelope in text: base64url without padding, the one spelling. A longer text than an envelope's is refused undecoded.
+ * `NotAuthentic`, which says what is taken, for hex, padded base64 and other text.
+ */
+export const fromText = (text: string): Uint8Array => {
+  const bytes = text.length > maxText ? undefined : fromBase64url(text)
+  if (bytes !== undefined && equal(bytes.subarray(0, envelopeMagic.length), envelopeMagic)) return bytes
+  throw new SseError('NotAuthentic', {
+    message: "The text is no envelope. Pass its bytes, or base64url without padding: toString('base64url').",
+  })
+}
 
 /** What stands in front of the streams of a file. */
 export const filePrefix = (envelope: Uint8Array): Uint8Array => concat(fileMagic, u32(envelope.length), envelope)

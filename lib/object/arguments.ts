@@ -1,8 +1,6 @@
 /** Checks of what the façade is given, before anything is made or asked. */
 import { assertBytes, assertFunctions, assertOptions, assertText, ifGiven, wrongArgument } from '../arguments.ts'
-import { fromBase64url } from '../bytes.ts'
 import { fromText } from '../envelope/envelope.ts'
-import { SseError } from '../errors.ts'
 import type { RangeRequest } from '../segment/layout.ts'
 import type { RandomAccess } from './file.ts'
 import type {
@@ -105,9 +103,5 @@ export const envelopeBytes = (envelope: Uint8Array | string): Uint8Array => {
     assertBytes('envelope', envelope, 'its bytes (Uint8Array, Buffer) or its text (base64url without padding)')
     return envelope
   }
-  if (envelope !== '' && fromBase64url(envelope) !== undefined && !/^[0-9a-f]+$/.test(envelope))
-    return fromText(envelope)
-  throw new SseError('NotAuthentic', {
-    message: "The text is no envelope. Pass its bytes, or base64url without padding: toString('base64url').",
-  })
+  return fromText(envelope)
 }
