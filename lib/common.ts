@@ -20,6 +20,7 @@ export type {
   CopyOptions,
   DecryptOptions,
   EncryptOptions,
+  FileOptions,
   KeyOptions,
   StoredUpload,
   TargetOptions,

@@ -2,7 +2,7 @@
  * The index key of a store: 32 random bytes, which lie in the store as a self-describing file (SKF1) under the service's default key, bound
  * to the store's id. Opening it fails where the store belongs to another key store, so that the two never meet.
  */
-import { base64url, concat, fromBase64url, wipe } from '../bytes.ts'
+import { base64url, fromBase64url, wipe } from '../bytes.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { SseError } from '../errors.ts'
 import type { KeyAdministration } from '../kms/provider.ts'
@@ -22,12 +22,6 @@ export interface IndexKeyOptions {
   readonly sse: Sse
   /** Region of the gateway. */
   readonly region: string
-}
-
-const all = async (pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> => {
-  const taken: Uint8Array[] = []
-  for await (const piece of pieces) taken.push(piece)
-  return concat(...taken)
 }
 
 const refused = (message: string, cause?: unknown): SseError => new SseError('IndexNotAuthentic', { message, cause })
@@ -51,8 +45,8 @@ export const authenticateStore = async (
     const { keyId } = await kms.defaultKey({ region, domainId: serviceDomain })
     const key = randomBytes(32)
     try {
-      const sealing = await sse.encrypt({ keyId, accept: [keyId], context, file: true, length: key.length })
-      return await store.claim(indexKeyClaim, `${region} ${base64url(await all(sealing.pieces([key])))}`)
+      const sealed = await sse.encryptBytes(key, { keyId, accept: [keyId], context })
+      return await store.claim(indexKeyClaim, `${region} ${base64url(sealed)}`)
     } finally {
       wipe(key)
     }
@@ -70,8 +64,7 @@ export const authenticateStore = async (
       throw new SseError('KeyringCorrupt', { message })
     }
     try {
-      const opening = await sse.decryptPipe({ accept, context })
-      return await all(opening.pieces([fromBase64url(sealed) ?? new Uint8Array()]))
+      return await sse.decryptBytes(fromBase64url(sealed) ?? new Uint8Array(), { accept, context })
     } catch (cause) {
       if (!(cause instanceof SseError) || !['NotAuthentic', 'KeyNotAccepted', 'KeyNotFound'].includes(cause.code))
         throw cause

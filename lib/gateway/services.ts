@@ -20,7 +20,10 @@ export interface KeyRefusal {
 export interface Services {
   readonly store: ObjectStore
   readonly kms: KeyAdministration
-  readonly sse: Sse
+  readonly sse: Pick<
+    Sse,
+    'encrypt' | 'decrypt' | 'createUpload' | 'encryptPart' | 'listParts' | 'completeUpload' | 'rewrap'
+  >
   readonly profile: Profile
   /** Rights to use keys, of the tenants that have granted any. */
   readonly grants: KeyGrants
@@ -75,17 +78,12 @@ export const forRequest = (
     sse: {
       encrypt: options => sse.encrypt({ ...options, ...call }),
       decrypt: (envelope, options) => sse.decrypt(envelope, { ...options, ...call }),
-      decryptFile: (file, options) => sse.decryptFile(file, { ...options, ...call }),
-      decryptPipe: options => sse.decryptPipe({ ...options, ...call }),
       createUpload: options => sse.createUpload({ ...options, ...call }),
       encryptPart: (upload, part, options) => sse.encryptPart(upload, part, { ...options, ...call }),
       listParts: (upload, receipts, options) => sse.listParts(upload, receipts, { ...options, ...call }),
       completeUpload: (upload, named, receipts, options) =>
         sse.completeUpload(upload, named, receipts, { ...options, ...call }),
       rewrap: (envelope, options) => sse.rewrap(envelope, { ...options, ...call }),
-      rewrapFile: (file, options) => sse.rewrapFile(file, { ...options, ...call }),
-      reencrypt: (envelope, options) => sse.reencrypt(envelope, { ...options, ...call }),
-      dispose: () => sse.dispose(),
     },
     defaultKey: (domainId, bucket) => services.defaultKey(domainId, bucket, call),
   }

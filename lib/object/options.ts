@@ -60,6 +60,9 @@ export interface EncryptOptions extends TargetOptions, Pick<EncryptParts, 'lengt
 export interface DecryptOptions
   extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values' | 'partValues'> {}
 
+/** How a self-describing file is decrypted. */
+export interface FileOptions extends KeyOptions, Pick<DecryptParts, 'range'> {}
+
 /** How an upload is created. */
 export interface UploadOptions extends TargetOptions {
   /**

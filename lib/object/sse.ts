@@ -2,6 +2,7 @@
  * The façade: what a server or pipeline calls. It joins a KMS, the accepted keys and an engine, and hands out bodies as drivers; `adapt`
  * makes them Node, stream-chain or Web streams. Free of `node:`; the entries choose the adapters.
  */
+import { assertBytes } from '../arguments.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { suiteOf } from '../cipher/suite.ts'
 import { filePrefix, parseEnvelope } from '../envelope/envelope.ts'
@@ -14,8 +15,8 @@ import { customerKey } from '../kms/customer.ts'
 import type { CallOptions } from '../kms/provider.ts'
 import { acceptedOf, customerOnly, providersOf } from '../kms/providers.ts'
 import { underOuterKeys } from '../kms/wrap.ts'
-import type { Driver } from '../segment/driver.ts'
-import type { ByteRange, RangeRequest } from '../segment/layout.ts'
+import { chunkBytes, type Driver } from '../segment/driver.ts'
+import type { ByteRange } from '../segment/layout.ts'
 import {
   assertCopyOptions,
   assertDecryptOptions,
@@ -31,6 +32,7 @@ import { reencrypt, rewrapEnvelope, type RewrapTarget } from './copy.ts'
 import { decryptBody, type Decryption, type UnlockParts } from './decrypt.ts'
 import { encryptBody, type Encryption } from './encrypt.ts'
 import { decryptFile, decryptPipe, type RandomAccess, readFileEnvelope } from './file.ts'
+import { type Body, fileOf, whole } from './whole.ts'
 import {
   completeUpload,
   type CompletedUpload,
@@ -47,6 +49,7 @@ import type {
   CopyOptions,
   DecryptOptions,
   EncryptOptions,
+  FileOptions,
   KeyOptions,
   SseOptions,
   StoredUpload,
@@ -108,16 +111,26 @@ export interface SseOf<F> {
    *
    * {@includeCode ../../test/examples/reference.test.ts#files}
    */
-  decryptFile(
-    file: RandomAccess,
-    options?: KeyOptions & { readonly range?: RangeRequest | undefined },
-  ): Promise<Decryption & F>
+  decryptFile(file: RandomAccess, options?: FileOptions): Promise<Decryption & F>
   /**
    * Decrypts a self-describing file from a pipe; its end may still bring an error.
    *
    * {@includeCode ../../test/examples/pipeline.test.ts#file}
    */
-  decryptPipe(options?: KeyOptions & { readonly range?: RangeRequest | undefined }): Promise<WithDriver & F>
+  decryptPipe(options?: FileOptions): Promise<WithDriver & F>
+  /**
+   * Encrypts bytes, or text as UTF-8, that lie in memory as a whole: one call to the KMS. What it gives is a self-describing file (SKF1) in new memory.
+   * `RangeError` where there is no memory for it: beyond some MiB take `encrypt`. The bytes must not change until it is there.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#bytes}
+   */
+  encryptBytes(bytes: Uint8Array | string, options?: TargetOptions): Promise<Uint8Array>
+  /**
+   * Decrypts a self-describing file that lies in memory as a whole, or a range of it; into new memory, and only if all of that is authentic.
+   *
+   * {@includeCode ../../test/examples/pipeline.test.ts#bytes}
+   */
+  decryptBytes(bytes: Uint8Array, options?: FileOptions): Promise<Uint8Array>
   /**
    * Creates a multipart upload: one call to the KMS.
    *
@@ -184,7 +197,7 @@ const opened = (
 ): Promise<Decryption> => decryptBody(unlock, { envelope, range, held, etag, values, partValues })
 
 /** The façade over an engine that is chosen once, at the first call. */
-export const sseOver = <F>(
+export const sseOver = <F extends Pick<Body, 'pieces'>>(
   options: Omit<SseOptions, 'engine'>,
   pick: () => Promise<Engine>,
   adapt: Adapt<F>,
@@ -318,6 +331,19 @@ export const sseOver = <F>(
         release() // the key is needed when the envelope has come, so its copy lives as long as the driver
       }
       return adapt({ driver: { ...pipe, dispose } })
+    },
+    encryptBytes: async (bytes, call = {}) => {
+      assertTarget(call)
+      const plaintext = chunkBytes(bytes)
+      const put = adapt(await begin({ ...call, length: plaintext.length, file: true }))
+      return whole(put, plaintext, put.planned?.fileLength ?? 0, call.signal)
+    },
+    decryptBytes: async (bytes, call = {}) => {
+      assertBytes('decryptBytes', bytes, 'what encryptBytes gave: a Uint8Array or Buffer')
+      assertDecryptOptions(call)
+      const parts = (unlock: UnlockParts) => ({ ...unlock, range: call.range })
+      const get = adapt(await within(call, unlock => decryptFile(fileOf(bytes), parts(unlock))))
+      return whole(get, bytes.subarray(get.stored.start, get.stored.end + 1), get.length, call.signal)
     },
     createUpload: async (options = {}) => {
       assertTarget(options)

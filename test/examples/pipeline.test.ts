@@ -42,6 +42,18 @@ t.test('stream-chain: one stage among others', async t => {
   t.equal(opened, '{"keep":true,"n":1}\n{"keep":true,"n":3}')
 })
 
+t.test('bytes in memory', async t => {
+  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/name' }
+  // #region bytes
+  const sealed = await sse.encryptBytes('hello, world', { context }) // bytes, or text as UTF-8
+  const opened = await sse.decryptBytes(sealed, { context })
+  const world = await sse.decryptBytes(sealed, { context, range: { suffix: 5 } })
+  // #endregion bytes
+  t.equal(Buffer.from(opened).toString(), 'hello, world')
+  t.equal(Buffer.from(world).toString(), 'world')
+  await t.rejects(sse.decryptBytes(sealed), { code: 'NotAuthentic' })
+})
+
 t.test('a generator', async t => {
   const plain = randomBytes(100_000)
   // #region pieces
