@@ -8,11 +8,31 @@ export type MaybePromise<T> = T | Promise<T>
 const encoder = new TextEncoder()
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
+/** Up to this length ASCII is faster without encoder and decoder. */
+const short = 64
+
 /** UTF-8 bytes of a string. Lone surrogates become U+FFFD: check {@link isWellFormed} first where that matters. */
-export const utf8 = (text: string): Uint8Array => encoder.encode(text)
+export const utf8 = (text: string): Uint8Array => {
+  if (text.length > short) return encoder.encode(text)
+  const bytes = new Uint8Array(text.length)
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit > 0x7f) return encoder.encode(text)
+    bytes[i] = unit
+  }
+  return bytes
+}
 
 /** The string of UTF-8 bytes; throws `TypeError` where they are not well-formed; a leading U+FEFF is kept. */
-export const fromUtf8 = (bytes: Uint8Array): string => strictDecoder.decode(bytes)
+export const fromUtf8 = (bytes: Uint8Array): string => {
+  if (bytes.length > short) return strictDecoder.decode(bytes)
+  let text = ''
+  for (const byte of bytes) {
+    if (byte > 0x7f) return strictDecoder.decode(bytes)
+    text += String.fromCharCode(byte)
+  }
+  return text
+}
 
 /** Whether a string has no lone surrogate. */
 export const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text)
@@ -37,13 +57,30 @@ export const copy = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => new Uint8Arr
 export const u16 = (n: number): Uint8Array => Uint8Array.of((n >>> 8) & 255, n & 255)
 
 /** Unsigned big-endian 32 bits. */
-export const u32 = (n: number): Uint8Array => {
-  const out = new Uint8Array(4)
-  view(out).setUint32(0, n)
-  return out
+export const u32 = (n: number): Uint8Array => Uint8Array.of(n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255)
+
+/** Writes unsigned big-endian 16 bits. */
+export const setU16 = (bytes: Uint8Array, at: number, n: number): void => {
+  bytes[at] = n >>> 8
+  bytes[at + 1] = n
 }
 
-/** A DataView over exactly these bytes. */
+/** Writes unsigned big-endian 32 bits. */
+export const setU32 = (bytes: Uint8Array, at: number, n: number): void => {
+  setU16(bytes, at, n >>> 16)
+  setU16(bytes, at + 2, n)
+}
+
+/** Unsigned big-endian 16 bits; bytes behind the end count as 0. */
+export const getU16 = (bytes: Uint8Array, at = 0): number => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)
+
+/** Unsigned big-endian 32 bits; bytes behind the end count as 0. */
+export const getU32 = (bytes: Uint8Array, at = 0): number => getU16(bytes, at) * 0x1_0000 + getU16(bytes, at + 2)
+
+/**
+ * A DataView over exactly these bytes, for many values. For a few it is slow: V8 then gives a small array, which lies on its heap, memory of its
+ * own. (`subarray` and `buffer` do the same.)
+ */
 export const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Compares in time that depends on the lengths alone. */

@@ -5,7 +5,7 @@
  */
 import { concat, copy, u16, u32, utf8, wipe } from '../bytes.ts'
 import type { Engine, SyncEngine } from './engine.ts'
-import { bodyIdSize, keySize, saltSize, type Suite } from './suite.ts'
+import { bodyIdSize, keySize, nonceSize, saltSize, type Suite } from './suite.ts'
 
 const zero = Uint8Array.of(0)
 const labels = {
@@ -40,38 +40,43 @@ export const assertKey = (key: Uint8Array): void => {
   if (key.length !== keySize) throw new RangeError(`a key must have ${keySize} bytes, not ${key.length}`)
 }
 
-/** HKDF-Expand-SHA-512 of a 32-byte PRK, at most 128 bytes. The caller wipes; the PRK may be wiped while this is under way. */
-export const expand = async (
+/** Gives the next bytes of a derivation as new memory. */
+export type Take = (size: number) => Uint8Array
+
+/** What is derived: bytes in all, at most 128, and what they are cut into. */
+export interface Shape<T> {
+  readonly length: number
+  /** Takes the pieces in their order. */
+  readonly cut: (take: Take) => T
+}
+
+/** HKDF-Expand-SHA-512 of a 32-byte PRK. The caller wipes; the PRK may be wiped while this is under way. */
+export const expand = async <T>(
   engine: Engine,
   prk: Uint8Array,
   info: readonly Uint8Array[],
-  length: number,
-): Promise<Uint8Array> => {
-  if (engine.synchronous) return expandSync(engine, prk, info, length)
+  shape: Shape<T>,
+): Promise<T> => {
+  if (engine.synchronous) return expandSync(engine, prk, info, shape)
   assertKey(prk)
   const key = copy(prk)
   const message = new Uint8Array(messageSize(info))
   try {
     const first = await engine.hmacSha512(key, firstOf(message, info))
-    return take(first, length > block ? await engine.hmacSha512(key, secondOf(message, first)) : zero, length)
+    return cut(shape, first, shape.length > block ? await engine.hmacSha512(key, secondOf(message, first)) : zero)
   } finally {
     wipe(key, message)
   }
 }
 
 /** {@link expand} over a synchronous engine. */
-export const expandSync = (
-  engine: SyncEngine,
-  prk: Uint8Array,
-  info: readonly Uint8Array[],
-  length: number,
-): Uint8Array => {
+export const expandSync = <T>(engine: SyncEngine, prk: Uint8Array, info: readonly Uint8Array[], shape: Shape<T>): T => {
   assertKey(prk)
   const size = messageSize(info)
   const message = size <= scratch.length ? scratch.subarray(0, size) : new Uint8Array(size)
   try {
     const first = engine.hmacSha512(prk, firstOf(message, info))
-    return take(first, length > block ? engine.hmacSha512(prk, secondOf(message, first)) : zero, length)
+    return cut(shape, first, shape.length > block ? engine.hmacSha512(prk, secondOf(message, first)) : zero)
   } finally {
     wipe(message)
   }
@@ -105,12 +110,28 @@ const secondOf = (message: Uint8Array, first: Uint8Array): Uint8Array => {
   return message
 }
 
-const take = (first: Uint8Array, second: Uint8Array, length: number): Uint8Array => {
-  const out = new Uint8Array(length)
-  out.set(first.subarray(0, length))
-  if (length > block) out.set(second.subarray(0, length - block), block)
+/** Cuts what both steps gave, and wipes it. Byte by byte: a view of a small array would move it off V8's heap. */
+const cut = <T>(shape: Shape<T>, first: Uint8Array, second: Uint8Array): T => {
+  let at = 0
+  const result = shape.cut(size => {
+    const piece = new Uint8Array(size)
+    for (let i = 0; i < size; i++, at++) piece[i] = (at < block ? first[at] : second[at - block]) ?? 0
+    return piece
+  })
   wipe(first, second)
-  return out
+  return result
+}
+
+const oneKey: Shape<Uint8Array> = { length: keySize, cut: take => take(keySize) }
+
+const streamKeys: Shape<StreamKeys> = {
+  length: 2 * keySize + nonceSize,
+  cut: take => ({ key: take(keySize), baseNonce: take(nonceSize), commitment: take(keySize) }),
+}
+
+const bodyKeys: Shape<BodyKeys> = {
+  length: 3 * keySize,
+  cut: take => ({ descriptor: take(keySize), etag: take(keySize), aux: take(keySize) }),
 }
 
 /** The context of a stream inside an object: 0x01 ‖ bodyId ‖ u32(part). Cobblestone's own vectors have others. */
@@ -133,12 +154,6 @@ const streamInfo = (suite: Suite, salt: Uint8Array, context: Uint8Array): readon
   return [prefixOf(suite), salt, context]
 }
 
-const cutStream = (out: Uint8Array): StreamKeys => {
-  const keys = { key: out.slice(0, 32), baseNonce: out.slice(32, 44), commitment: out.slice(44, 76) }
-  wipe(out)
-  return keys
-}
-
 /** K, N0 and C of a stream. The caller wipes `key`. */
 export const deriveStream = async (
   engine: Engine,
@@ -146,7 +161,7 @@ export const deriveStream = async (
   dek: Uint8Array,
   salt: Uint8Array,
   context: Uint8Array,
-): Promise<StreamKeys> => cutStream(await expand(engine, dek, streamInfo(suite, salt, context), 76))
+): Promise<StreamKeys> => expand(engine, dek, streamInfo(suite, salt, context), streamKeys)
 
 /** {@link deriveStream} over a synchronous engine. */
 export const deriveStreamSync = (
@@ -155,19 +170,15 @@ export const deriveStreamSync = (
   dek: Uint8Array,
   salt: Uint8Array,
   context: Uint8Array,
-): StreamKeys => cutStream(expandSync(engine, dek, streamInfo(suite, salt, context), 76))
+): StreamKeys => expandSync(engine, dek, streamInfo(suite, salt, context), streamKeys)
 
 /** K_desc, K_etag and K_aux of a body. The caller wipes all three. */
 export const deriveBody = async (engine: Engine, dek: Uint8Array, bodyId: Uint8Array): Promise<BodyKeys> =>
-  cutBodyKeys(await expand(engine, dek, [labels.body, zero, bodyId], 96))
+  expand(engine, dek, [labels.body, zero, bodyId], bodyKeys)
 
 /** K_desc, K_etag and K_aux out of their 96 bytes, which are wiped. The caller wipes all three. */
-export const cutBodyKeys = (bytes: Uint8Array): BodyKeys => {
-  const cut = (at: number) => copy(bytes.subarray(at, at + keySize))
-  const keys = { descriptor: cut(0), etag: cut(keySize), aux: cut(2 * keySize) }
-  wipe(bytes)
-  return keys
-}
+export const cutBodyKeys = (bytes: Uint8Array): BodyKeys =>
+  cut(bodyKeys, bytes.subarray(0, block), bytes.subarray(block))
 
 /**
  * The KEK of a wrap record (format.md, section 6), from a local, customer's, bucket or outer key. The caller
@@ -183,7 +194,7 @@ export const deriveKek = async (
   const prk = copy(key)
   try {
     const contextHash = await engine.sha256(canonicalContext)
-    return await expand(engine, prk, [labels.kek, zero, u16(wrapAlg), wrapSalt, contextHash], keySize)
+    return await expand(engine, prk, [labels.kek, zero, u16(wrapAlg), wrapSalt, contextHash], oneKey)
   } finally {
     wipe(prk)
   }
@@ -195,4 +206,4 @@ export const uploadIdentity = async (engine: Engine, session: Uint8Array): Promi
 
 /** A key of the embedded key store from its root key: `purpose` is bound. The caller wipes. */
 export const deriveKeyring = (engine: Engine, rootKey: Uint8Array, purpose: string): Promise<Uint8Array> =>
-  expand(engine, rootKey, [labels.keyring, zero, utf8(purpose)], keySize)
+  expand(engine, rootKey, [labels.keyring, zero, utf8(purpose)], oneKey)

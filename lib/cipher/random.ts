@@ -2,7 +2,7 @@
  * The one source of randomness: `crypto.getRandomValues`, which Node, browsers and the other runtimes share. It is no argument of any
  * public function. Tests replace it through the entry `./testing` alone, which nothing in lib imports.
  */
-import { copy, overArrayBuffer } from '../bytes.ts'
+import { copy, overArrayBuffer, wipe } from '../bytes.ts'
 
 /** Fills the array with random bytes. */
 export type RandomSource = (bytes: Uint8Array) => void
@@ -12,15 +12,24 @@ const system: RandomSource = bytes => {
 }
 let source: RandomSource = system
 
-/** New random bytes in unpooled memory; at most 65,536. */
-export const randomBytes = (size: number): Uint8Array => {
-  const out = new Uint8Array(size)
-  source(out)
-  return out
-}
-
 const block = new Uint8Array(4096)
 let used = block.length
+const drawn = new Uint8Array(64)
+
+/** New random bytes in unpooled memory; at most 65,536. */
+export const randomBytes = (size: number): Uint8Array => {
+  if (size > drawn.length) {
+    const out = new Uint8Array(size)
+    source(out)
+    return out
+  }
+  // Drawn elsewhere and copied: to fill a small array itself, V8 would have to move it off its heap.
+  const from = drawn.subarray(0, size)
+  source(from)
+  const out = copy(from)
+  wipe(from)
+  return out
+}
 
 /**
  * New random bytes that are no secret, such as salts and ids: drawn in blocks, because a draw costs as much as 4 KiB of it. At most 4,096.

@@ -1,5 +1,5 @@
 /** A strict reader of bytes: big-endian, limits checked before anything is copied, and `NotAuthentic` for whatever does not fit. */
-import { copy } from '../bytes.ts'
+import { copy, setU32 } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 
 /** What every parser of the format throws: one message, whatever is wrong. */
@@ -8,12 +8,12 @@ export const malformed = (cause?: unknown): never => {
 }
 
 /** Writes a length, unsigned with 64 bits: a safe integer, or `Infinity` as 2^64-1, which says that it was unknown. */
-export const setLength = (words: DataView, at: number, length: number): void => {
-  words.setUint32(at, length === Infinity ? 0xffff_ffff : Math.floor(length / 2 ** 32))
-  words.setUint32(at + 4, length === Infinity ? 0xffff_ffff : length % 2 ** 32)
+export const setLength = (bytes: Uint8Array, at: number, length: number): void => {
+  setU32(bytes, at, length === Infinity ? 0xffff_ffff : Math.floor(length / 2 ** 32))
+  setU32(bytes, at + 4, length === Infinity ? 0xffff_ffff : length % 2 ** 32)
 }
 
-/** Reads fields one after the other. What it hands out are copies. */
+/** Reads fields one after the other. What it hands out are copies, but for {@link Reader.view}. */
 export class Reader {
   readonly #bytes: Uint8Array
   #at = 0
@@ -30,7 +30,17 @@ export class Reader {
 
   /** The next `size` bytes. */
   bytes(size: number): Uint8Array {
-    return copy(this.#bytes.subarray(this.#skip(size), this.#at))
+    return copy(this.view(size))
+  }
+
+  /** The next `size` bytes, where they lie: for bytes that the parser owns. */
+  view(size: number): Uint8Array {
+    return this.#bytes.subarray(this.#skip(size), this.#at)
+  }
+
+  /** What was read since that position, where it lies. */
+  since(position: number): Uint8Array {
+    return this.#bytes.subarray(position, this.#at)
   }
 
   /** Unsigned, 8 bits. */

@@ -12,7 +12,7 @@
  *     44  32  SHA-256(part table)
  *     76  32  HMAC-SHA-256(K_desc, bytes 0..75)
  */
-import { equal, hex, utf8, view } from '../bytes.ts'
+import { equal, hex, setU16, setU32, utf8 } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { bodyIdSize, type Suite, suites } from '../cipher/suite.ts'
 import { malformed, Reader, setLength } from './codec.ts'
@@ -56,14 +56,13 @@ export const sealDescriptor = async (
   const table = encodeTable(rows)
   const { plaintext, stored } = totals(suite, rows)
   const descriptor = new Uint8Array(descriptorSize)
-  const words = view(descriptor)
   descriptor.set(magic)
-  words.setUint16(4, suite.id)
-  words.setUint8(6, plaintext === Infinity ? 1 : 0)
+  setU16(descriptor, 4, suite.id)
+  descriptor[6] = plaintext === Infinity ? 1 : 0
   descriptor.set(bodyId, 8)
-  words.setUint32(24, rows.length)
-  setLength(words, 28, plaintext)
-  setLength(words, 36, stored)
+  setU32(descriptor, 24, rows.length)
+  setLength(descriptor, 28, plaintext)
+  setLength(descriptor, 36, stored)
   descriptor.set(await engine.sha256(table), 44)
   const tag = await engine.hmacSha256(key, descriptor.subarray(0, tagged))
   descriptor.set(tag, tagged)
@@ -129,7 +128,7 @@ export const verifyDescriptor = async (
 }
 
 const etag = async (engine: Engine, key: Uint8Array, kind: number, data: Uint8Array, suffix: number): Promise<string> =>
-  `${hex((await engine.hmacSha256(key, Uint8Array.of(kind), data)).subarray(0, 16))}-${suffix}`
+  `${hex((await engine.hmacSha256(key, Uint8Array.of(kind), data)).slice(0, 16))}-${suffix}`
 
 /** ETag of an acknowledged part (format.md, section 8): names the attempt, tells nothing of the plaintext. */
 export const partEtag = (engine: Engine, etagKey: Uint8Array, row: PartRow): Promise<string> =>

@@ -6,7 +6,7 @@
  *     session    "SKU1" | u16 suite | u16 flags | bodyId[16] | wrap record (| completion keys)
  *     receipt    "SKR1" | row[36], part 1..10 000 | u16 len, 0 or 31..4 124 | sealed values
  */
-import { concat, equal, fromBase64url, u16, u32, utf8 } from '../bytes.ts'
+import { concat, copy, equal, fromBase64url, u16, u32, utf8 } from '../bytes.ts'
 import { bodyIdSize, keySize, nonceSize, type Suite, suites, tagSize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
 import { maxPlaintext } from '../segment/layout.ts'
@@ -48,11 +48,11 @@ export const encodeEnvelope = (record: WrapRecord, descriptor: Uint8Array, table
  */
 export const parseEnvelope = (bytes: Uint8Array, file = false): Envelope => {
   if (bytes.length > maxEnvelope) malformed()
-  const reader = new Reader(bytes)
+  const reader = new Reader(copy(bytes))
   reader.expect(envelopeMagic)
   const record = readRecord(reader)
-  const descriptor = parseDescriptor(reader.bytes(descriptorSize), file)
-  const table = reader.bytes(descriptor.parts * rowSize)
+  const descriptor = parseDescriptor(reader.view(descriptorSize), file)
+  const table = reader.view(descriptor.parts * rowSize)
   reader.end()
   return { record, descriptor, table }
 }
@@ -122,7 +122,7 @@ export const encodeSession = (session: Session): Uint8Array => {
  * {@includeCode ../../test/examples/reference.test.ts#parts}
  */
 export const parseSession = (bytes: Uint8Array): Session => {
-  const reader = new Reader(bytes)
+  const reader = new Reader(copy(bytes))
   reader.expect(sessionMagic)
   const suite = suites.get(reader.u16()) ?? malformed()
   const flags = reader.u16()
@@ -136,7 +136,7 @@ export const parseSession = (bytes: Uint8Array): Session => {
 }
 
 const readCompletionKeys = (reader: Reader): CompletionKeys => {
-  const record = parseRecord(reader.bytes(reader.u16()))
+  const record = parseRecord(reader.view(reader.u16()))
   if (record.wrapped.provider === 'sse-c') malformed()
   return { record, nonce: reader.bytes(nonceSize), sealed: reader.bytes(3 * keySize + tagSize) }
 }

@@ -5,7 +5,7 @@
  *     4   8  P, plaintext length of the stream
  *     12 24  salt of the stream
  */
-import { view } from '../bytes.ts'
+import { setU32 } from '../bytes.ts'
 import { saltSize, type Suite } from '../cipher/suite.ts'
 import { maxPlaintext, storedLength } from '../segment/layout.ts'
 import { malformed, Reader, setLength } from './codec.ts'
@@ -38,10 +38,9 @@ export const readRow = (reader: Reader): PartRow => ({
 /** The bytes of a table. */
 export const encodeTable = (rows: readonly PartRow[]): Uint8Array => {
   const table = new Uint8Array(rows.length * rowSize)
-  const words = view(table)
   for (const [i, { part, length, salt }] of rows.entries()) {
-    words.setUint32(i * rowSize, part)
-    setLength(words, i * rowSize + 4, length)
+    setU32(table, i * rowSize, part)
+    setLength(table, i * rowSize + 4, length)
     table.set(salt, i * rowSize + 12)
   }
   return table

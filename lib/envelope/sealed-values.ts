@@ -6,7 +6,7 @@
  *
  * Those of the parts may stay with the object, as they lie in the receipts: (u16 len, sealed values)*, one for each row of the table, in its order.
  */
-import { concat, u16, utf8, view, wipe } from '../bytes.ts'
+import { concat, getU16, u16, utf8, wipe } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { randomBytes } from '../cipher/random.ts'
 import { nonceSize, tagSize } from '../cipher/suite.ts'
@@ -124,13 +124,12 @@ export const joinPartValues = (sealed: readonly Uint8Array[]): Uint8Array =>
     : concat(...sealed.flatMap(each => [u16(each.length), each]))
 
 const splitPartValues = (bytes: Uint8Array, count: number): readonly Uint8Array[] => {
-  const words = view(bytes)
   const found: Uint8Array[] = []
   let end = 0
   while (found.length < count) {
     const start = end + 2
     if (start > bytes.length) return malformed()
-    end = start + words.getUint16(end)
+    end = start + getU16(bytes, end)
     found.push(bytes.subarray(start, end))
   }
   return end === bytes.length ? found : malformed()

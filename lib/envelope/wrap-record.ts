@@ -8,7 +8,7 @@
  *     2 + c  user context
  *     2 + b  blob       1..6 144
  */
-import { concat, fromUtf8, u16, utf8 } from '../bytes.ts'
+import { concat, copy, fromUtf8, u16, utf8 } from '../bytes.ts'
 import { parseContext } from '../kms/context.ts'
 import type { WrapAlg, WrappedKey } from '../kms/provider.ts'
 import { localVersion, maxBlob, splitNested } from '../kms/wrap.ts'
@@ -62,26 +62,27 @@ export const encodeRecord = (wrapped: WrappedKey, context: Uint8Array): WrapReco
   return { wrapped, context, bytes }
 }
 
-/** Reads a record; `NotAuthentic` unless it is well-formed and its wrapAlg one of its provider's. */
+/**
+ * Reads a record, whose bytes stay where they lie; `NotAuthentic` unless it is well-formed and its wrapAlg one of its provider's.
+ */
 export const readRecord = (reader: Reader): WrapRecord => {
-  const size = reader.u16()
-  const body = reader.bytes(size)
-  const fields = new Reader(body)
+  const start = reader.position
+  const fields = new Reader(reader.view(reader.u16()))
   const wrapAlg = wrapAlgOf(fields.u16())
   const provider = text(fields.bytes(fields.u8()))
   const keyIdBytes = fields.bytes(fields.u16())
-  const context = fields.bytes(fields.u16())
-  const blob = fields.bytes(fields.u16())
+  const context = fields.view(fields.u16())
+  const blob = fields.view(fields.u16())
   fields.end()
   const wrapped = { provider, keyId: text(keyIdBytes), wrapAlg, blob }
   check(wrapped, keyIdBytes.length)
   parseContext(context)
-  return { wrapped, context, bytes: concat(u16(size), body) }
+  return { wrapped, context, bytes: reader.since(start) }
 }
 
 /** Parses bytes that are one record and nothing more. */
 export const parseRecord = (bytes: Uint8Array): WrapRecord => {
-  const reader = new Reader(bytes)
+  const reader = new Reader(copy(bytes))
   const record = readRecord(reader)
   reader.end()
   return record

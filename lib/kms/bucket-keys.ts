@@ -2,7 +2,7 @@
  * Bucket keys (wrapAlg 3; format.md, section 6): one call to the KMS makes a key under the bucket's context, which then wraps the data keys
  * of many objects, each under its own context. Kept in memory for a bounded time, number of uses and number of keys; wiped when they go.
  */
-import { hex } from '../bytes.ts'
+import { copy, hex } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { Lru } from '../lru.ts'
 import { orAborted, reportUse } from './call.ts'
@@ -155,7 +155,8 @@ export class BucketKeys {
   }
 
   async #unwrap(inner: WrappedKey, context: EncryptionContext, fresh: boolean): Promise<BucketKey> {
-    return { key: await this.#providers.of(inner).unwrapDataKey({ wrapped: inner, context }, { fresh }), inner }
+    const key = await this.#providers.of(inner).unwrapDataKey({ wrapped: inner, context }, { fresh })
+    return { key, inner: { ...inner, blob: copy(inner.blob) } } // kept for long: not all of the envelope with it
   }
 
   /** A key that is in memory, or is fetched; it is released afterwards. */

@@ -4,7 +4,7 @@
  * lie in the wrap record.
  */
 import { assertOptions, wrongArgument } from '../arguments.ts'
-import { compare, fromUtf8, isWellFormed, utf8, view } from '../bytes.ts'
+import { compare, fromUtf8, getU16, isWellFormed, setU16, utf8 } from '../bytes.ts'
 import { SseError } from '../errors.ts'
 
 /** A context as callers give it. */
@@ -63,12 +63,11 @@ const encode = (rows: readonly Row[], limit: number): Uint8Array => {
   for (const { name, value } of rows) size += 4 + name.length + value.length
   if (size > limit) return invalid(`The encryption context has ${size} bytes. Use at most ${limit}.`)
   const out = new Uint8Array(size)
-  const words = view(out)
-  words.setUint16(0, rows.length)
+  setU16(out, 0, rows.length)
   let at = 2
   for (const { name, value } of rows) {
     for (const text of [name, value]) {
-      words.setUint16(at, text.length)
+      setU16(out, at, text.length)
       out.set(text, at + 2)
       at += 2 + text.length
     }
@@ -131,11 +130,10 @@ export const parseContext = (bytes: Uint8Array): ReadonlyMap<string, string> => 
     throw new SseError('NotAuthentic')
   }
   if (bytes.length < 2 || bytes.length > maxStored) return malformed()
-  const words = view(bytes)
   let at = 2
   const string = (): string => {
     if (at + 2 > bytes.length) return malformed()
-    const end = at + 2 + words.getUint16(at)
+    const end = at + 2 + getU16(bytes, at)
     if (end > bytes.length) return malformed()
     const text = bytes.subarray(at + 2, end)
     at = end
@@ -147,7 +145,7 @@ export const parseContext = (bytes: Uint8Array): ReadonlyMap<string, string> => 
   }
   const entries = new Map<string, string>()
   let before: Uint8Array | undefined
-  for (let left = words.getUint16(0); left > 0; left--) {
+  for (let left = getU16(bytes); left > 0; left--) {
     const name = string()
     const nameBytes = utf8(name)
     if (name === '' || isSystem(name) || (before !== undefined && compare(before, nameBytes) >= 0)) return malformed()

@@ -2,6 +2,8 @@
 import { keySize } from '../cipher/suite.ts'
 import { wipe } from '../bytes.ts'
 
+const isPlain = (bytes: Uint8Array): boolean => Object.getPrototypeOf(bytes) === Uint8Array.prototype
+
 const inspect = Symbol.for('nodejs.util.inspect.custom')
 const hidden = '[data key]'
 
@@ -17,7 +19,8 @@ export class DataKey {
   /** Takes ownership of 32 bytes; they must not be shared or pooled memory. */
   constructor(bytes: Uint8Array) {
     if (bytes.length !== keySize) throw new RangeError(`a data key has ${keySize} bytes`)
-    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, keySize) // never a Buffer, whose slice is no copy
+    // Never a Buffer, whose slice is no copy. What is none stays as it is: its `buffer` would move it off V8's heap.
+    this.#bytes = isPlain(bytes) ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, keySize)
   }
 
   /** The key itself, not a copy; `TypeError` once it was wiped. */

@@ -5,7 +5,7 @@
  *     wrapAlg 3   u16 len ‖ inner[len] ‖ wrapSalt[32] ‖ AES-256-KW(KEK, DEK)[40]     inner: a bucket key, under the bucket context
  *     wrapAlg 4   the same bytes                                                      inner: an outer key, under the object context
  */
-import { concat, u16, u32, view, wipe } from '../bytes.ts'
+import { concat, getU16, getU32, u16, u32, wipe } from '../bytes.ts'
 import { deriveKek } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { randomBytes, randomId } from '../cipher/random.ts'
@@ -42,11 +42,11 @@ const seal = async (
   wrapAlg: WrapAlg,
   dek: DataKey,
   context: EncryptionContext,
-): Promise<Uint8Array> => {
+): Promise<readonly [salt: Uint8Array, wrapped: Uint8Array]> => {
   const salt = randomId(saltBytes)
   const kek = await deriveKek(engine, kekSource, wrapAlg, salt, context.canonical)
   try {
-    return concat(salt, await engine.wrap(kek, dek.bytes))
+    return [salt, await engine.wrap(kek, dek.bytes)]
   } finally {
     wipe(kek)
   }
@@ -68,8 +68,7 @@ const open = async (
 }
 
 /** The key version of a wrapAlg 2 blob; `NotAuthentic` where it has another length. */
-export const localVersion = (blob: Uint8Array): number =>
-  blob.length === localBlobSize ? view(blob).getUint32(0) : malformed()
+export const localVersion = (blob: Uint8Array): number => (blob.length === localBlobSize ? getU32(blob) : malformed())
 
 /** A wrapAlg 2 blob of a data key under a key of 32 bytes; version 0 for a customer's key, else from 1. */
 export const wrapLocal = async (
@@ -78,7 +77,7 @@ export const wrapLocal = async (
   version: number,
   dek: DataKey,
   context: EncryptionContext,
-): Promise<Uint8Array> => concat(u32(version), await seal(engine, key, 2, dek, context))
+): Promise<Uint8Array> => concat(u32(version), ...(await seal(engine, key, 2, dek, context)))
 
 /** The data key of a wrapAlg 2 blob; `NotAuthentic` under another key or context. */
 export const unwrapLocal = async (
@@ -94,12 +93,15 @@ export const unwrapLocal = async (
 /** The wrapAlg that a provider's own blobs have. */
 export const providerWrapAlg = (provider: string): 1 | 2 => (provider === 'local' || provider === 'sse-c' ? 2 : 1)
 
-/** The inner wrap of a wrapAlg 3 or 4 blob, as its provider made it, and what follows it; `NotAuthentic` where lengths contradict. */
+/**
+ * The inner wrap of a wrapAlg 3 or 4 blob, as its provider made it, and what follows it, both where they lie; `NotAuthentic` where lengths
+ * contradict.
+ */
 export const splitNested = (wrapped: WrappedKey): { readonly inner: WrappedKey; readonly rest: Uint8Array } => {
   const { blob, provider, keyId } = wrapped
-  const size = ((blob[0] ?? 0) << 8) | (blob[1] ?? 0)
+  const size = getU16(blob)
   if (size < 1 || size > maxInner || blob.length !== 2 + size + saltBytes + wrappedBytes) return malformed()
-  const inner = blob.slice(2, 2 + size)
+  const inner = blob.subarray(2, 2 + size)
   const wrapAlg = providerWrapAlg(provider)
   if (wrapAlg === 2 && localVersion(inner) === 0) return malformed()
   return { inner: { provider, keyId, wrapAlg, blob: inner }, rest: blob.subarray(2 + size) }
@@ -118,7 +120,7 @@ export const wrapNested = async (
 ): Promise<WrappedKey> => {
   if (inner.blob.length > maxInner) throw new RangeError(`an inner blob has at most ${maxInner} bytes`)
   const sealed = await seal(engine, kekKey.bytes, wrapAlg, dek, context)
-  return { ...inner, wrapAlg, blob: concat(u16(inner.blob.length), inner.blob, sealed) }
+  return { ...inner, wrapAlg, blob: concat(u16(inner.blob.length), inner.blob, ...sealed) }
 }
 
 /** The data key under a bucket key or outer key. */
@@ -190,13 +192,13 @@ export const unwrapKey = async (
 /** The version of the master key that a wrapped key tells: of `local`, and of Vault, whose blobs begin with `vault:vN:`. */
 export const masterKeyVersion = (wrapped: WrappedKey): number | undefined => {
   const blob = wrapped.wrapAlg > 2 ? splitNested(wrapped).inner.blob : wrapped.blob
-  if (wrapped.provider === 'local') return blob.length === localBlobSize ? view(blob).getUint32(0) : undefined
+  if (wrapped.provider === 'local') return blob.length === localBlobSize ? getU32(blob) : undefined
   const [, vault] = /^vault:v(\d{1,9}):/.exec(String.fromCharCode(...blob.subarray(0, 20))) ?? []
   return vault === undefined ? undefined : Number(vault)
 }
 
 const versionOf = (wrapped: WrappedKey): number =>
-  wrapped.wrapAlg === 2 ? view(wrapped.blob).getUint32(0) : view(splitNested(wrapped).inner.blob).getUint32(0)
+  getU32(wrapped.wrapAlg === 2 ? wrapped.blob : splitNested(wrapped).inner.blob)
 
 /** Throws {@link SseError} `KeyNotAccepted` unless the wrapped key's master key is among the accepted ones. */
 export const assertAccepted = (wrapped: WrappedKey, accept: readonly AcceptedKey[]): void => {

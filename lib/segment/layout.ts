@@ -1,8 +1,8 @@
 /**
  * Sizes and ranges of a stream (format.md, section 3), pure arithmetic, exact in numbers below 2^53. Lengths and offsets in bytes.
  */
-import { copy, view } from '../bytes.ts'
-import { headerSize, nonceSize, type Suite, tagSize } from '../cipher/suite.ts'
+import { copy, getU32, setU32 } from '../bytes.ts'
+import { headerSize, type Suite, tagSize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
 
 /** The most segments of a stream: the counter has 32 bits. */
@@ -144,12 +144,11 @@ export const lengthGuard = (suite: Suite, declared: number | undefined): LengthG
 
 /** A function from index (0 to 2^32-1) to the nonce of that segment; it returns the same memory every time. */
 export const nonces = (base: Uint8Array): ((index: number) => Uint8Array) => {
-  const nonce = copy(base.subarray(0, nonceSize))
-  const words = view(nonce)
+  const nonce = copy(base)
   // The index has 32 bits, so of its 8 bytes the first four are zero and leave the base as it is.
-  const low = words.getUint32(8)
+  const low = getU32(nonce, 8)
   return index => {
-    words.setUint32(8, (low ^ index) >>> 0)
+    setU32(nonce, 8, low ^ index)
     return nonce
   }
 }

@@ -4,7 +4,7 @@
  *
  *     blob        u32 key version ‖ nonce[12] ‖ ciphertext[32] ‖ tag[16]
  */
-import { concat, copy, u32, view, wipe } from '../../bytes.ts'
+import { concat, copy, getU32, u32, wipe } from '../../bytes.ts'
 import type { Engine } from '../../cipher/engine.ts'
 import { nodeEngine } from '../../cipher/node.ts'
 import { randomBytes } from '../../cipher/random.ts'
@@ -109,7 +109,7 @@ export const memoryKms = (options: MemoryKmsOptions = {}): MemoryKms => {
   const open = async ({ wrapped: { provider, keyId, wrapAlg, blob }, context }: UnwrapRequest): Promise<DataKey> => {
     if (provider !== 'memory' || wrapAlg !== 1) throw new SseError('NotAuthentic')
     const { versions } = usable(keyId)
-    const master = blob.length === blobSize ? versions[view(blob).getUint32(0) - 1] : undefined
+    const master = blob.length === blobSize ? versions[getU32(blob) - 1] : undefined
     if (master === undefined) throw new SseError('NotAuthentic')
     const nonce = blob.subarray(4, 4 + nonceSize)
     return new DataKey(copy(await engine.open(aead, master, nonce, blob.subarray(4 + nonceSize), aadOf(context))))
