@@ -17,5 +17,6 @@ export type {
   RootKeySource,
   ScryptCost,
 } from './kms/local/root-key.ts'
+export { SegmentMemory } from './cipher/memory.ts'
 export { nodeEngine } from './cipher/node.ts'
 export { tuneMemory } from './segment/node.ts'

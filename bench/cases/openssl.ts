@@ -17,6 +17,7 @@ type Engine = Awaited<ReturnType<Lib['core']['pickEngine']>>
 
 /** The engine without framing, driver or stream: segments of 64 KiB, one after the other. Its self-test has validated it. */
 const alone = (
+  { core }: Lib,
   engine: Engine,
   size: number,
   against: { readonly seal: readonly Contestant[]; readonly open: readonly Contestant[] },
@@ -24,6 +25,7 @@ const alone = (
   if (!engine.synchronous) return []
   const [key, nonce] = [new Uint8Array(randomBytes(32)), new Uint8Array(12)]
   const labels = { name: `the engine alone, ${engine.name}`, size, engine: engine.name, own: true }
+  const memory = 'SegmentMemory' in core ? new core.SegmentMemory() : undefined
   const sealer = engine.sealer(gcm, key)
   const sealed = [...plaintext(Math.min(size, 16 * chunkSize))].map(chunk => {
     sealer.begin(nonce)
@@ -32,23 +34,23 @@ const alone = (
     return { bytes: whole.subarray(0, -16), tag: whole.subarray(-16) }
   })
   const seal = async (): Promise<number> => {
-    const sealer = engine.sealer(gcm, key)
+    const sealer = engine.sealer(gcm, key, memory)
     for (const chunk of plaintext(size)) {
       sealer.begin(nonce)
       sealer.update(chunk)
-      sealer.final()
+      for (const piece of sealer.final()) memory?.give(piece)
     }
     sealer.dispose()
     return size
   }
   const open = async (): Promise<number> => {
-    const opener = engine.opener(gcm, key)
+    const opener = engine.opener(gcm, key, memory)
     for (let at = 0; at < size;) {
       for (const { bytes, tag } of sealed) {
         if (at >= size) break
-        opener.begin(nonce)
+        opener.begin(nonce, bytes.length)
         opener.update(bytes)
-        opener.final(tag)
+        for (const piece of opener.final(tag)) memory?.give(piece)
         at += bytes.length
       }
     }
@@ -82,7 +84,7 @@ export const openssl: BenchCase = {
     const contestants: Contestant[] = [...others, ...floor('seal'), ...floor('open'), ...hand.seal, ...hand.open]
     for (const engine of await enginesOf(bench.lib, bench.note)) {
       if (engine.name !== 'openssl' && engine.name !== 'node') continue
-      contestants.push(...alone(engine.engine, size * times, against))
+      contestants.push(...alone(bench.lib, engine.engine, size * times, against))
       for (const adapter of ['driver', 'generator', 'Transform'] as const) {
         contestants.push(...(await ours(bench.lib, { engine, suite: 1, adapter, size, times }, against)))
       }

@@ -4,6 +4,7 @@
  * either.
  */
 import type { MaybePromise } from '../bytes.ts'
+import type { SegmentMemory } from './memory.ts'
 import type { Aead } from './suite.ts'
 
 /** The primitives that both kinds have. Keys are 32 bytes; nothing here keeps a reference to them after it has settled. */
@@ -39,10 +40,10 @@ export interface SyncEngine extends Primitives {
   unwrap(kek: Uint8Array, wrapped: Uint8Array): Uint8Array
   seal(aead: Aead, key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array
   open(aead: Aead, key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Uint8Array
-  /** Seals the segments of one stream, one after the other. */
-  sealer(aead: Aead, key: Uint8Array): SegmentSealer
-  /** Opens the segments of one stream, one after the other. */
-  opener(aead: Aead, key: Uint8Array): SegmentOpener
+  /** Seals the segments of one stream, one after the other; into `memory`, where the engine can. */
+  sealer(aead: Aead, key: Uint8Array, memory?: SegmentMemory): SegmentSealer
+  /** Opens the segments of one stream, one after the other; into `memory`, where the engine can. */
+  opener(aead: Aead, key: Uint8Array, memory?: SegmentMemory): SegmentOpener
 }
 
 /** Seals segments piece by piece. The engine copies the key; `dispose` lets it go. */

@@ -1,4 +1,5 @@
 /** What the work of a gateway needs: the store, the KMS and the rules, without any request. Made once, and given to each request with its signal. */
+import { SegmentMemory } from '../cipher/memory.ts'
 import { checkedAdministration } from '../kms/checked.ts'
 import type { CallOptions, KeyAdministration, KeyDescription } from '../kms/provider.ts'
 import { recorded } from '../kms/recorded.ts'
@@ -30,6 +31,8 @@ export interface Services {
   /** Told of uses of keys that no grant allows. */
   readonly onKeyRefused?: ((refusal: KeyRefusal) => void) | undefined
   readonly limits: GatewayLimits
+  /** What bodies are sealed and opened into, used again once it was written. */
+  readonly output: SegmentMemory
   /** Milliseconds until an answer that takes long begins, and between its blanks. */
   readonly blankEvery: number
   /** Milliseconds since 1970. */
@@ -51,7 +54,8 @@ export const createServices = (
   const defaultKey: Services['defaultKey'] = (domainId, bucket, call) =>
     kms.defaultKey({ region, domainId, bucket }, call)
   const grants = readKeyGrants(keyGrants, region)
-  return { store, kms, sse, profile, grants, limits, blankEvery, now: clock, defaultKey }
+  const output = new SegmentMemory()
+  return { store, kms, sse, profile, grants, limits, output, blankEvery, now: clock, defaultKey }
 }
 
 /** The same services under other grants. */

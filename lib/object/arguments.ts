@@ -1,5 +1,6 @@
 /** Checks of what the façade is given, before anything is made or asked. */
 import { assertBytes, assertFunctions, assertOptions, assertText, ifGiven, wrongArgument } from '../arguments.ts'
+import type { SegmentMemory } from '../cipher/memory.ts'
 import { fromText } from '../envelope/envelope.ts'
 import type { RangeRequest } from '../segment/layout.ts'
 import type { RandomAccess } from './file.ts'
@@ -52,12 +53,16 @@ export const assertTarget = (target: TargetOptions): void => {
   ifGiven(target.keyId, keyId => assertText('keyId', keyId, 'the id of a master key'))
 }
 
+const assertMemory = (memory: SegmentMemory): void =>
+  assertFunctions('memory', memory, 'a SegmentMemory', ['take', 'give'])
+
 /** What `encrypt` is given. */
 export const assertEncryptOptions = (call: EncryptOptions): void => {
   assertTarget(call)
   ifGiven(call.values, values => {
     if (typeof values !== 'function') wrongArgument('values', 'a function', values)
   })
+  ifGiven(call.memory, assertMemory)
 }
 
 const assertRange = (range: RangeRequest): void =>
@@ -68,6 +73,7 @@ export const assertDecryptOptions = (call: DecryptOptions): void => {
   assertKeyOptions(call)
   ifGiven(call.range, assertRange)
   ifGiven(call.values, values => assertBytes('values', values))
+  ifGiven(call.memory, assertMemory)
   ifGiven(call.held, held => {
     if (typeof held !== 'number') wrongArgument('held', 'a number of bytes', held)
   })

@@ -5,6 +5,7 @@
 import { wipe } from '../bytes.ts'
 import { deriveBody } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
+import type { SegmentMemory } from '../cipher/memory.ts'
 import { verifyDescriptor } from '../envelope/descriptor.ts'
 import { encodeEnvelope, type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import { encodeRecord } from '../envelope/wrap-record.ts'
@@ -80,8 +81,10 @@ export const rewrapEnvelope = async (
   return encodeEnvelope(record, envelope.descriptor.bytes, envelope.table)
 }
 
-/** Decrypts with one driver and encrypts with the other: the source's stored bytes in, the target's streams out. */
-export const reencrypt = (from: Decryption, into: Driver): Driver => {
+/**
+ * Decrypts with one driver and encrypts with the other: the source's stored bytes in, the target's streams out. `memory` is that of the source.
+ */
+export const reencrypt = (from: Decryption, into: Driver, memory: SegmentMemory): Driver => {
   const through = async (run: (emit: (bytes: Uint8Array) => void) => unknown, emit: (bytes: Uint8Array) => void) => {
     const plaintext: Uint8Array[] = []
     try {
@@ -89,6 +92,7 @@ export const reencrypt = (from: Decryption, into: Driver): Driver => {
       for (const piece of plaintext) await into.write(piece, emit)
     } finally {
       wipe(...plaintext)
+      for (const piece of plaintext) memory.give(piece)
     }
   }
   return {

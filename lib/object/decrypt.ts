@@ -5,6 +5,7 @@
 import { copy, wipe } from '../bytes.ts'
 import { deriveBody, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
+import type { SegmentMemory } from '../cipher/memory.ts'
 import { objectEtag, verifyTable, verifyTag } from '../envelope/descriptor.ts'
 import { type Envelope, parseEnvelope } from '../envelope/envelope.ts'
 import type { PartRow } from '../envelope/part-table.ts'
@@ -55,6 +56,8 @@ export interface DecryptParts {
   readonly values?: Uint8Array | undefined
   /** Sealed values of parts that lie beside the envelope, and the numbers of the parts of which they are to be opened. */
   readonly partValues?: PartValues | undefined
+  /** Memory for what leaves, to be given back piece by piece; new memory by default. See `SegmentMemory`. */
+  readonly memory?: SegmentMemory | undefined
   /** Says that every stored byte comes, in order, though a range is asked for: a pipe. */
   readonly sequential?: boolean | undefined
 }
@@ -232,13 +235,20 @@ export const verifyEnvelope = async (
 /** The driver of a verified object. The key is copied; `index` may replace the table's where a file's length was established otherwise. */
 export const openVerified = (
   { engine, envelope, key, index: table, etag, values, partValues }: Verified,
-  parts: Pick<DecryptParts, 'range' | 'sequential'>,
+  parts: Pick<DecryptParts, 'range' | 'sequential' | 'memory'>,
   index: PartIndex = table,
 ): Decryption => {
   const { rows, plaintext: plaintextLength } = index
   const range = parts.range === undefined ? undefined : resolveRange(parts.range, plaintextLength)
   const { spans, stored, skip, take } = plan(envelope, index, range, parts.sequential === true)
-  const driver = open(engine, { suite: envelope.descriptor.suite, dek: copy(key.bytes), spans, skip, take })
+  const driver = open(engine, {
+    suite: envelope.descriptor.suite,
+    dek: copy(key.bytes),
+    spans,
+    skip,
+    take,
+    memory: parts.memory,
+  })
   const length = range === undefined ? plaintextLength : take
   const { keyId, wrapAlg } = envelope.record.wrapped
   const bucketKey = wrapAlg === 3

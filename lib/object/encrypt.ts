@@ -5,6 +5,7 @@
 import { type MaybePromise, wipe } from '../bytes.ts'
 import { deriveBody, deriveStream, streamContext } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
+import type { SegmentMemory } from '../cipher/memory.ts'
 import { randomId } from '../cipher/random.ts'
 import { bodyIdSize, saltSize, type Suite } from '../cipher/suite.ts'
 import { objectEtag, sealDescriptor } from '../envelope/descriptor.ts'
@@ -36,6 +37,8 @@ export interface EncryptParts {
   readonly length?: number | undefined
   /** Asked once, after the last byte: values to seal beside the envelope, such as checksums. */
   readonly values?: (() => MaybePromise<Values>) | undefined
+  /** Memory for what leaves, to be given back piece by piece; new memory by default. See `SegmentMemory`. */
+  readonly memory?: SegmentMemory | undefined
   /** Makes a self-describing file (SKF1): the envelope leaves in front of the streams. */
   readonly file?: boolean | undefined
 }
@@ -80,7 +83,7 @@ export const finished = <T>(result: T | undefined): T => {
 
 /** Begins to encrypt a body; one call to the KMS, or none under a bucket key in memory. Rejects with the provider's errors. */
 export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
-  const { engine, suite, length } = parts
+  const { engine, suite, length, memory } = parts
   if (length !== undefined) storedLength(suite, length)
   const target = { keyId: parts.keyId, context: parts.context }
   const { key, wrapped } = await parts.provider.generateDataKey(target, parts.call)
@@ -110,7 +113,7 @@ export const encryptBody = async (parts: EncryptParts): Promise<Encryption> => {
     let count = 0
     let disposed = false
     const streamKeys = await deriveStream(engine, suite, key.bytes, salt, streamContext(bodyId, 0))
-    const stream = seal(engine, { suite, keys: streamKeys, salt, length })
+    const stream = seal(engine, { suite, keys: streamKeys, salt, length, memory })
     const start = (emit: Emit) => {
       if (prefix !== undefined) emit(prefix)
       prefix = undefined

@@ -4,6 +4,7 @@
  */
 import { copy, equal, hex, type MaybePromise, wipe } from '../bytes.ts'
 import { deriveStream, streamContext } from '../cipher/derive.ts'
+import type { SegmentMemory } from '../cipher/memory.ts'
 import { randomId } from '../cipher/random.ts'
 import { saltSize, type Suite } from '../cipher/suite.ts'
 import { malformed } from '../envelope/codec.ts'
@@ -24,6 +25,8 @@ export interface PartOptions {
   readonly length?: number | undefined
   /** Asked once, after the last byte: values to seal into the receipt. */
   readonly values?: (() => MaybePromise<Values>) | undefined
+  /** Memory for what leaves, to be given back piece by piece; new memory by default. See `SegmentMemory`. */
+  readonly memory?: SegmentMemory | undefined
 }
 
 /** An acknowledged part. */
@@ -62,7 +65,8 @@ export const encryptPart = async (
   const etagKey = copy(upload.keys.etag)
   const auxKey = copy(upload.keys.aux)
   const streamKeys = await deriveStream(engine, suite, upload.key.bytes, salt, streamContext(bodyId, part))
-  const stream = seal(engine, { suite, keys: streamKeys, salt, length: options.length })
+  const { length, memory } = options
+  const stream = seal(engine, { suite, keys: streamKeys, salt, length, memory })
   let count = 0
   let disposed = false
   let sealed: SealedPart | undefined

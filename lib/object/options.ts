@@ -54,11 +54,11 @@ export interface TargetOptions extends KeyOptions {
 }
 
 /** How a body is encrypted. */
-export interface EncryptOptions extends TargetOptions, Pick<EncryptParts, 'length' | 'values' | 'file'> {}
+export interface EncryptOptions extends TargetOptions, Pick<EncryptParts, 'length' | 'values' | 'file' | 'memory'> {}
 
 /** How an object is decrypted. */
 export interface DecryptOptions
-  extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values' | 'partValues'> {}
+  extends KeyOptions, Pick<DecryptParts, 'range' | 'held' | 'etag' | 'values' | 'partValues' | 'memory'> {}
 
 /** How a self-describing file is decrypted. */
 export interface FileOptions extends KeyOptions, Pick<DecryptParts, 'range'> {}

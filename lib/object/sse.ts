@@ -4,6 +4,7 @@
  */
 import { assertBytes } from '../arguments.ts'
 import type { Engine } from '../cipher/engine.ts'
+import { SegmentMemory } from '../cipher/memory.ts'
 import { suiteOf } from '../cipher/suite.ts'
 import { filePrefix, parseEnvelope } from '../envelope/envelope.ts'
 import type { WrapRecord } from '../envelope/wrap-record.ts'
@@ -193,8 +194,8 @@ export interface SseOf<F> {
 const opened = (
   envelope: Uint8Array,
   unlock: UnlockParts,
-  { range, held, etag, values, partValues }: DecryptOptions,
-): Promise<Decryption> => decryptBody(unlock, { envelope, range, held, etag, values, partValues })
+  { range, held, etag, values, partValues, memory }: DecryptOptions,
+): Promise<Decryption> => decryptBody(unlock, { envelope, range, held, etag, values, partValues, memory })
 
 /** The façade over an engine that is chosen once, at the first call. */
 export const sseOver = <F extends Pick<Body, 'pieces'>>(
@@ -274,8 +275,8 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
       const { engine, call } = unlock
       const { keyId, wrapper: provider } = targetKey(unlock, options)
       const context = encryptionContext(options.context)
-      const { length, values, file } = options
-      return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file })
+      const { length, values, file, memory } = options
+      return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file, memory })
     })
 
   const withUpload = async <U extends CompletableUpload, T>(
@@ -376,7 +377,8 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
     reencrypt: async (envelope, call) => {
       assertCopyOptions(call)
       const bytes = envelopeBytes(envelope)
-      const from = await within(call, unlock => opened(bytes, unlock, call))
+      const memory = new SegmentMemory()
+      const from = await within(call, unlock => opened(bytes, unlock, { ...call, memory }))
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries
         const into = await begin({
@@ -385,8 +387,9 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
           ...call.to,
           context,
           length: from.length,
+          memory: call.memory,
         })
-        return adapt({ ...into, from, driver: reencrypt(from, into.driver) })
+        return adapt({ ...into, from, driver: reencrypt(from, into.driver, memory) })
       } catch (error) {
         from.driver.dispose()
         throw error

@@ -2,6 +2,7 @@
 import { concat, equal, wipe } from '../bytes.ts'
 import { deriveStreamSync, type StreamKeys } from '../cipher/derive.ts'
 import type { SegmentOpener, SyncEngine } from '../cipher/engine.ts'
+import type { SegmentMemory } from '../cipher/memory.ts'
 import { headerSize, saltSize, type Suite, tagSize } from '../cipher/suite.ts'
 import { SseError } from '../errors.ts'
 import type { Driver, Emit } from './driver.ts'
@@ -18,12 +19,14 @@ export interface SealParts {
   readonly salt: Uint8Array
   /** Plaintext length if it was declared; another one is `LengthMismatch`. */
   readonly length?: number | undefined
+  /** Where to seal into; new memory by default. */
+  readonly memory?: SegmentMemory | undefined
 }
 
 /** A driver that seals over a synchronous engine. */
-export const sealOver = (engine: SyncEngine, { suite, keys, salt, length }: SealParts): Driver => {
+export const sealOver = (engine: SyncEngine, { suite, keys, salt, length, memory }: SealParts): Driver => {
   const nonce = nonces(keys.baseNonce)
-  const sealer = engine.sealer(suite.aead, keys.key)
+  const sealer = engine.sealer(suite.aead, keys.key, memory)
   const guard = lengthGuard(suite, length)
   let emit: Emit | undefined
   const framing = new Framing(suite.segmentSize, false, {
@@ -72,6 +75,8 @@ export interface OpenParts {
   readonly skip?: number | undefined
   /** Plaintext bytes to release after them; all by default. */
   readonly take?: number | undefined
+  /** Where to open into; new memory by default. */
+  readonly memory?: SegmentMemory | undefined
 }
 
 /** The salt of a run: the table's, else the one in the header that lies in front. */
@@ -99,7 +104,7 @@ export const slicer = (skip = 0, take = Infinity): ((plaintext: Uint8Array, emit
 }
 
 /** A driver that opens over a synchronous engine. */
-export const openOver = (engine: SyncEngine, { suite, dek, spans, skip, take }: OpenParts): Driver => {
+export const openOver = (engine: SyncEngine, { suite, dek, spans, skip, take, memory }: OpenParts): Driver => {
   const slice = slicer(skip, take)
   let emit: Emit | undefined
   let current: SegmentOpener | undefined
@@ -107,7 +112,7 @@ export const openOver = (engine: SyncEngine, { suite, dek, spans, skip, take }: 
     current?.dispose()
     const salt = saltOf(span, header)
     const keys = deriveStreamSync(engine, suite, dek, salt, span.context)
-    const opener = engine.opener(suite.aead, keys.key)
+    const opener = engine.opener(suite.aead, keys.key, memory)
     const nonce = nonces(keys.baseNonce)
     current = opener
     wipe(keys.key, keys.baseNonce)

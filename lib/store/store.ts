@@ -36,7 +36,10 @@ export interface BodyOptions {
 
 /** A body on its way into the store. It belongs to nothing, and disappears with its process, until a change commits it. */
 export interface BodyWriter {
-  /** Takes the body, byte by byte as it shall lie in the store; its `finish` says that all of it is durable. Errors are `StoreFailed`. */
+  /**
+   * Takes the body, byte by byte as it shall lie in the store; its `finish` says that all of it is durable. Errors are `StoreFailed`. Where more
+   * than 64 KiB are expected, the memory of a chunk may be used again once its `write` has called back.
+   */
   readonly writable: Writable
   /** Bytes taken so far. */
   readonly size: number

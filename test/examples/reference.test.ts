@@ -1,5 +1,6 @@
 /** An example of every public function that no guide shows: what the reference includes. One key store serves them all. */
 import { randomBytes } from 'node:crypto'
+import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -27,6 +28,7 @@ import {
   type RandomAccess,
   readFileEnvelope,
   resolveRange,
+  SegmentMemory,
   segmentRange,
   selfTest,
   SseError,
@@ -75,6 +77,22 @@ t.test('memory', async t => {
   tuneMemory() // once, at the beginning of a program that streams much
   // #endregion memory
   t.ok(process.memoryUsage().external < 32 << 20, 'and what it took is gone')
+})
+
+t.test('memory that is used again', async t => {
+  const path = join(directory, 'body')
+  const source = Readable.from([randomBytes(200_000)])
+  // #region segment-memory
+  const memory = new SegmentMemory() // one for a program: it keeps at most 4 MiB
+  const put = await sse.encrypt({ memory })
+  const file = await open(path, 'w')
+  for await (const piece of put.pieces(source)) {
+    await file.writeFile(piece)
+    memory.give(piece) // it has been written: its memory may be used again
+  }
+  await file.close()
+  // #endregion segment-memory
+  t.equal((await readFile(path)).length, put.result().storedLength)
 })
 
 t.test('sizes and ranges', async t => {

@@ -14,7 +14,7 @@ import { authenticateStore } from '../../lib/gateway/index-key.ts'
 import type { AccessLogEntry, GatewayOptions, GatewayUser } from '../../lib/gateway/options.ts'
 import type { BucketKeyOptions } from '../../lib/kms/bucket-keys.ts'
 import { LocalKms } from '../../lib/kms/local/local.ts'
-import { createSse } from '../../lib/object/node.ts'
+import { createSse, type NodeSseOptions } from '../../lib/object/node.ts'
 import { createProfile } from '../../lib/sse/profile.ts'
 import { tenantAdmin } from '../../lib/sse/profile.ts'
 import { openFileStore } from '../../lib/store/file/store.ts'
@@ -94,7 +94,7 @@ const splitQuery = (raw: string): Record<string, string> =>
   Object.fromEntries([...new URLSearchParams(raw)].map(([name, value]) => [name, value]))
 
 /** What a gateway is made of beside its options. */
-export interface GatewayParts {
+export interface GatewayParts extends Pick<NodeSseOptions, 'engine'> {
   readonly bucketKeys?: BucketKeyOptions
   /** Opens the store below the MACs, in this folder; the embedded one by default. */
   readonly openRows?: (directory: string) => Promise<ObjectStore>
@@ -103,7 +103,7 @@ export interface GatewayParts {
 /** Starts a gateway; the test's end stops it. */
 export const startGateway = async (
   t: Pick<Test, 'teardown'>,
-  { bucketKeys, openRows, ...options }: Partial<GatewayOptions> & GatewayParts = {},
+  { bucketKeys, engine, openRows, ...options }: Partial<GatewayOptions> & GatewayParts = {},
 ): Promise<TestGateway> => {
   // Not testdir, which a second gateway of the same test would empty.
   const folder = await mkdtemp(join(tmpdir(), 'gateway-'))
@@ -114,7 +114,7 @@ export const startGateway = async (
   const store = await authenticateStore(rows, { kms, sse: plain, region })
   const log: AccessLogEntry[] = []
   const { kms: counted, calls } = spyKms(kms)
-  const sse = createSse({ kms: counted, accept: [], bucketKeys })
+  const sse = createSse({ kms: counted, accept: [], bucketKeys, engine })
   const handler = createGateway({
     store,
     kms,

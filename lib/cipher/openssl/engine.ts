@@ -5,6 +5,7 @@
 import { wipe } from '../../bytes.ts'
 import { SseError } from '../../errors.ts'
 import type { SegmentOpener, SegmentSealer, SyncEngine } from '../engine.ts'
+import type { SegmentMemory } from '../memory.ts'
 import { nodeEngine } from '../node.ts'
 import { type Aead, keySize, tagSize } from '../suite.ts'
 import type { Address, Calls } from './calls.ts'
@@ -22,7 +23,7 @@ const notBegun = (): never => {
   throw new TypeError('begin a segment first')
 }
 
-const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentSealer => {
+const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array, memory?: SegmentMemory): SegmentSealer => {
   let begun = false
   // The last piece, until it is known whether the tag follows: there is room for it.
   let held: Uint8Array | undefined
@@ -38,7 +39,8 @@ const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentSealer =>
       if (context === undefined || !begun) return notBegun()
       if (piece.length === 0) return undefined
       const ready = held
-      held = ssl.room(piece.length + tagSize)
+      const size = piece.length + tagSize
+      held = memory?.take(size) ?? ssl.room(size)
       ssl.update(context, piece, held)
       if (ready === undefined) return undefined
       ready.fill(0, ready.length - tagSize)
@@ -63,22 +65,22 @@ const sealerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentSealer =>
   return sealer
 }
 
-const openerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentOpener => {
+const openerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array, memory?: SegmentMemory): SegmentOpener => {
   let begun = false
-  // Plaintext whose tag was not checked: what is full, then memory that has some, up to `fill`.
+  // Plaintext whose tag was not checked: what is full, then room that has some, up to `fill`.
   let full: Uint8Array[] = []
-  let memory: Uint8Array | undefined
+  let room: Uint8Array | undefined
   let fill = 0
   let expected = 0
   let context: Address | undefined
   const held = (): Uint8Array[] => {
-    if (memory === undefined || fill === 0) return full
-    return [...full, fill === memory.length ? memory : memory.subarray(0, fill)]
+    if (room === undefined || fill === 0) return full
+    return [...full, fill === room.length ? room : room.subarray(0, fill)]
   }
   const forget = (): void => {
     begun = false
     full = []
-    memory = undefined
+    room = undefined
     fill = 0
   }
   const drop = (): void => {
@@ -95,13 +97,14 @@ const openerOver = (ssl: OpenSsl, aead: Aead, key: Uint8Array): SegmentOpener =>
     update: piece => {
       if (context === undefined || !begun) return notBegun()
       if (piece.length === 0) return
-      if (memory === undefined || memory.length - fill < piece.length) {
+      if (room === undefined || room.length - fill < piece.length) {
         full = held()
-        memory = ssl.room(Math.max(piece.length, expected))
+        const size = Math.max(piece.length, expected)
+        room = memory?.take(size) ?? ssl.room(size)
         expected = 0
         fill = 0
       }
-      const out = fill === 0 ? memory : memory.subarray(fill)
+      const out = fill === 0 ? room : room.subarray(fill)
       fill += piece.length
       ssl.update(context, piece, out)
     },
@@ -159,7 +162,7 @@ export const engineOver = (calls: Calls): SyncEngine => {
       sealed.length <= messageSize && aad.length <= messageSize
         ? (ssl.openMessage(aead, key, nonce, sealed, aad) ?? notAuthentic())
         : nodeEngine.open(aead, key, nonce, sealed, aad),
-    sealer: (aead, key) => sealerOver(ssl, aead, key),
-    opener: (aead, key) => openerOver(ssl, aead, key),
+    sealer: (aead, key, memory) => sealerOver(ssl, aead, key, memory),
+    opener: (aead, key, memory) => openerOver(ssl, aead, key, memory),
   }
 }

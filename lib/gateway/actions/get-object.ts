@@ -122,18 +122,29 @@ export const getObject = async (request: GatewayRequest): Promise<void> => {
       const { range, headers, part } = asked
       if (isNotModified(header, record, services.now())) return answerNotModified(request, record)
       const details = tellsChecksum(request, asked, record)
-      const opened = await openStored(services, record, read, { body, range, details, partChecksums: ofPart(asked) })
-      // Nothing is sent before the first bytes are verified, so an error can still be answered until then.
-      await answerBody(request, opened.read(), () => {
-        setHeaders(res, {
-          ...recordHeaders(request, record),
-          ...headers,
-          ...rangeHeaders(opened.range, opened.total),
-          ...bytesChecksum(part, opened),
-          ...encryptionHeaders(dialect, 'get', opened.encryption),
-        })
-        res.statusCode = opened.range === undefined ? 200 : 206
+      const opened = await openStored(services, record, read, {
+        body,
+        range,
+        details,
+        partChecksums: ofPart(asked),
+        memory: services.output,
       })
+      // Nothing is sent before the first bytes are verified, so an error can still be answered until then.
+      await answerBody(
+        request,
+        opened.read(),
+        () => {
+          setHeaders(res, {
+            ...recordHeaders(request, record),
+            ...headers,
+            ...rangeHeaders(opened.range, opened.total),
+            ...bytesChecksum(part, opened),
+            ...encryptionHeaders(dialect, 'get', opened.encryption),
+          })
+          res.statusCode = opened.range === undefined ? 200 : 206
+        },
+        services.output,
+      )
     } catch (error) {
       throw withTotal(error, request, record.size)
     } finally {

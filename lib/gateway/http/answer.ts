@@ -1,10 +1,11 @@
 /** Writes answers: empty, XML, a body, or an error. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { SegmentMemory } from '../../cipher/memory.ts'
 import { SseError } from '../../errors.ts'
 import { clientMessage, errorElements, type ErrorFacts } from './error-body.ts'
 import type { Exchange } from './exchange.ts'
 import { Pace, tooSlow } from './pace.ts'
-import { until } from './pour.ts'
+import { givenBack, until } from './pour.ts'
 import { toXml, type XmlContent, xmlDeclaration } from './xml.ts'
 
 /** What the services call themselves, by which some clients tell them apart. */
@@ -131,12 +132,14 @@ export const untilTaken = async (exchange: Exchange): Promise<void> => {
 
 /**
  * Answers with a body. Calls `start`, which sets status and headers, when the first piece or the end has arrived: until then an error can
- * still be answered. Pieces of one turn are sent together by `node:http`. `RequestTimeout` for a client that reads too slowly.
+ * still be answered. Pieces of one turn are sent together by `node:http`; those of `output` are given back once they were sent. `RequestTimeout`
+ * for a client that reads too slowly.
  */
 export const answerBody = async (
   exchange: Exchange,
   body: AsyncIterable<Uint8Array>,
   start: () => void,
+  output?: SegmentMemory,
 ): Promise<void> => {
   const { res, memory } = exchange
   const { taken, stop } = takenBy(exchange)
@@ -148,7 +151,7 @@ export const answerBody = async (
   try {
     for await (const piece of body) {
       begin()
-      res.write(piece)
+      res.write(piece, givenBack(output, piece))
       if (allowed < most && res.writableLength >= allowed && memory.tryHold(most - few)) allowed = most
       if (res.destroyed || res.writableLength >= allowed) await taken('drain')
     }

@@ -1,5 +1,6 @@
 /** Bodies as async generators in stages, and how they are written to a stream. */
 import type { Writable } from 'node:stream'
+import type { SegmentMemory } from '../../cipher/memory.ts'
 
 /** A stage of a body. It throws on failure; it ends only if everything was in order. */
 export type BodyStage = (source: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>
@@ -16,11 +17,28 @@ export const until = (writable: Writable, event: 'drain' | 'finish'): Promise<vo
     else writable.on(event, settle).on('close', settle)
   })
 
-/** Writes bytes as they come, then the end; resolves once the writable has finished. The caller destroys it where this rejects. */
-export const pour = async (bytes: AsyncIterable<Uint8Array>, writable: Writable): Promise<void> => {
+/** Gives a piece back once it was written; one whose write failed is left alone. */
+export const givenBack = (
+  memory: SegmentMemory | undefined,
+  piece: Uint8Array,
+): ((error?: Error | null) => void) | undefined =>
+  memory &&
+  (error => {
+    if (!error) memory.give(piece)
+  })
+
+/**
+ * Writes bytes as they come, then the end; resolves once the writable has finished. Pieces of `memory` are given back. The caller destroys the
+ * writable where this rejects.
+ */
+export const pour = async (
+  bytes: AsyncIterable<Uint8Array>,
+  writable: Writable,
+  memory?: SegmentMemory,
+): Promise<void> => {
   writable.on('error', () => undefined) // thrown below
   for await (const piece of bytes) {
-    if (writable.destroyed || !writable.write(piece)) await until(writable, 'drain')
+    if (writable.destroyed || !writable.write(piece, givenBack(memory, piece))) await until(writable, 'drain')
   }
   const finished = until(writable, 'finish')
   writable.end()

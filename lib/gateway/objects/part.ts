@@ -9,7 +9,7 @@ import type { NewPart } from '../../store/records.ts'
 import type { BodyDigests, IncomingBody } from '../body/body.ts'
 import type { Services } from '../services.ts'
 import { receivedChecksums, type StoredChecksum, type UploadChecksum } from './checksums.ts'
-import { bodyToSeal, digestsFor, fill, hasMd5Etag, md5Of, valuesOf } from './write.ts'
+import { bodyToSeal, digestsFor, fill, hasMd5Etag, md5Of, outputFor, valuesOf } from './write.ts'
 
 /** What the sealed parts of an upload are unlocked with. */
 export interface UploadKeys {
@@ -50,10 +50,11 @@ export const partDigests = ({ kind, checksum }: PartPlan): BodyDigests => {
 
 /** Receives the body of a part; rejects with what is wrong with it, and leaves nothing behind then. */
 export const receivePart = async (
-  { store, sse, now }: Services,
+  services: Services,
   { number, kind, keys, checksum }: PartPlan,
   incoming: IncomingBody,
 ): Promise<ReceivedPart> => {
+  const { store, sse, now } = services
   if (keys === undefined) {
     const body = await store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
@@ -64,11 +65,12 @@ export const receivePart = async (
     return { body, part, checksums: receivedChecksums(incoming) }
   }
   const values = () => valuesOf(incoming, kind, checksum?.algorithm)
+  const memory = outputFor(services, incoming.length)
   const sealing = await underUploadKey(
-    sse.encryptPart(keys.stored, number, { ...keys.options, length: incoming.length, values }),
+    sse.encryptPart(keys.stored, number, { ...keys.options, length: incoming.length, values, memory }),
   )
   const body = await bodyToSeal(store.createBody({ expectedSize: incoming.length }), sealing)
-  await fill(body, incoming, source => sealing.pieces(source))
+  await fill(body, incoming, { stage: source => sealing.pieces(source), memory })
   const { attempt, plaintextLength, receipt, etag } = sealing.result()
   const part = { number, attempt, size: plaintextLength, receipt, modified: now() }
   return {

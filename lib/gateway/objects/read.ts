@@ -1,4 +1,5 @@
 /** Opens a stored object: the one way to its plaintext and to what is kept beside it, for GET, HEAD, copies and attributes. */
+import type { SegmentMemory } from '../../cipher/memory.ts'
 import { SseError } from '../../errors.ts'
 import type { KeyOptions } from '../../object/options.ts'
 import { type ByteRange, type RangeRequest, resolveRange } from '../../segment/layout.ts'
@@ -50,6 +51,8 @@ export interface OpenOptions {
   readonly details?: boolean | undefined
   /** With details: numbers of the parts whose checksums are told, too. */
   readonly partChecksums?: readonly number[] | undefined
+  /** What the plaintext is opened into. */
+  readonly memory?: SegmentMemory | undefined
 }
 
 const noBody = (): never => {
@@ -94,12 +97,13 @@ export const openStored = async (
 ): Promise<OpenedObject> => {
   if (record.kind === 'plain') return openPlain(record, read, options)
   if (record.envelope === undefined) throw new SseError('NotAuthentic')
-  const { body, range, details = false, partChecksums: numbers = [] } = options
+  const { body, range, details = false, partChecksums: numbers = [], memory } = options
   const opened = await sse.decrypt(record.envelope, {
     ...read.options,
     held: body?.size,
     etag: record.kind === 'sse-s3' ? undefined : record.etag, // an MD5 is not the keyed one
     range,
+    memory,
     values: details ? record.values : undefined,
     ...(details && record.partValues && { partValues: { sealed: record.partValues, parts: numbers } }),
   })

@@ -3,9 +3,11 @@
  * The end of the body comes only after every check held, so a body that failed one is never committed, and the old object stays whole.
  */
 import { hex } from '../../bytes.ts'
+import type { SegmentMemory } from '../../cipher/memory.ts'
 import { valueIds, type Values } from '../../envelope/sealed-values.ts'
 import type { WithDriver } from '../../object/sse.ts'
 import type { EncryptionKind } from '../../sse/names.ts'
+import { inlineLimit } from '../../store/body-draft.ts'
 import { assertCondition } from '../../store/condition.ts'
 import type { BodyWriter } from '../../store/store.ts'
 import type { NewObject, ObjectCondition, ObjectNotes, ObjectRecord } from '../../store/records.ts'
@@ -62,10 +64,24 @@ export const valuesOf = (incoming: IncomingBody, kind: EncryptionKind, ofUpload?
   return values
 }
 
+/**
+ * What a body of this length is sealed into: memory that is used again for one that is written to the body store while it comes. A smaller one
+ * waits for the index.
+ */
+export const outputFor = ({ output }: Services, length = 0): SegmentMemory | undefined =>
+  length > inlineLimit ? output : undefined
+
+/** What seals a body while it comes, and the memory that it seals into. */
+interface Seal {
+  readonly stage: BodyStage
+  readonly memory: SegmentMemory | undefined
+}
+
 /** Fills a body from the request, through its checks and, where given, a seal; discards it where anything fails. */
-export const fill = async (body: BodyWriter, incoming: IncomingBody, ...seal: readonly BodyStage[]): Promise<void> => {
+export const fill = async (body: BodyWriter, incoming: IncomingBody, seal?: Seal): Promise<void> => {
+  const stages = seal === undefined ? incoming.stages : [...incoming.stages, seal.stage]
   try {
-    await pour(through(incoming.start(), [...incoming.stages, ...seal]), body.writable)
+    await pour(through(incoming.start(), stages), body.writable, seal?.memory)
   } catch (error) {
     await body.discard()
     throw error
@@ -90,10 +106,11 @@ interface ReceivedBody extends Pick<NewObject, 'size' | 'etag' | 'envelope' | 'v
 }
 
 const receive = async (
-  { store, sse }: Services,
+  services: Services,
   encryption: WriteEncryption,
   incoming: IncomingBody,
 ): Promise<ReceivedBody> => {
+  const { store, sse } = services
   if (encryption.kind === 'plain') {
     const body = await store.createBody({ expectedSize: incoming.length })
     await fill(body, incoming)
@@ -102,9 +119,10 @@ const receive = async (
   }
   const { kind, options } = encryption
   const values = () => valuesOf(incoming, kind)
-  const put = await sse.encrypt({ ...options, length: incoming.length, values })
+  const memory = outputFor(services, incoming.length)
+  const put = await sse.encrypt({ ...options, length: incoming.length, values, memory })
   const body = await bodyToSeal(store.createBody({ expectedSize: put.planned?.storedLength }), put)
-  await fill(body, incoming, source => put.pieces(source))
+  await fill(body, incoming, { stage: source => put.pieces(source), memory })
   const sealed = put.result()
   const checksums = receivedChecksums(incoming)
   return {
