@@ -100,7 +100,7 @@ const holdsSegment = async (
 }
 
 /** A synchronous engine's segments, each in two pieces. */
-const inPieces = (engine: SyncEngine, aead: Aead): SegmentCipher => ({
+const inPieces = (engine: SyncEngine, aead: Aead): Omit<SegmentCipher, 'dispose'> => ({
   seal: async (nonce, plaintext) => {
     const sealer = engine.sealer(aead, key)
     sealer.begin(nonce)

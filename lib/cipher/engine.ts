@@ -70,11 +70,11 @@ export interface SegmentOpener {
   dispose(): void
 }
 
-/** An engine whose calls return promises. */
+/** An engine whose calls return promises. What a call is given stays as it is until it settles. */
 export interface AsyncEngine extends Primitives {
   /** Tells the kinds apart. */
   readonly synchronous: false
-  /** Seals and opens whole segments of one stream, any number under way at once. */
+  /** Seals and opens whole segments of one stream, any number under way at once. The key is copied at once. */
   segments(aead: Aead, key: Uint8Array): Promise<SegmentCipher>
 }
 
@@ -84,6 +84,8 @@ export interface SegmentCipher {
   seal(nonce: Uint8Array, plaintext: Uint8Array): Promise<Uint8Array>
   /** The plaintext of ciphertext and tag; `NotAuthentic` where the tag does not hold. */
   open(nonce: Uint8Array, sealed: Uint8Array): Promise<Uint8Array>
+  /** Wipes what is held, once no call is under way. */
+  dispose(): void
 }
 
 /** An engine of either kind. */

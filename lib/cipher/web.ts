@@ -73,6 +73,7 @@ export const webCryptoEngine: AsyncEngine = {
       seal: async (nonce, plaintext) =>
         new Uint8Array(await crypto.subtle.encrypt(gcm(nonce), imported, overArrayBuffer(plaintext))),
       open: (nonce, sealed) => checked(crypto.subtle.decrypt(gcm(nonce), imported, overArrayBuffer(sealed))),
+      dispose: () => undefined, // a CryptoKey cannot be wiped
     }
   },
 }

@@ -1,5 +1,5 @@
 /**
- * Seals and opens over an asynchronous engine (WebCrypto): whole segments, several under way at once, leaving in order. The window
+ * Seals and opens over an asynchronous engine (WebCrypto, noble): whole segments, several under way at once, leaving in order. The window
  * bounds memory: at most `width` segments are held beside the one that is gathered.
  */
 import { concat, type MaybePromise, wipe } from '../bytes.ts'
@@ -16,6 +16,12 @@ import type { SealParts } from './sync.ts'
 
 /** Segments under way at once. */
 const width = 4
+
+/** A stream that is opened: its cipher and its nonces. */
+interface Stream {
+  readonly cipher: SegmentCipher
+  readonly nonce: (index: number) => Uint8Array
+}
 
 type Job = (segment: Uint8Array, index: number) => Promise<Uint8Array>
 
@@ -70,6 +76,13 @@ class Window {
     }
   }
 
+  /** Has a cipher wiped when none of the segments under way needs it any more. */
+  async release(cipher: Promise<SegmentCipher> | undefined): Promise<void> {
+    await Promise.allSettled(this.#jobs)
+    const ready = await cipher?.catch(() => undefined)
+    ready?.dispose()
+  }
+
   dispose(): void {
     wipe(this.#gathered)
     this.#jobs = []
@@ -106,6 +119,7 @@ export const sealWithin = (engine: AsyncEngine, { suite, keys, salt, length }: S
       await window.drain(0, emit)
     },
     dispose: () => {
+      void window.release(cipher)
       window.dispose()
       framing.dispose()
       wipe(keys.key, keys.baseNonce)
@@ -120,20 +134,25 @@ export const openWithin = (engine: AsyncEngine, { suite, dek, spans, skip, take 
     derived: Promise<StreamKeys>,
     header: Uint8Array | undefined,
     salt: Uint8Array,
-  ): Promise<{ readonly cipher: SegmentCipher; readonly nonce: (index: number) => Uint8Array }> => {
+  ): Promise<Stream> => {
     const keys = await derived
     try {
       checkHeader(header, salt, keys)
-      return { cipher: await engine.segments(suite.aead, keys.key), nonce: nonces(keys.baseNonce) }
+      const cipher = engine.segments(suite.aead, keys.key)
+      wipe(keys.key) // the cipher has its copy
+      return { cipher: await cipher, nonce: nonces(keys.baseNonce) }
     } finally {
       wipe(keys.key, keys.baseNonce)
     }
   }
   const window = new Window(suite)
+  let cipher: Promise<SegmentCipher> | undefined
   const reader = new SpanReader(suite, spans, (span, header) => {
+    void window.release(cipher)
     const salt = saltOf(span, header)
     const stream = begin(deriveStream(engine, suite, dek, salt, span.context), header, salt)
-    stream.catch(() => undefined) // its segments report it
+    cipher = stream.then(({ cipher }) => cipher)
+    cipher.catch(() => undefined) // its segments report it
     return window.sink(async (segment, index) => {
       const { cipher, nonce } = await stream
       return cipher.open(nonce(index).slice(), segment)
@@ -149,6 +168,7 @@ export const openWithin = (engine: AsyncEngine, { suite, dek, spans, skip, take 
       await window.drain(0, release(emit))
     },
     dispose: () => {
+      void window.release(cipher)
       window.dispose()
       reader.dispose()
       wipe(dek)

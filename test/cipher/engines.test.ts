@@ -62,6 +62,7 @@ const segmentsOf = async (engine: Engine, aead: Aead, key: Uint8Array, cut: numb
         opener.dispose()
       }
     },
+    dispose: () => undefined,
   }
 }
 
@@ -352,6 +353,17 @@ t.test('segments: begun first, wiped at any time', async t => {
     }
   }
   t.throws(() => nodeEngine.sealer('AEAD_AES_256_GCM', key).update(utf8('x')), TypeError)
+  for (const aead of aeads) {
+    const given = key.slice()
+    const segments = nobleEngine.segments(aead, given)
+    given.fill(0)
+    const cipher = await segments
+    const sealed = await cipher.seal(new Uint8Array(12), utf8('x'))
+    t.strictSame(await nodeEngine.open(aead, key, new Uint8Array(12), sealed, new Uint8Array()), utf8('x'))
+    t.strictSame(await cipher.open(new Uint8Array(12), sealed), utf8('x'))
+    cipher.dispose()
+    await t.rejects(cipher.open(new Uint8Array(12), sealed), notAuthentic, 'noble has no key any more')
+  }
 })
 
 t.test('the self-test passes every engine, once', async t => {

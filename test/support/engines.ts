@@ -14,10 +14,10 @@ const layer = process.env['SSE_KMS_TEST_LAYER']
 export const openSslOfTests: SyncEngine = engineOver(layer === 'node:ffi' ? callsOverNodeFfi() : await callsOverKoffi())
 
 /** Engines whose calls return at once. */
-export const syncEngines: readonly SyncEngine[] =
-  layer === undefined ? [nodeEngine, openSslOfTests, nobleEngine] : [openSslOfTests]
+export const syncEngines: readonly SyncEngine[] = layer === undefined ? [nodeEngine, openSslOfTests] : [openSslOfTests]
 /** All engines. */
-export const engines: readonly Engine[] = layer === undefined ? [...syncEngines, webCryptoEngine] : syncEngines
+export const engines: readonly Engine[] =
+  layer === undefined ? [...syncEngines, nobleEngine, webCryptoEngine] : syncEngines
 /** Without noble, which is too slow for large bodies. */
 export const fastEngines: readonly Engine[] =
   layer === undefined ? [nodeEngine, openSslOfTests, webCryptoEngine] : syncEngines

@@ -63,6 +63,7 @@ export const spyAsync = (engine: AsyncEngine): { readonly engine: AsyncEngine; r
       ...engine,
       segments: async (aead, key) => {
         seen.keys.push(key)
+        seen.events.push('open')
         const cipher = await engine.segments(aead, key)
         return {
           seal: async (nonce, plaintext) => {
@@ -74,6 +75,10 @@ export const spyAsync = (engine: AsyncEngine): { readonly engine: AsyncEngine; r
             const plaintext = await cipher.open(nonce, sealed)
             seen.events.push('opened')
             return plaintext
+          },
+          dispose: () => {
+            seen.events.push('dispose')
+            cipher.dispose()
           },
         }
       },

@@ -4,7 +4,6 @@
  */
 import { chown, open, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { scryptAsync } from '@noble/hashes/scrypt.js'
 import { copy, equal, fromBase64, fromBase64url, fromHex, hex, utf8, wipe } from '../../bytes.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { keySize } from '../../cipher/suite.ts'
@@ -147,6 +146,7 @@ export const mayChange = (source: SettledSource): source is RootKeyFile | RootKe
 
 const fromPassphrase = async (passphrase: string, { N, r, p, salt }: ScryptParameters): Promise<Uint8Array> => {
   if (passphrase === '') return locked('The passphrase is empty. Give the one that the key store was made with.')
+  const { scryptAsync } = await import('@noble/hashes/scrypt.js')
   const password = utf8(passphrase.normalize('NFC'))
   try {
     return await scryptAsync(password, salt, { N, r, p, dkLen: keySize, maxmem: 2 ** 31 })
