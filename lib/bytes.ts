@@ -1,6 +1,7 @@
 /**
  * Bytes and text: the few helpers that every floor needs, free of `node:` and of `Buffer`. The only file of lib with type assertions.
  */
+/// <reference lib="esnext.disposable" preserve="true" />
 
 /** A value now, or a promise of it: what an engine of either kind returns. */
 export type MaybePromise<T> = T | Promise<T>
@@ -170,6 +171,11 @@ export const wipe = (...secrets: readonly (Uint8Array | undefined)[]): void => {
 
 /** Whether a value is a promise: synchronous and asynchronous engines meet here. */
 export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> => value instanceof Promise
+
+/**
+ * The name of what `using` calls at the end of a block. A browser that has no such symbol yet gets the one that esbuild and Babel compile `using` to.
+ */
+export const disposal: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('Symbol.dispose') as typeof Symbol.dispose)
 
 /** The same bytes in the type that WebCrypto takes (never over shared memory). */
 export const overArrayBuffer = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => bytes as Uint8Array<ArrayBuffer>

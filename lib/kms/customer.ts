@@ -3,13 +3,13 @@ import { assertBytes, assertFunctions } from '../arguments.ts'
 import { assertKey } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { SseError } from '../errors.ts'
-import { copy, wipe } from '../bytes.ts'
+import { copy, disposal, wipe } from '../bytes.ts'
 import { DataKey } from './data-key.ts'
 import type { KmsProvider, WrappedKey, WrapTarget } from './provider.ts'
 import { generateKey, localVersion, unwrapLocal, wrapLocal } from './wrap.ts'
 
 /** A customer's key as a provider; `dispose` wipes it. */
-export interface CustomerKey extends KmsProvider {
+export interface CustomerKey extends KmsProvider, Disposable {
   /** Overwrites the copy of the key that the provider holds; later calls reject with `TypeError`. */
   dispose(): void
 }
@@ -69,6 +69,7 @@ export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey =
     acceptedKeys: async ({ keyId = '', origin }) =>
       keyId === '' && origin === undefined ? [{ provider: 'sse-c', keyId }] : [],
     dispose: () => secret.dispose(),
+    [disposal]: () => secret.dispose(),
   }
   return provider
 }

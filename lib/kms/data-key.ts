@@ -1,6 +1,6 @@
 /** A data key in memory: 32 bytes that are wiped, and that no log, message, JSON or inspection shows. */
 import { keySize } from '../cipher/suite.ts'
-import { wipe } from '../bytes.ts'
+import { disposal, wipe } from '../bytes.ts'
 
 const isPlain = (bytes: Uint8Array): boolean => Object.getPrototypeOf(bytes) === Uint8Array.prototype
 
@@ -33,6 +33,11 @@ export class DataKey {
   dispose(): void {
     this.#disposed = true
     wipe(this.#bytes)
+  }
+
+  /** The same, for `using`. */
+  [disposal](): void {
+    this.dispose()
   }
 
   /** Never the key. */

@@ -1,5 +1,6 @@
 /** The façade with Node's adapters: `stream` (a Transform), `pieces()` (a generator), `stage()` (stream-chain) and `web()` (WHATWG). */
 import type { Transform } from 'node:stream'
+import { disposal } from '../bytes.ts'
 import { pickEngine } from '../cipher/choose.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { nodeEngine } from '../cipher/node.ts'
@@ -30,6 +31,8 @@ export interface NodeAdapters {
   stage(): Stage
   /** A WHATWG `TransformStream`. */
   web(): TransformStream<Uint8Array, Uint8Array>
+  /** For `using`: wipes the keys at the end of the block, however far the body came. */
+  [Symbol.dispose](): void
 }
 
 /** The façade in Node. */
@@ -45,6 +48,7 @@ const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
     pieces: source => toPieces(result.driver, source),
     stage: () => toStage(result.driver),
     web: () => toWeb(result.driver),
+    [disposal]: () => result.driver.dispose(),
   }
   return Object.assign(adapters, result)
 }

@@ -3,6 +3,7 @@
  * makes them Node, stream-chain or Web streams. Free of `node:`; the entries choose the adapters.
  */
 import { assertBytes } from '../arguments.ts'
+import { disposal } from '../bytes.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { SegmentMemory } from '../cipher/memory.ts'
 import { suiteOf } from '../cipher/suite.ts'
@@ -94,7 +95,7 @@ export type Adapt<F> = <T extends WithDriver>(result: T) => T & F
  * Encrypts and decrypts objects; every body comes with the adapters `F` of its entry. Rejections are `SseError`s, but for wrong arguments of
  * the calling program: `TypeError` and `RangeError`.
  */
-export interface SseOf<F> {
+export interface SseOf<F> extends Disposable {
   /**
    * Begins to encrypt a body: one call to the KMS, then a stream.
    *
@@ -279,6 +280,9 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
       return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file, memory })
     })
 
+  const openFile = async (file: RandomAccess, call: FileOptions): Promise<Decryption & F> =>
+    adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range })))
+
   const withUpload = async <U extends CompletableUpload, T>(
     open: (uploadId: string, session: Uint8Array, unlock: UnlockParts) => Promise<U>,
     stored: StoredUpload,
@@ -321,7 +325,7 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
     decryptFile: async (file, call = {}) => {
       assertFile(file)
       assertDecryptOptions(call)
-      return adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range })))
+      return openFile(file, call)
     },
     decryptPipe: async (call = {}) => {
       assertDecryptOptions(call)
@@ -342,8 +346,7 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
     decryptBytes: async (bytes, call = {}) => {
       assertBytes('decryptBytes', bytes, 'what encryptBytes gave: a Uint8Array or Buffer')
       assertDecryptOptions(call)
-      const parts = (unlock: UnlockParts) => ({ ...unlock, range: call.range })
-      const get = adapt(await within(call, unlock => decryptFile(fileOf(bytes), parts(unlock))))
+      const get = await openFile(fileOf(bytes), call)
       return whole(get, bytes.subarray(get.stored.start, get.stored.end + 1), get.length, call.signal)
     },
     createUpload: async (options = {}) => {
@@ -381,14 +384,8 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
       const from = await within(call, unlock => opened(bytes, unlock, { ...call, memory }))
       try {
         const context = targetContext(parseEnvelope(bytes).record, call).entries
-        const into = await begin({
-          signal: call.signal,
-          onKeyUse: call.onKeyUse,
-          ...call.to,
-          context,
-          length: from.length,
-          memory: call.memory,
-        })
+        const { signal, onKeyUse, to } = call
+        const into = await begin({ signal, onKeyUse, ...to, context, length: from.length, memory: call.memory })
         return adapt({ ...into, from, driver: reencrypt(from, into.driver, memory) })
       } catch (error) {
         from.driver.dispose()
@@ -396,5 +393,6 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
       }
     },
     dispose: () => bucketKeys.dispose(),
+    [disposal]: () => bucketKeys.dispose(),
   }
 }

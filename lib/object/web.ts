@@ -1,4 +1,5 @@
 /** The façade without `node:`: WebCrypto, else noble; bodies come as stream-chain stages and WHATWG streams. */
+import { disposal } from '../bytes.ts'
 import { pickEngine } from '../cipher/choose.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
@@ -16,6 +17,8 @@ export interface WebAdapters {
   stage(): Stage
   /** A WHATWG `TransformStream`. */
   web(): TransformStream<Uint8Array, Uint8Array>
+  /** For `using`: wipes the keys at the end of the block, however far the body came. */
+  [Symbol.dispose](): void
 }
 
 /** The façade in browsers and other runtimes. */
@@ -26,6 +29,7 @@ const adapt = <T extends WithDriver>(result: T): T & WebAdapters => ({
   pieces: source => toWebPieces(result.driver, source),
   stage: () => toStage(result.driver),
   web: () => toWeb(result.driver),
+  [disposal]: () => result.driver.dispose(),
 })
 
 /**

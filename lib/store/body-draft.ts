@@ -163,6 +163,10 @@ export class BodyDraft implements BodyWriter {
     await this.#removal
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.discard()
+  }
+
   async #remove(): Promise<void> {
     this.#memory = []
     if (this.#sink === undefined) return

@@ -112,6 +112,10 @@ class OpenBody implements BodyReader {
     return this.#closing
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   async #close(): Promise<void> {
     // A reader that goes on gets the error that the body was closed.
     for (const chunks of this.#running) await chunks.return()

@@ -35,7 +35,7 @@ export interface BodyOptions {
 }
 
 /** A body on its way into the store. It belongs to nothing, and disappears with its process, until a change commits it. */
-export interface BodyWriter {
+export interface BodyWriter extends AsyncDisposable {
   /**
    * Takes the body, byte by byte as it shall lie in the store; its `finish` says that all of it is durable. Errors are `StoreFailed`. Where more
    * than 64 KiB are expected, the memory of a chunk may be used again once its `write` has called back.
@@ -43,7 +43,7 @@ export interface BodyWriter {
   readonly writable: Writable
   /** Bytes taken so far. */
   readonly size: number
-  /** Throws the body away; does nothing once a change has committed it. Never rejects, may be called twice. */
+  /** Throws the body away; does nothing once a change has committed it. Never rejects, may be called twice. `await using` calls it. */
   discard(): Promise<void>
 }
 
@@ -63,7 +63,7 @@ export interface ReadOptions {
  * A body that stays readable until it is closed, whatever happens to its object; where that was deleted or replaced and a store's grace time
  * is over, it may fail with `StoreFailed`, and never answers other bytes.
  */
-export interface BodyReader {
+export interface BodyReader extends AsyncDisposable {
   /** Bytes that the store really holds, which a reader compares with what it expects. */
   readonly size: number
   /**
@@ -226,7 +226,7 @@ export interface CopyFrom {
 }
 
 /** A store. */
-export interface ObjectStore {
+export interface ObjectStore extends AsyncDisposable {
   /** Names the store: random, 32 hex digits, the same for good. */
   readonly id: string
   /**

@@ -9,6 +9,7 @@ import { parser } from 'stream-chain/jsonl/parser.js'
 import { stringer } from 'stream-chain/jsonl/stringer.js'
 import t from 'tap'
 import { createSse, LocalKms } from '../../lib/index.ts'
+import { openFileStore } from '../../lib/store.ts'
 
 process.env['DATA'] = t.testdir()
 // #region create
@@ -52,6 +53,29 @@ t.test('bytes in memory', async t => {
   t.equal(Buffer.from(opened).toString(), 'hello, world')
   t.equal(Buffer.from(world).toString(), 'world')
   await t.rejects(sse.decryptBytes(sealed), { code: 'NotAuthentic' })
+})
+
+t.test('what a block closes', async t => {
+  const directory = t.testdir()
+  const root = { key: new Uint8Array(32) }
+  const scope = { region: 'sichuan', domainId: 'my-tenant' }
+  const plain = randomBytes(100_000)
+  const run = async () => {
+    // #region using
+    using kms = await LocalKms.open(join(directory, 'keys'), { root })
+    const { keyId } = await kms.defaultKey(scope)
+    using sse = createSse({ kms, accept: [keyId] })
+    await using store = await openFileStore(join(directory, 'objects'))
+    await using body = await store.createBody() // thrown away, unless putObject commits it
+    using put = await sse.encrypt({ length: plain.length })
+    await pipeline(Readable.from([plain]), put.stream, body.writable)
+    // #endregion using
+    t.equal(body.size, put.result().storedLength)
+    return { kms, store }
+  }
+  const closed = await run()
+  await t.rejects(closed.kms.listKeys(), TypeError)
+  await t.rejects(closed.store.listBuckets(), /closed/)
 })
 
 t.test('a generator', async t => {

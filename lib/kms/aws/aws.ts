@@ -78,7 +78,7 @@ const lacks = (what: string): never => {
  *
  * {@includeCode ../../../test/examples/aws.test.ts#aws}
  */
-export const awsKms = (options: AwsKmsOptions = {}): KeyManager => {
+export const awsKms = (options: AwsKmsOptions = {}): KeyManager & AsyncDisposable => {
   const { config, client, grantTokens, multiRegion = false } = options
   const instance = checkInstance(options.instance ?? 'aws')
   const aws = awsClient({ client, config, grantTokens })
@@ -154,5 +154,6 @@ export const awsKms = (options: AwsKmsOptions = {}): KeyManager => {
     },
     ...awsAdministration(aws, multiRegion),
     close: aws.close,
+    [Symbol.asyncDispose]: async () => aws.close(),
   }
 }

@@ -19,7 +19,7 @@ export interface KmsCall {
 export type Policy = <T>(asked: KmsCall, run: (call: CallOptions) => Promise<T>) => Promise<T>
 
 /** A key manager whose calls all go through a policy. What it cannot do stays left out. */
-export const around = (manager: KeyManager, policy: Policy): KeyManager => {
+export const around = (manager: KeyManager, policy: Policy): KeyManager & AsyncDisposable => {
   const asked = async <T>(
     operation: KmsOperation,
     key: string | undefined,
@@ -59,6 +59,7 @@ export const around = (manager: KeyManager, policy: Policy): KeyManager => {
         asked('scheduleDeletion', keyId, call, given => scheduleDeletion.call(manager, keyId, options, given)),
     }),
     close: () => manager.close?.(),
+    [Symbol.asyncDispose]: async () => manager.close?.(),
   }
 }
 

@@ -144,7 +144,7 @@ class Answers<T> {
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const withCache = (manager: KeyManager, options: KeyCacheOptions = {}): KeyManager => {
+export const withCache = (manager: KeyManager, options: KeyCacheOptions = {}): KeyManager & AsyncDisposable => {
   const bounds = {
     timeToLive: options.timeToLive ?? 300_000,
     refusals: options.refusals ?? 10_000,
@@ -159,6 +159,11 @@ export const withCache = (manager: KeyManager, options: KeyCacheOptions = {}): K
   }
   const keys = new Answers<DataKey>(bounds, key => key.dispose())
   const descriptions = new Answers<ManagedKey>(bounds, () => undefined)
+  const close: KeyManager['close'] = () => {
+    keys.clear()
+    descriptions.clear()
+    return manager.close?.()
+  }
   const changing = around(manager, async ({ operation, key = '', call }, run) => {
     try {
       return await run(call)
@@ -177,10 +182,7 @@ export const withCache = (manager: KeyManager, options: KeyCacheOptions = {}): K
       return new DataKey(copy(kept.bytes))
     },
     describe: (key, call = {}) => descriptions.get(key, key, given => manager.describe(key, given), call),
-    close: () => {
-      keys.clear()
-      descriptions.clear()
-      return manager.close?.()
-    },
+    close,
+    [Symbol.asyncDispose]: async () => close(),
   }
 }

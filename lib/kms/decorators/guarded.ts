@@ -38,7 +38,7 @@ export interface GuardOptions {
  *
  * {@includeCode ../../../test/examples/kms.test.ts#guarded}
  */
-export const guarded = (manager: KeyManager, options: GuardOptions = {}): KeyManager => {
+export const guarded = (manager: KeyManager, options: GuardOptions = {}): KeyManager & AsyncDisposable => {
   const { deadline, retry = {}, breaker = {}, bulkhead = {}, proof = true, cache = {} } = options
   const bound = bulkhead === false ? manager : withBulkhead(manager, bulkhead)
   const broken = breaker === false ? bound : withBreaker(bound, breaker)

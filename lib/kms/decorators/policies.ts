@@ -32,7 +32,7 @@ const atLeast = (name: string, value: number, least: number): number => {
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const withDeadline = (manager: KeyManager, deadline = 5000): KeyManager => {
+export const withDeadline = (manager: KeyManager, deadline = 5000): KeyManager & AsyncDisposable => {
   const given = { provider: manager.instance, deadline: atLeast('deadline', deadline, 1), discard: discardAnswer }
   return around(manager, ({ call }, run) => bounded({ ...given, call, run }))
 }
@@ -67,7 +67,7 @@ const once: ReadonlySet<KmsOperation> = new Set(['create', 'rotate'])
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const withRetry = (manager: KeyManager, options: RetryOptions = {}): KeyManager => {
+export const withRetry = (manager: KeyManager, options: RetryOptions = {}): KeyManager & AsyncDisposable => {
   const { tries = 3, wait = 100, longestRetryAfter = 2 } = options
   const again = (error: unknown): boolean =>
     error instanceof SseError &&
@@ -108,7 +108,7 @@ class Left extends Error {
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const withBreaker = (manager: KeyManager, options: BreakerOptions = {}): KeyManager => {
+export const withBreaker = (manager: KeyManager, options: BreakerOptions = {}): KeyManager & AsyncDisposable => {
   const { failures = 5, rest = 2000 } = options
   // A caller that leaves says nothing of the key manager; but one that leaves while its call tries it has not shown that it is back.
   const failed = (error: unknown): boolean =>
@@ -146,7 +146,7 @@ export const withBreaker = (manager: KeyManager, options: BreakerOptions = {}): 
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const withProof = (manager: KeyManager): KeyManager => {
+export const withProof = (manager: KeyManager): KeyManager & AsyncDisposable => {
   const plain = around(manager, ({ call }, run) => run(call))
   return { ...plain, generateDataKey: proving(plain).generateDataKey }
 }
@@ -164,7 +164,7 @@ export interface BulkheadOptions {
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {}): KeyManager => {
+export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {}): KeyManager & AsyncDisposable => {
   const { calls = 64, queue = 1024 } = options
   const message = `${calls} calls to the KMS ${manager.instance} are under way and ${queue} wait. Try again later.`
   const full = (): never => decline('KmsThrottled', message, 1)
@@ -184,7 +184,7 @@ export const withBulkhead = (manager: KeyManager, options: BulkheadOptions = {})
  *
  * {@includeCode ../../../test/examples/kms.test.ts#decorators}
  */
-export const observed = (manager: KeyManager): KeyManager => {
+export const observed = (manager: KeyManager): KeyManager & AsyncDisposable => {
   const events = channel(kmsChannel)
   const { name: provider, instance } = manager
   return around(manager, async ({ operation, key, call }, run) => {

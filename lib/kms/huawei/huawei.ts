@@ -36,11 +36,11 @@ export interface HuaweiOptions {
  *
  * {@includeCode ../../../test/examples/huawei.test.ts#huawei}
  */
-export const huaweiKms = (options: HuaweiOptions): KeyManager => new DewKms(options)
+export const huaweiKms = (options: HuaweiOptions): KeyManager & AsyncDisposable => new DewKms(options)
 
 const provider = 'huawei-kms'
 
-class DewKms implements KeyManager {
+class DewKms implements KeyManager, AsyncDisposable {
   readonly name = provider
   readonly instance: string
   readonly holds: (keyId: string) => boolean
@@ -170,6 +170,10 @@ class DewKms implements KeyManager {
 
   close(): void {
     this.#api.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
   }
 
   async #change(

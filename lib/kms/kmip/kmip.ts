@@ -51,6 +51,7 @@ export interface KmipOptions {
 
 /** What a KMIP server can do: all but to enable keys again, to rotate them and to take back a deletion. */
 export type KmipKms = KeyManager &
+  AsyncDisposable &
   Required<Pick<KeyManager, 'find' | 'list' | 'create' | 'disable' | 'scheduleDeletion' | 'close'>>
 
 /**
@@ -93,6 +94,7 @@ export const kmipKms = (options: KmipOptions): KmipKms => {
     disable: (keyId, call) => keys.disable(keyId, call),
     scheduleDeletion: (keyId, _, call) => keys.destroy(keyId, call),
     close: () => pool.close(),
+    [Symbol.asyncDispose]: async () => pool.close(),
   }
 }
 

@@ -290,6 +290,11 @@ export class LocalKms implements KmsProvider {
     this.#opened = undefined
   }
 
+  /** The same, for `using`. */
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
   // What `util.inspect` and `console.log` show.
   static {
     const value = function (this: LocalKms): string {

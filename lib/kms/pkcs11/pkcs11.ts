@@ -49,6 +49,7 @@ export interface Pkcs11KmsOptions {
 
 /** A token as a key manager. Its keys have no versions, and what is destroyed cannot be kept. */
 export type Pkcs11Kms = KeyManager &
+  AsyncDisposable &
   Required<Pick<KeyManager, 'find' | 'list' | 'create' | 'enable' | 'disable' | 'scheduleDeletion' | 'close'>>
 
 const positive = (name: string, value: number): number => {
@@ -195,5 +196,6 @@ export const pkcs11Kms = (options: Pkcs11KmsOptions): Pkcs11Kms => {
       })
     },
     close: () => token.close(),
+    [Symbol.asyncDispose]: async () => token.close(),
   }
 }

@@ -42,7 +42,7 @@ export interface MemoryKmsOptions {
 }
 
 /** What {@link memoryKms} makes: all that a key manager may do. */
-export type MemoryKms = Required<KeyManager>
+export type MemoryKms = Required<KeyManager> & AsyncDisposable
 
 interface MemoryKey {
   readonly keyId: string
@@ -150,6 +150,11 @@ export const memoryKms = (options: MemoryKmsOptions = {}): MemoryKms => {
       lyingId,
     )
 
+  const close = (): void => {
+    for (const { versions } of keys.values()) wipe(...versions)
+    keys.clear()
+  }
+
   return {
     name: 'memory',
     instance,
@@ -228,10 +233,8 @@ export const memoryKms = (options: MemoryKmsOptions = {}): MemoryKms => {
         key.state = 'disabled'
         key.deletion = undefined
       }),
-    close: () => {
-      for (const { versions } of keys.values()) wipe(...versions)
-      keys.clear()
-    },
+    close,
+    [Symbol.asyncDispose]: async () => close(),
   }
 }
 

@@ -56,11 +56,11 @@ export interface VaultOptions {
  *
  * {@includeCode ../../../test/examples/vault.test.ts#vault}
  */
-export const vaultKms = (options: VaultOptions): KeyManager => new TransitKms(options)
+export const vaultKms = (options: VaultOptions): KeyManager & AsyncDisposable => new TransitKms(options)
 
 const provider = 'vault-transit'
 
-class TransitKms implements KeyManager {
+class TransitKms implements KeyManager, AsyncDisposable {
   readonly name = provider
   readonly instance: string
   readonly holds: (keyId: string) => boolean
@@ -176,6 +176,10 @@ class TransitKms implements KeyManager {
   close(): void {
     this.#vault.close()
     this.#checked.clear()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
   }
 
   #path(operation: string, ...names: readonly string[]): string {

@@ -135,5 +135,6 @@ export const openFileStore = async (directory: string, options: FileStoreOptions
       })),
     sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),
+    [Symbol.asyncDispose]: () => (closed ??= close()),
   }
 }

@@ -135,5 +135,6 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     counts: () => countAll(database),
     sweep: upkeep.sweepNow,
     close: () => (closed ??= close()),
+    [Symbol.asyncDispose]: () => (closed ??= close()),
   }
 }
