@@ -5,6 +5,12 @@
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 
+const { exports }: { readonly exports: Readonly<Record<string, string>> } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+)
+/** The entry that a built file is. */
+const entries: ReadonlyMap<string, string> = new Map(Object.entries(exports).map(([entry, file]) => [file, entry]))
+
 /** The code of the region `name` of a file, not indented, below its imports. Throws where the file has no such region. */
 export const exampleOf = (file: string, name: string): string => {
   const text = readFileSync(file, 'utf8')
@@ -38,11 +44,11 @@ const importsOf = (tree: ts.SourceFile, used: ReadonlySet<string>): readonly str
     if (bindings === undefined || !ts.isNamedImports(bindings)) return []
     const names = bindings.elements.filter(({ name }) => used.has(name.text)).map(element => element.getText())
     if (names.length === 0) return []
-    const from = moduleSpecifier
-      .getText()
-      .replace(/^'(?:\.\.\/)+lib\/(\w+|(?:kms|store)\/\w+(?=\/))(?:\/\w+)?\.ts'$/, (_, entry: string) => {
-        return entry === 'index' ? "'sse-kms-streams'" : `'sse-kms-streams/${entry}'`
-      })
+    const from = moduleSpecifier.getText().replace(/^'(?:\.\.\/)+lib\/(.+)\.ts'$/, (_, file: string) => {
+      const entry = entries.get(`./dist/${file}.js`)
+      if (entry === undefined) throw new Error(`lib/${file}.ts is no entry: an example cannot import it`)
+      return `'${entry.replace('.', 'sse-kms-streams')}'`
+    })
     const line = `import { ${names.join(', ')} } from ${from}`
     return line.length <= 120 ? [line] : ['import {', ...names.map(name => `  ${name},`), `} from ${from}`]
   })

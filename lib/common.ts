@@ -21,6 +21,7 @@ export type {
   DecryptOptions,
   EncryptOptions,
   FileOptions,
+  FileRangeOptions,
   KeyOptions,
   StoredUpload,
   TargetOptions,

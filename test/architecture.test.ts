@@ -188,7 +188,11 @@ t.test('who may import what', async t => {
     [],
     'node:http only in the gateway, the command line, and below the key managers that are services',
   )
-  t.strictSame(outside(/^node:fs/, /^files\.ts$|^(kms\/local|store\/file|cli)\//), [], 'node:fs only where files live')
+  t.strictSame(
+    outside(/^node:fs/, /^files\.ts$|^object\/directory\.ts$|^(kms\/local|store\/file|cli)\//),
+    [],
+    'node:fs only where files live',
+  )
   t.strictSame(
     outside(/^node:tls$/, /^kms\/kmip\/(connection|kmip)\.ts$|^cli\//),
     [],

@@ -17,6 +17,7 @@ import { exitCodes } from '../lib/cli/failure.ts'
 import { actions } from '../lib/gateway/actions/index.ts'
 import { parseQuery, route } from '../lib/gateway/http/route.ts'
 import * as aws from '../lib/kms/aws/aws.ts'
+import * as files from '../lib/object/directory.ts'
 import * as openssl from '../lib/openssl.ts'
 import * as gateway from '../lib/gateway.ts'
 import * as kmip from '../lib/kms/kmip/kmip.ts'
@@ -32,6 +33,7 @@ import * as s3 from '../lib/store/s3/bodies.ts'
 import * as testing from '../lib/testing.ts'
 import * as web from '../lib/web.ts'
 import { obsOperations, s3Operations } from './support/operations.ts'
+import { recipes } from './support/recipes/folders.ts'
 import { main } from './support/server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -40,7 +42,7 @@ const markdown = (folder: string): readonly string[] =>
   readdirSync(join(root, folder))
     .filter(name => name.endsWith('.md'))
     .map(name => join(folder, name))
-const documents = [...markdown('.'), ...markdown('docs'), ...markdown('.github')]
+const documents = ['.', 'docs', 'docs/recipes', '.github'].flatMap(markdown)
 const write = process.env['DOCS_WRITE'] === '1'
 
 const table = (head: readonly string[], rows: readonly (readonly unknown[])[]): string =>
@@ -210,13 +212,14 @@ const peersTable = (): string =>
     ['entry', 'optional packages'],
     [
       [
-        '`sse-kms-streams`, `/web`, `/rules`, `/openssl`, `/testing`, `/kms/huawei`, `/kms/kmip`, `/kms/vault`',
+        '`sse-kms-streams`, `/web`, `/rules`, `/openssl`, `/files`, `/testing`, `/kms/huawei`, `/kms/kmip`, `/kms/vault`',
         peersOf(
           ...[
             'lib/index.ts',
             'lib/web.ts',
             'lib/rules.ts',
             'lib/openssl.ts',
+            'lib/object/directory.ts',
             'lib/testing.ts',
             'lib/kms/huawei/huawei.ts',
             'lib/kms/kmip/kmip.ts',
@@ -249,6 +252,12 @@ const casesTable = (): string =>
     testing.conformanceCases.map(({ name, about }) => [`\`${name}\``, about]),
   )
 
+const recipesTable = (): string =>
+  table(
+    ['recipe', 'what it is', 'lines'],
+    recipes().map(({ name, manifest, lines }) => [`[${name}](recipes/${name}.md)`, manifest.description, lines]),
+  )
+
 const tables: ReadonlyMap<string, () => string> = new Map([
   ['errors', errorsTable],
   ['config', configTable],
@@ -262,6 +271,7 @@ const tables: ReadonlyMap<string, () => string> = new Map([
   ['peers', peersTable],
   ['cases', casesTable],
   ['bench', benchTable],
+  ['recipes', recipesTable],
 ])
 
 /** A document with its tables and code blocks as they should be. */
@@ -275,6 +285,10 @@ const inStep = (text: string): string =>
     .replace(
       /(<!-- (test\/\S+?)#(\S+) -->\n+```ts\n).*?(?=```)/gs,
       (_, head: string, path: string, name: string) => head + exampleOf(join(root, path), name),
+    )
+    .replace(
+      /(<!-- (docs\/recipes\/\S+) -->\n+```\w+\n).*?(?=```)/gs,
+      (_, head: string, path: string) => head + read(path),
     )
 
 /** A document without its code: blocks and spans. */
@@ -297,6 +311,9 @@ t.test('tables and code blocks', async t => {
     t.equal(write ? expected : text, expected, `${path}: DOCS_WRITE=1 npx tap test/docs.test.ts writes it anew`)
     const blocks = text.match(/^```ts$/gm)?.length ?? 0
     t.equal(text.match(/^<!-- test\/\S+ -->\n+```ts$/gm)?.length ?? 0, blocks, `${path}: all its TypeScript is tested`)
+    const programs = text.match(/^```[jt]sx?$/gm)?.length ?? 0
+    const shown = text.match(/^<!-- docs\/recipes\/\S+ -->\n+```[jt]sx?$/gm)?.length ?? 0
+    t.equal(programs, blocks + shown, `${path}: all its JavaScript is a recipe's`)
   }
   for (const [name] of tables) t.ok(documents.some(path => read(path).includes(`<!-- table: ${name} -->`)))
   const listed = new Set(requests.map(actionOf))
@@ -345,7 +362,7 @@ t.test('links lead somewhere', async t => {
 
 t.test('no document names a path of a machine', async t => {
   for (const path of documents) {
-    const found = /(?<![\w.~/])\/(?:work|home|root|tmp|mnt|srv|opt|usr|var|Users)(?=\/|\b)|file:\/\/|\b[A-Z]:\\/.exec(
+    const found = /(?<![\w.~/}])\/(?:work|home|root|tmp|mnt|srv|opt|usr|var|Users)(?=\/|\b)|file:\/\/|\b[A-Z]:\\/.exec(
       read(path),
     )
     t.equal(found?.[0], undefined, path)
@@ -388,6 +405,7 @@ t.test('every public function has an example that a test runs', async t => {
     web,
     rules,
     openssl,
+    files,
     store,
     s3,
     gateway,

@@ -52,7 +52,17 @@ const load = (entry: string): Promise<string | undefined> =>
   run(`await import('${entry.replace('.', 'sse-kms-streams')}')`)
 
 t.test('entries that need no optional package', async t => {
-  for (const entry of ['.', './web', './rules', './openssl', './testing', './kms/huawei', './kms/vault', './kms/kmip'])
+  for (const entry of [
+    '.',
+    './web',
+    './rules',
+    './openssl',
+    './files',
+    './testing',
+    './kms/huawei',
+    './kms/vault',
+    './kms/kmip',
+  ])
     t.equal(await load(entry), undefined, entry)
 })
 
@@ -143,6 +153,7 @@ t.test('every entry is known here', async t => {
     './web',
     './rules',
     './openssl',
+    './files',
     './testing',
     './kms',
     './kms/aws',

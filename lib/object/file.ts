@@ -46,7 +46,10 @@ export const readFileEnvelope = async (file: RandomAccess): Promise<FileFront> =
 
 /** What a file is decrypted with. */
 export interface FileParts extends UnlockParts {
+  /** What to release; everything by default. */
   readonly range?: RangeRequest | undefined
+  /** An ETag, without quotes, for which alone the range holds (If-Range): another object is released whole. */
+  readonly ifRange?: string | undefined
 }
 
 /**
@@ -61,7 +64,8 @@ export const decryptFile = async (file: RandomAccess, parts: FileParts): Promise
   try {
     if (!unknownLength && held !== storedLength) throw new SseError('NotAuthentic')
     const index = unknownLength ? await establishLength(verified, file, at) : verified.index
-    const opened = openVerified(verified, parts, index)
+    const range = parts.ifRange === undefined || parts.ifRange === verified.etag ? parts.range : undefined
+    const opened = openVerified(verified, { range }, index)
     return { ...opened, stored: { start: at + opened.stored.start, end: at + opened.stored.end } }
   } finally {
     verified.key.dispose()

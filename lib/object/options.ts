@@ -63,6 +63,12 @@ export interface DecryptOptions
 /** How a self-describing file is decrypted. */
 export interface FileOptions extends KeyOptions, Pick<DecryptParts, 'range'> {}
 
+/** How one that can be read anywhere is decrypted. */
+export interface FileRangeOptions extends FileOptions {
+  /** An ETag, without quotes, for which alone the range holds, as If-Range of HTTP says: another object is decrypted whole. */
+  readonly ifRange?: string | undefined
+}
+
 /** How an upload is created. */
 export interface UploadOptions extends TargetOptions {
   /**

@@ -52,6 +52,7 @@ import type {
   DecryptOptions,
   EncryptOptions,
   FileOptions,
+  FileRangeOptions,
   KeyOptions,
   SseOptions,
   StoredUpload,
@@ -109,11 +110,12 @@ export interface SseOf<F> extends Disposable {
    */
   decrypt(envelope: Uint8Array | string, options?: DecryptOptions): Promise<Decryption & F>
   /**
-   * Decrypts a self-describing file (SKF1), or a range of it.
+   * Decrypts a self-describing file (SKF1), or a range of it; with `ifRange`, an ETag without quotes, the range holds for that object alone (the
+   * If-Range of HTTP), and another one is decrypted whole.
    *
    * {@includeCode ../../test/examples/reference.test.ts#files}
    */
-  decryptFile(file: RandomAccess, options?: FileOptions): Promise<Decryption & F>
+  decryptFile(file: RandomAccess, options?: FileRangeOptions): Promise<Decryption & F>
   /**
    * Decrypts a self-describing file from a pipe; its end may still bring an error.
    *
@@ -225,12 +227,8 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
       return { unlock: { engine, providers: kms, accept, context, ...known, call }, release: () => undefined }
     }
     const provider = customerKey(engine, keys.customerKey)
-    const unlock = {
-      engine,
-      providers: customerOnly(provider),
-      accept: [{ provider: provider.name, keyId: '' }],
-      context,
-    }
+    const accept = [{ provider: provider.name, keyId: '' }]
+    const unlock = { engine, providers: customerOnly(provider), accept, context }
     return { unlock, release: () => provider.dispose() }
   }
 
@@ -280,8 +278,8 @@ export const sseOver = <F extends Pick<Body, 'pieces'>>(
       return encryptBody({ engine, suite, provider, keyId, context, call, length, values, file, memory })
     })
 
-  const openFile = async (file: RandomAccess, call: FileOptions): Promise<Decryption & F> =>
-    adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range })))
+  const openFile = async (file: RandomAccess, call: FileRangeOptions): Promise<Decryption & F> =>
+    adapt(await within(call, unlock => decryptFile(file, { ...unlock, range: call.range, ifRange: call.ifRange })))
 
   const withUpload = async <U extends CompletableUpload, T>(
     open: (uploadId: string, session: Uint8Array, unlock: UnlockParts) => Promise<U>,

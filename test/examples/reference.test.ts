@@ -1,6 +1,6 @@
 /** An example of every public function that no guide shows: what the reference includes. One key store serves them all. */
 import { randomBytes } from 'node:crypto'
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -8,12 +8,14 @@ import { pipeline } from 'node:stream/promises'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
 import {
+  answerOf,
   clientContext,
   compositeFlag,
   createSse,
   customerKey,
   DataKey,
   encryptionContext,
+  errorAnswer,
   errorTable,
   tuneMemory,
   LocalKms,
@@ -21,11 +23,13 @@ import {
   nobleEngine,
   nodeEngine,
   parseEnvelope,
+  parseRange,
   parseReceipt,
   parseSession,
   pickEngine,
   plaintextLength,
   type RandomAccess,
+  randomAccess,
   readFileEnvelope,
   resolveRange,
   SegmentMemory,
@@ -37,6 +41,7 @@ import {
   valueIds,
   webCryptoEngine,
 } from '../../lib/index.ts'
+import { sealedFiles } from '../../lib/object/directory.ts'
 import { openSslEngine } from '../../lib/openssl.ts'
 import { assertCondition, authenticated, openFileStore } from '../../lib/store.ts'
 import { replaceRandomness } from '../../lib/testing.ts'
@@ -93,6 +98,49 @@ t.test('memory that is used again', async t => {
   await file.close()
   // #endregion segment-memory
   t.equal((await readFile(path)).length, put.result().storedLength)
+})
+
+t.test('a directory of sealed objects', async t => {
+  const plain = randomBytes(1000)
+  const source = Readable.from([plain])
+  // #region sealed-files
+  const files = await sealedFiles({
+    sse,
+    directory: join(directory, 'objects'),
+    context: name => ({ 'aws:s3:arn': `arn:aws:s3:::bucket/${name}` }), // binds the data key to the object's name
+  })
+  const put = await files.put('cat.jpg', source) // a request, or any stream; put.headers has the ETag
+  const get = await files.get('cat.jpg', { range: 'bytes=0-99' }) // headers of a request; every check before a byte
+  const part = await buffer(get.stream) // or get.web(); get.status and get.headers are the answer's
+  await files.remove('cat.jpg')
+  // #endregion sealed-files
+  t.ok(part.equals(plain.subarray(0, 100)))
+  t.match([put.status, get.status, get.headers['content-range']], [200, 206, 'bytes 0-99/1000'])
+  await t.rejects(files.get('cat.jpg'), { code: 'NoSuchKey' })
+})
+
+t.test('HTTP around objects that lie elsewhere', async t => {
+  const path = join(directory, 'object')
+  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/object' }
+  const put = await sse.encrypt({ context, file: true })
+  await writeFile(path, await through(randomBytes(1000), put.stream))
+  // #region http
+  const answer = async (range: string | undefined, path: string) => {
+    const file = await open(path)
+    try {
+      const get = await sse.decryptFile(await randomAccess(file), { context, range: parseRange(range) })
+      const { status, headers } = answerOf(get) // 200 or 206, with its headers
+      const body = await buffer(file.createReadStream(get.stored).compose(get.stream))
+      return { status, headers, body }
+    } catch (error) {
+      return errorAnswer(error) // 416, 404 and others: status, headers and a text
+    } finally {
+      await file.close()
+    }
+  }
+  // #endregion http
+  t.match(await answer('bytes=-5', path), { status: 206, headers: { 'content-range': 'bytes 995-999/1000' } })
+  t.match(await answer('bytes=1000-', path), { status: 416, body: /^RangeNotSatisfiable/ })
 })
 
 t.test('sizes and ranges', async t => {

@@ -21,10 +21,10 @@ export const openBodyFiles = async (root: string): Promise<BodyStore> => {
   const pathOf = (id: string): string => join(shelfOf(checkBodyId(id)), id)
   return {
     remote: false,
-    create: async id => new FileSink(await open(pathOf(id), 'wx', 0o600), pathOf(id), shelfOf(id)),
-    open: id => ifThere(() => openFile(pathOf(id))),
+    create: id => createFile(pathOf(id), shelfOf(id)),
+    open: id => openFile(pathOf(id)),
     sizeOf: id => ifThere(() => sizeOf(pathOf(id))),
-    delete: async id => remove(pathOf(id)),
+    delete: async id => removeFile(pathOf(id)),
     list: () => listFiles(root),
     discardUnfinished: async () => 0, // a file that is being written is listed
     close: async () => {},
@@ -46,7 +46,8 @@ const sizeOf = async (path: string): Promise<number> => {
   return found.size
 }
 
-const remove = async (path: string): Promise<boolean> => {
+/** Removes a file: `false` where there was none. Rejects with the system's error. */
+export const removeFile = async (path: string): Promise<boolean> => {
   const done = await ifThere(async () => {
     await unlink(path)
     return true
@@ -133,9 +134,13 @@ class FileSink implements BodySink {
 
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {})
-    await remove(this.#path)
+    await removeFile(this.#path)
   }
 }
+
+/** Creates a file of mode 0600 in a folder, which is flushed with it. Rejects with the system's error, also where there is such a file. */
+export const createFile = async (path: string, folder: string): Promise<BodySink> =>
+  new FileSink(await open(path, 'wx', 0o600), path, folder)
 
 /** Writes all of the pieces: the system may take a part of them at a time, as it does when the disk runs full. */
 export const writeAll = async (
@@ -152,10 +157,12 @@ export const writeAll = async (
   }
 }
 
-const openFile = async (path: string): Promise<StoredBody> => {
-  const { file, size } = await openRegular(path)
-  return { size, read: range => readFile(file, range), close: () => file.close() }
-}
+/** Opens a regular file, never through a symbolic link; `undefined` where there is none. Rejects with the system's error. */
+export const openFile = (path: string): Promise<StoredBody | undefined> =>
+  ifThere(async () => {
+    const { file, size } = await openRegular(path)
+    return { size, read: range => readFile(file, range), close: () => file.close() }
+  })
 
 async function* readFile(
   handle: FileHandle,
