@@ -78,7 +78,7 @@ const faults: Readonly<Record<string, Fault>> = {
   },
   'something stays of an aborted put': {
     from: 'console.error(',
-    to: "(await import('node:fs')).writeFileSync(`${data}/objects/left`, ''); console.error(",
+    to: "process.getBuiltinModule('node:fs').writeFileSync(`${data}/objects/left`, ''); console.error(",
     found: [aborted],
   },
   'the plaintext is on the disk': {
