@@ -1,5 +1,6 @@
 /** All cases, in the order in which they run. */
 import type { BenchCase } from '../harness.ts'
+import { rows } from './chain.ts'
 import { checksums } from './checksums.ts'
 import { copy } from './copy.ts'
 import { floor } from './floor.ts'
@@ -19,6 +20,7 @@ import { streams } from './streams.ts'
 export const cases: readonly BenchCase[] = [
   floor,
   streams,
+  rows,
   rivals,
   openssl,
   small,

@@ -115,3 +115,25 @@ t.test('a key manager in memory', async t => {
   key.dispose()
   await t.rejects(kms.unwrapDataKey({ wrapped, context: encryptionContext() }), { code: 'KmsUnavailable' })
 })
+
+t.test('states, versions and delays of a key manager in memory', async t => {
+  // #region memory-states
+  const kms = memoryKms({ fault: method => (method === 'unwrapDataKey' ? { delay: 20 } : undefined) })
+  const { keyId } = await kms.create('tests')
+  const sse = createSse({ kms, accept: [keyId] })
+  const sealed = await sse.encryptBytes('text')
+  await kms.rotate(keyId) // a second version wraps now
+  const opened = await sse.decryptBytes(sealed) // under the first one, after 20 ms
+  await kms.disable(keyId) // KeyDisabled, until kms.enable(keyId)
+  await kms.scheduleDeletion(keyId) // KeyPendingDeletion, until kms.cancelDeletion(keyId)
+  // #endregion memory-states
+  t.equal(Buffer.from(opened).toString(), 'text')
+  t.equal((await kms.describe(keyId)).version, 2)
+  await t.rejects(sse.decryptBytes(sealed), { code: 'KeyPendingDeletion' })
+  await kms.cancelDeletion(keyId)
+  await t.rejects(sse.decryptBytes(sealed), { code: 'KeyDisabled' })
+  await kms.enable(keyId)
+  const before = performance.now()
+  await sse.decryptBytes(sealed)
+  t.ok(performance.now() - before >= 19)
+})
