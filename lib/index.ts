@@ -2,7 +2,7 @@
  * Server-side encryption with KMS-managed keys as composable streams, for Node. Begin with `createSse`. `LocalKms` is the embedded key
  * manager. The other functions are for a server of your own.
  *
- * @module
+ * @module sse-kms-streams
  */
 export * from './common.ts'
 export { type FileRead, type FileSize, randomAccess, type ReadableHandle } from './object/access.ts'

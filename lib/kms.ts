@@ -2,7 +2,7 @@
  * What a server needs around a key manager such as AWS KMS, an HSM or Vault: bounds on its calls, and keys of tenants. The key managers themselves are `sse-kms-streams/kms/aws`,
  * `/huawei`, `/vault`, `/pkcs11` and `/kmip`.
  *
- * @module
+ * @module sse-kms-streams/kms
  */
 export { kmsChannel, type KmsEvent, type KmsOperation } from './kms/events.ts'
 export { type KeyCacheOptions, withCache } from './kms/decorators/cache.ts'

@@ -3,7 +3,7 @@
  * key. They plan copies, parse bucket policies and decide by them, and give the headers of an answer. They read no body, ask no KMS and need
  * no optional package.
  *
- * @module
+ * @module sse-kms-streams/rules
  */
 export {
   type Access,

@@ -2,7 +2,7 @@
  * The embedded object store: an LMDB index and body files in one directory, for several processes of one machine; and the interface that any
  * other store fulfils. Needs the optional package `lmdb`.
  *
- * @module
+ * @module sse-kms-streams/store
  */
 export { authenticated } from './store/authenticated.ts'
 export { openBodyFiles } from './store/file/disk.ts'

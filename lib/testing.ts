@@ -2,7 +2,7 @@
  * For tests alone: the one place where randomness can be replaced, the suite that a key manager of your own is held to, and a key manager in
  * memory. Nothing in the product imports it.
  *
- * @module
+ * @module sse-kms-streams/testing
  */
 export { type RandomSource, replaceRandomness } from './cipher/random.ts'
 export { conformanceCases, runConformance } from './kms/testing/conformance.ts'

@@ -2,7 +2,7 @@
  * The same as `sse-kms-streams` without `node:`, for browsers and other runtimes. The engine is WebCrypto or noble. Bodies are WHATWG streams
  * and stages for stream-chain.
  *
- * @module
+ * @module sse-kms-streams/web
  */
 export * from './common.ts'
 export { createSse, type WebAdapters, type WebSse } from './object/web.ts'

@@ -50,11 +50,11 @@ const table = (head: readonly string[], rows: readonly (readonly unknown[])[]): 
 
 const errorsTable = (): string =>
   table(
-    ['code', 'HTTP', 'S3 code', 'message'],
-    Object.entries(index.errorTable).map(([code, { status, s3Code = code, message }]) => [
+    ['code', 'HTTP', 'S3 code, if another', 'message'],
+    Object.entries(index.errorTable).map(([code, { status, s3Code, message }]) => [
       `\`${code}\``,
       status,
-      `\`${s3Code}\``,
+      s3Code === undefined || s3Code === code ? '' : `\`${s3Code}\``,
       message,
     ]),
   )
@@ -446,7 +446,7 @@ t.test('the built declarations show the examples, and their maps still lead to t
     }
     const map = new SourceMap(JSON.parse(read(`${built}.map`)))
     for (const [i, line] of text.split('\n').entries()) {
-      const [, declared = ''] = /^export declare (?:const|class) (\w+)/.exec(line) ?? []
+      const [, declared = ''] = /^export declare (?:const|function|class) (\w+)/.exec(line) ?? []
       if (declared === '') continue
       const entry = map.findEntry(i, line.indexOf(declared))
       const found = 'originalLine' in entry ? source[entry.originalLine] : undefined

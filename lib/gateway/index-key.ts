@@ -31,6 +31,8 @@ const refused = (message: string, cause?: unknown): SseError => new SseError('In
  * and no index key, or one of another store; `KeyringCorrupt` where the KMS has lost the service's key; its other errors as they are.
  *
  * {@includeCode ../../test/examples/gateway.test.ts#gateway}
+ *
+ * @param options The KMS, the façade and the region of the service’s key.
  */
 export const authenticateStore = async (
   store: ObjectStore,

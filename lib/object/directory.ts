@@ -2,7 +2,7 @@
  * A directory of sealed objects, one self-describing file for each: what a server of one machine needs to put, get and remove objects by name.
  * It lists nothing, keeps no metadata and authenticates nobody; `sse-kms-streams/store` and the gateway do. Several processes may share it.
  *
- * @module
+ * @module sse-kms-streams/files
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { lstat, opendir, rename } from 'node:fs/promises'

@@ -30,6 +30,8 @@ export const parseRange = (header: string | null | undefined): RangeRequest | un
  * What a GET is answered with: 200, or 206 for a range; Content-Length, Content-Range, Accept-Ranges and ETag.
  *
  * {@includeCode ../../test/examples/reference.test.ts#http}
+ *
+ * @param decryption What `decrypt` or `decryptFile` returned.
  */
 export const answerOf = ({ range, length, plaintextLength, etag }: Decryption): AnswerHead => {
   const headers = { 'content-length': String(length), 'accept-ranges': 'bytes', etag: `"${etag}"` }

@@ -181,6 +181,7 @@ const refuseVariables = ({ place, text }: Placed): void => {
  *
  * {@includeCode ../../test/examples/rules.test.ts#policy}
  *
+ * @param options The bucket that the policy is of.
  * @throws {SseError} `MalformedPolicy`, with the place in its message, for example `Statement[0].Condition: …`.
  */
 export const parsePolicy = (text: string, { bucket }: ParsePolicyOptions): Policy => {

@@ -62,6 +62,7 @@ export const assertSigned = (profile: Profile, requester: Requester): Caller => 
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *
+ * @param profile Names the role, if it wants one.
  * @throws {SseError} `AccessDenied`, which names the role.
  */
 export const assertKmsRole = ({ kmsRole }: Profile, caller: Caller): void => {
@@ -101,6 +102,8 @@ export const assertSingleProject = (projectId: string | undefined, owner: Tenant
  *
  * {@includeCode ../../test/examples/rules.test.ts#origin}
  *
+ * @param profile Says whether keys of customers are allowed.
+ * @param key The key and its origin.
  * @throws {SseError} `AccessDenied`, "SSE-KMS here uses the default master key".
  */
 export const assertKeyOrigin = ({ customerKeys }: Profile, { origin }: UsableKey): void => {
@@ -113,6 +116,7 @@ export const assertKeyOrigin = ({ customerKeys }: Profile, { origin }: UsableKey
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *
+ * @param key The key and its state.
  * @throws {SseError} `KeyDisabled`, "ARN is disabled."; `KeyPendingDeletion`, "ARN is pending deletion.".
  */
 export const assertKeyEnabled = ({ keyId, state }: UsableKey): void => {

@@ -41,6 +41,7 @@ export interface CopyQuestion {
  *
  * {@includeCode ../../test/examples/rules.test.ts#copy}
  *
+ * @param copy How source and target are encrypted, and who asks.
  * @throws {SseError} `AccessDenied` in `obs` for a copy between tenants in which either side is encrypted.
  */
 export const planCopy = ({

@@ -79,6 +79,7 @@ export const keyQuery = (reference: KeyReference, home: KeyScope): KeyQuery => {
  *
  * {@includeCode ../../test/examples/rules.test.ts#rules}
  *
+ * @param scope Region and tenant of the key.
  * @throws {SseError} `KeyNotFound`, "Invalid arn REGION", for another region; `KeyAccessDenied` for another tenant.
  */
 export const assertKeyScope = (

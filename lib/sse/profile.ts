@@ -138,6 +138,8 @@ const sets = {
  * A profile with the operator's choices.
  *
  * {@includeCode ../../test/examples/rules.test.ts#who}
+ *
+ * @param options The region, and what differs from the profile of that name.
  */
 export const createProfile = (
   name: ProfileName,

@@ -150,6 +150,7 @@ const managedDialect = (headers: HeaderGetter): SseNames | undefined => {
  *
  * {@includeCode ../../test/examples/rules.test.ts#write}
  *
+ * @param options Whether the connection is encrypted, and the ARN of the object.
  * @throws {SseError} `InvalidArgument` for an unknown algorithm, key id, context, bucket key or project without SSE-KMS, a malformed one of
  * those, SSE-C beside SSE-KMS or SSE-S3, two dialects at once; `InvalidKeyId`; `InvalidContext`; `NotImplemented` for `aws:kms:dsse` and `SM4`;
  * and what {@link parseCustomerKey} throws. The receiver wipes the key of SSE-C.
@@ -171,6 +172,7 @@ export const parseWriteHeaders = (headers: HeaderGetter, { secure, objectArn }: 
  *
  * {@includeCode ../../test/examples/rules.test.ts#read}
  *
+ * @param options What is allowed all the same.
  * @throws {SseError} `InvalidArgument`, "x-amz-server-side-encryption header is not supported for this operation.".
  */
 export const refuseOnOther = (

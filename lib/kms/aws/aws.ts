@@ -1,7 +1,7 @@
 /**
  * The provider `aws-kms`: master keys of AWS KMS. Needs the optional package `@aws-sdk/client-kms`.
  *
- * @module
+ * @module sse-kms-streams/kms/aws
  */
 import {
   DecryptCommand,

@@ -2,7 +2,7 @@
  * The Key Management Service of Huawei Cloud (Data Encryption Workshop), OBS's own. Its data keys are wrapped without associated data here, so
  * that they lie under outer keys that bind the context.
  *
- * @module
+ * @module sse-kms-streams/kms/huawei
  */
 import { createHash } from 'node:crypto'
 import { concat, fromHex, hex, wipe } from '../../bytes.ts'

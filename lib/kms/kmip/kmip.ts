@@ -1,6 +1,8 @@
 /**
  * The provider `kmip`: master keys in a KMIP server. It wraps data keys with AES-256-GCM inside the server, over TLS; no master key ever
  * leaves it. Blobs are nonce[12] ‖ ciphertext[32] ‖ tag[16] (format.md, section 6).
+ *
+ * @module sse-kms-streams/kms/kmip
  */
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { checkInstance, holdsKeysOf, type KeyManager } from '../manager.ts'

@@ -120,7 +120,10 @@ export class LocalKms implements KmsProvider {
     return generateKey(key => this.wrapDataKey(key, target))
   }
 
-  /** Wraps a data key under the newest version of an enabled key, named by its full ARN. */
+  /**
+   * Wraps a data key under the newest version of an enabled key, named by its full ARN.
+   * @param target The key that wraps, and the context that is bound.
+   */
   async wrapDataKey(key: DataKey, { keyId, context }: WrapTarget): Promise<WrappedKey> {
     const stored = await this.#usable(keyId)
     await this.#files.settle(stored)
@@ -134,7 +137,10 @@ export class LocalKms implements KmsProvider {
     }
   }
 
-  /** The data key of a blob of wrapAlg 2, under any version of an enabled key. The caller disposes it. */
+  /**
+   * The data key of a blob of wrapAlg 2, under any version of an enabled key. The caller disposes it.
+   * @param request The wrapped key and its context.
+   */
   async unwrapDataKey({ wrapped, context }: UnwrapRequest): Promise<DataKey> {
     const { provider, keyId, wrapAlg, blob } = wrapped
     if (provider !== this.name || wrapAlg !== 2) throw new SseError('NotAuthentic')
@@ -147,7 +153,10 @@ export class LocalKms implements KmsProvider {
     }
   }
 
-  /** Unwraps a data key and wraps it anew: under another key, the newest version, or another context. */
+  /**
+   * Unwraps a data key and wraps it anew: under another key, the newest version, or another context.
+   * @param request The wrapped key with its context, and the new target.
+   */
   async rewrapDataKey({ from, to }: RewrapRequest): Promise<WrappedKey> {
     const key = await this.unwrapDataKey(from)
     try {
@@ -178,6 +187,7 @@ export class LocalKms implements KmsProvider {
   /**
    * The keys that a tenant's objects in a region may lie under: the key store itself is the register. The key that is named takes no trip to
    * its files, unless the origin matters too.
+   * @param scope The tenant and region, and the key if one is meant.
    */
   async acceptedKeys({ region, domainId, keyId, origin }: AcceptScope): Promise<readonly AcceptedKey[]> {
     if (keyId === undefined) {
@@ -210,7 +220,10 @@ export class LocalKms implements KmsProvider {
     return this.describeKey({ keyId: localArn(name) })
   }
 
-  /** The keys of a region and domain, of all where left out; sorted by ARN. */
+  /**
+   * The keys of a region and domain, of all where left out; sorted by ARN.
+   * @param filter Region and domain.
+   */
   async listKeys({ region, domainId }: KeyFilter = {}): Promise<readonly KeyDescription[]> {
     checkScope({ region: region ?? 'any', domainId: domainId ?? 'any' })
     const keys: KeyDescription[] = []
@@ -246,6 +259,7 @@ export class LocalKms implements KmsProvider {
    * Because a clock may be wrong, the key outlives that time by a day: it is destroyed when a day has passed since it was first asked for,
    * listed or seen by {@link LocalKms.destroyExpired} after its time, unless an earlier time was seen meanwhile. `onWarning` is told of both.
    * Until then {@link LocalKms.cancelDeletion} keeps it, and afterwards it answers `KeyNotFound`.
+   * @param options After how many days.
    */
   async scheduleDeletion(
     query: KeyQuery,

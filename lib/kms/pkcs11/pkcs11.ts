@@ -1,6 +1,8 @@
 /**
  * The provider `pkcs11`: master keys in an HSM, a smart card or any other token with a PKCS#11 module. Keys never leave the token: data keys
  * go in and are wrapped there. Needs the optional package `pkcs11js`.
+ *
+ * @module sse-kms-streams/kms/pkcs11
  */
 import type { Handle } from 'pkcs11js'
 import type { MaybePromise } from '../../bytes.ts'

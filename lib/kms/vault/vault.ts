@@ -2,7 +2,7 @@
  * The Transit engine of HashiCorp Vault and OpenBao. Data keys are wrapped under derived keys: what a wrapping key is derived with is the digest
  * of the context, so that a blob fails under another one. Transit knows no disabled keys, and no waiting time before a deletion.
  *
- * @module
+ * @module sse-kms-streams/kms/vault
  */
 import { base64, fromBase64, fromUtf8, utf8, wipe } from '../../bytes.ts'
 import { keySize } from '../../cipher/suite.ts'

@@ -2,7 +2,7 @@
  * A store whose index is in PostgreSQL and whose bodies are wherever a body store keeps them: for any number of gateways on any number of
  * machines. Small bodies lie in the database. Needs the optional package `pg`.
  *
- * @module
+ * @module sse-kms-streams/store/postgres
  */
 import { BodyDraft } from '../body-draft.ts'
 import type { BodyStoreMaker } from '../body-store.ts'

@@ -2,7 +2,7 @@
  * Bodies in any S3-compatible storage: one object a body, named by its random id under the id of the store. Needs the optional package
  * `@aws-sdk/client-s3`.
  *
- * @module
+ * @module sse-kms-streams/store/s3
  */
 import {
   AbortMultipartUploadCommand,
