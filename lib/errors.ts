@@ -337,7 +337,7 @@ export type ErrorCode = keyof typeof table
 /**
  * The table of errors: each code with its HTTP status, S3 code and default message.
  *
- * {@includeCode ../test/examples/reference.test.ts#errors}
+ * {@includeCode ../test/examples/reference.test.ts#sse,errors}
  */
 export const errorTable: Readonly<Record<ErrorCode, ErrorRow>> = table
 
@@ -361,7 +361,7 @@ export interface SseErrorOptions {
  * An error that a peer, a disk, a client or stored bytes caused. `code` is stable across releases; `status` and `s3Code` are what an S3
  * server answers; `message` says what to do; `cause` is for the operator alone.
  *
- * {@includeCode ../test/examples/reference.test.ts#errors}
+ * {@includeCode ../test/examples/reference.test.ts#sse,errors}
  */
 export class SseError extends Error {
   /** Stable code, a row of the table. */

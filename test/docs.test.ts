@@ -283,7 +283,7 @@ const inStep = (text: string): string =>
       return `${head}\n${make()}\n`
     })
     .replace(
-      /(<!-- (test\/\S+?)#(\S+) -->\n+```ts\n).*?(?=```)/gs,
+      /(<!-- (?:fragment )?(test\/\S+?)#(\S+) -->\n+```ts\n).*?(?=```)/gs,
       (_, head: string, path: string, name: string) => head + exampleOf(join(root, path), name),
     )
     .replace(
@@ -310,7 +310,11 @@ t.test('tables and code blocks', async t => {
     if (write && text !== expected) writeFileSync(join(root, path), expected)
     t.equal(write ? expected : text, expected, `${path}: DOCS_WRITE=1 npx tap test/docs.test.ts writes it anew`)
     const blocks = text.match(/^```ts$/gm)?.length ?? 0
-    t.equal(text.match(/^<!-- test\/\S+ -->\n+```ts$/gm)?.length ?? 0, blocks, `${path}: all its TypeScript is tested`)
+    t.equal(
+      text.match(/^<!-- (?:fragment )?test\/\S+ -->\n+```ts$/gm)?.length ?? 0,
+      blocks,
+      `${path}: all its TypeScript is tested`,
+    )
     const programs = text.match(/^```[jt]sx?$/gm)?.length ?? 0
     const shown = text.match(/^<!-- docs\/recipes\/\S+ -->\n+```[jt]sx?$/gm)?.length ?? 0
     t.equal(programs, blocks + shown, `${path}: all its JavaScript is a recipe's`)

@@ -156,7 +156,7 @@ const tested = new WeakMap<Engine, Promise<void>>()
  * Holds an engine to known answers: SHA-256, HMAC, key wrap, and every AEAD that it supports, as one message and in segments. Rejects
  * with `InternalError`, which names the engine and what differs. Runs once for an engine.
  *
- * {@includeCode ../../test/examples/reference.test.ts#engines}
+ * {@includeCode ../../test/examples/reference.test.ts#key,engines}
  */
 export const selfTest = (engine: Engine): Promise<void> => {
   const result = tested.get(engine) ?? test(engine)
@@ -167,7 +167,7 @@ export const selfTest = (engine: Engine): Promise<void> => {
 /**
  * The first engine that passes its {@link selfTest}; rejects with `InternalError` where none does.
  *
- * {@includeCode ../../test/examples/reference.test.ts#engines}
+ * {@includeCode ../../test/examples/reference.test.ts#key,engines}
  */
 export const pickEngine = async (candidates: readonly Engine[]): Promise<Engine> => {
   const failures: unknown[] = []

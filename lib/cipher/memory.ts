@@ -15,7 +15,7 @@ const most = 64
  * piece back once nobody reads it any more, such as in the callback of the `write` that took it; its bytes are those of another segment from
  * then on. One that is not given back is collected like any other. Only the engine openssl uses it.
  *
- * {@includeCode ../../test/examples/reference.test.ts#segment-memory}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,segment-memory}
  */
 export class SegmentMemory {
   readonly #free: Uint8Array[] = []

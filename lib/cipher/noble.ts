@@ -34,7 +34,7 @@ const keyWrap = async (kek: Uint8Array) => (await import('@noble/ciphers/aes.js'
 /**
  * @noble/ciphers and @noble/hashes.
  *
- * {@includeCode ../../test/examples/reference.test.ts#engines}
+ * {@includeCode ../../test/examples/reference.test.ts#key,engines}
  */
 export const nobleEngine: AsyncEngine = {
   name: 'noble',

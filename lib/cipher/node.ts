@@ -112,7 +112,7 @@ const notBegun = (): never => {
 /**
  * `node:crypto`.
  *
- * {@includeCode ../../test/examples/reference.test.ts#engines}
+ * {@includeCode ../../test/examples/reference.test.ts#key,engines}
  */
 export const nodeEngine: SyncEngine = {
   name: 'node',

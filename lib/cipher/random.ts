@@ -48,7 +48,7 @@ export const randomId = (size: number): Uint8Array => {
 /**
  * For tests alone: replaces the source until the function that it returns is called.
  *
- * {@includeCode ../../test/examples/reference.test.ts#randomness}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,randomness}
  */
 export const replaceRandomness = (replacement: RandomSource): (() => void) => {
   source = replacement

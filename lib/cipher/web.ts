@@ -38,7 +38,7 @@ const carrier = { name: 'HMAC', hash: 'SHA-256', length: 256 } as const
 /**
  * WebCrypto.
  *
- * {@includeCode ../../test/examples/reference.test.ts#engines}
+ * {@includeCode ../../test/examples/reference.test.ts#key,engines}
  */
 export const webCryptoEngine: AsyncEngine = {
   name: 'webcrypto',

@@ -44,7 +44,7 @@ export const encodeEnvelope = (record: WrapRecord, descriptor: Uint8Array, table
 /**
  * Parses an envelope; `file` says that it stands in a file, where the length may be unknown. `NotAuthentic` where it is malformed.
  *
- * {@includeCode ../../test/examples/reference.test.ts#envelope}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,envelope}
  */
 export const parseEnvelope = (bytes: Uint8Array, file = false): Envelope => {
   if (bytes.length > maxEnvelope) malformed()
@@ -119,7 +119,7 @@ export const encodeSession = (session: Session): Uint8Array => {
 /**
  * Parses a session; `NotAuthentic` where it is malformed.
  *
- * {@includeCode ../../test/examples/reference.test.ts#parts}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,parts}
  */
 export const parseSession = (bytes: Uint8Array): Session => {
   const reader = new Reader(copy(bytes))
@@ -156,7 +156,7 @@ export const encodeReceipt = ({ row, values }: Receipt): Uint8Array =>
 /**
  * Parses a receipt; `NotAuthentic` where it is malformed, or has more plaintext than a part of `suite`, if that is given.
  *
- * {@includeCode ../../test/examples/reference.test.ts#parts}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,parts}
  */
 export const parseReceipt = (bytes: Uint8Array, suite?: Suite): Receipt => {
   const reader = new Reader(bytes)

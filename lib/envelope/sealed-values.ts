@@ -27,7 +27,7 @@ export interface ValueKind {
 /**
  * Ids of values and their sizes in bytes; 0x80 + id is the composite form, of the same size.
  *
- * {@includeCode ../../test/examples/reference.test.ts#values}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,values}
  */
 export const valueIds: Readonly<Record<ValueName, ValueKind>> = {
   md5: { id: 1, size: 16 },
@@ -41,7 +41,7 @@ export const valueIds: Readonly<Record<ValueName, ValueKind>> = {
 /**
  * Added to an id for the checksum of the parts' checksums.
  *
- * {@includeCode ../../test/examples/reference.test.ts#values}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,values}
  */
 export const compositeFlag = 0x80
 

@@ -10,7 +10,7 @@ const hidden = '[data key]'
 /**
  * Holds a data key until {@link DataKey.dispose}.
  *
- * {@includeCode ../../test/examples/reference.test.ts#data-key}
+ * {@includeCode ../../test/examples/reference.test.ts#key,data-key}
  */
 export class DataKey {
   readonly #bytes: Uint8Array

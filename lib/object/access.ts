@@ -26,7 +26,7 @@ export interface ReadableHandle {
 /**
  * An open file as `decryptFile` takes it. The caller closes the handle. Reads reject with `FileFailed` where the file became shorter.
  *
- * {@includeCode ../../test/examples/reference.test.ts#http}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,http}
  */
 export const randomAccess = async (handle: ReadableHandle): Promise<RandomAccess> => {
   assertFunctions('randomAccess', handle, 'a file handle: what open of node:fs/promises gives', ['read', 'stat'])

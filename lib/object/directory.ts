@@ -90,7 +90,7 @@ const abandonedAfter = 24 * 60 * 60 * 1000
  * Opens a directory of sealed objects. The file of an object is named by the SHA-256 of its name, so that every name is safe on every disk; its
  * envelope stands in front. Part files that were not written to for a day are removed. `StoreFailed` where the directory cannot be used.
  *
- * {@includeCode ../../test/examples/reference.test.ts#sealed-files}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,sealed-files}
  */
 export const sealedFiles = async (options: SealedFilesOptions): Promise<SealedFiles> => {
   assertOptions('sealedFiles', options, 'an object with sse, directory and context')

@@ -34,7 +34,7 @@ export interface FileFront {
 /**
  * The envelope at the front of a file, parsed, without any key; and where the streams begin. `NotAuthentic` where there is none.
  *
- * {@includeCode ../../test/examples/reference.test.ts#files}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,files}
  */
 export const readFileEnvelope = async (file: RandomAccess): Promise<FileFront> => {
   if (file.size < filePrefixSize) throw new SseError('NotAuthentic')

@@ -15,7 +15,7 @@ export interface AnswerHead {
  * The range that a Range header asks for; `undefined` for the whole object: there is no header, or one that a server ignores, such as one with
  * several ranges (RFC 9110, section 14.2).
  *
- * {@includeCode ../../test/examples/reference.test.ts#http}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,http}
  */
 export const parseRange = (header: string | null | undefined): RangeRequest | undefined => {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header?.trim() ?? '')
@@ -29,7 +29,7 @@ export const parseRange = (header: string | null | undefined): RangeRequest | un
 /**
  * What a GET is answered with: 200, or 206 for a range; Content-Length, Content-Range, Accept-Ranges and ETag.
  *
- * {@includeCode ../../test/examples/reference.test.ts#http}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,http}
  *
  * @param decryption What `decrypt` or `decryptFile` returned.
  */
@@ -50,7 +50,7 @@ export interface ErrorAnswer extends AnswerHead {
  * What an error is answered with, while no byte of an object has left: status, headers and text of an `SseError`, 404 for a file that is not
  * there, 500 for all others, of which the client learns nothing. After the first byte, destroy the answer instead.
  *
- * {@includeCode ../../test/examples/reference.test.ts#http}
+ * {@includeCode ../../test/examples/reference.test.ts#sse,http}
  */
 export const errorAnswer = (error: unknown): ErrorAnswer => {
   const type = { 'content-type': 'text/plain; charset=utf-8' }

@@ -24,7 +24,7 @@ export interface NodeAdapters {
    * What leaves while a source goes in, for `for await`, or as a function in the middle of `pipeline()`. Keys are wiped at the end, on an
    * error, and where the loop is left.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#pieces}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,pieces}
    */
   pieces(source: Chunks): AsyncGenerator<Uint8Array, void, undefined>
   /** A stage for `chain([...])`. */
@@ -102,7 +102,7 @@ export const chooseEngine = async (
  * Encrypts and decrypts objects under the keys of a KMS. The engine is chosen at the first call. Calls reject with `EngineUnavailable` where the
  * one that is named cannot be had.
  *
- * {@includeCode ../../test/examples/pipeline.test.ts#create}
+ * {@includeCode ../../test/examples/pipeline.test.ts#sse}
  */
 export const createSse = (options: NodeSseOptions): Sse =>
   sseOver(

@@ -48,7 +48,7 @@ export interface TargetOptions extends KeyOptions {
   /**
    * Puts the data key under the bucket key of `bucketContext`, which must be given then: one call to the KMS serves many objects.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#bucket-key}
+   * {@includeCode ../../test/examples/reference.test.ts#key,bucket-key}
    */
   readonly bucketKey?: boolean | undefined
 }
@@ -75,7 +75,7 @@ export interface UploadOptions extends TargetOptions {
    * With a customer's key: the key of the key manager under which the session holds the keys of Complete, so that `completeUpload` and
    * `listParts` need no customer's key. No part can be opened with them.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#completion-keys}
+   * {@includeCode ../../test/examples/reference.test.ts#sse,completion-keys}
    */
   readonly service?: Pick<TargetOptions, 'keyId' | 'accept' | 'bucketKey' | 'bucketContext'> | undefined
   /** The store's own upload id, appended to ours. */

@@ -100,57 +100,57 @@ export interface SseOf<F> extends Disposable {
   /**
    * Begins to encrypt a body: one call to the KMS, then a stream.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#range}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,range}
    */
   encrypt(options?: EncryptOptions): Promise<Encryption & F>
   /**
    * Checks an envelope (bytes, or base64url text), then makes the stream that opens its object or a range of it.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#range}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,range}
    */
   decrypt(envelope: Uint8Array | string, options?: DecryptOptions): Promise<Decryption & F>
   /**
    * Decrypts a self-describing file (SKF1), or a range of it; with `ifRange`, an ETag without quotes, the range holds for that object alone (the
    * If-Range of HTTP), and another one is decrypted whole.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#files}
+   * {@includeCode ../../test/examples/reference.test.ts#sse,files}
    */
   decryptFile(file: RandomAccess, options?: FileRangeOptions): Promise<Decryption & F>
   /**
    * Decrypts a self-describing file from a pipe; its end may still bring an error.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#file}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,file}
    */
   decryptPipe(options?: FileOptions): Promise<WithDriver & F>
   /**
    * Encrypts bytes, or text as UTF-8, that lie in memory as a whole: one call to the KMS. What it gives is a self-describing file (SKF1) in new memory.
    * `RangeError` where there is no memory for it: beyond some MiB take `encrypt`. The bytes must not change until it is there.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#bytes}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,bytes}
    */
   encryptBytes(bytes: Uint8Array | string, options?: TargetOptions): Promise<Uint8Array>
   /**
    * Decrypts a self-describing file that lies in memory as a whole, or a range of it; into new memory, and only if all of that is authentic.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#bytes}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,bytes}
    */
   decryptBytes(bytes: Uint8Array, options?: FileOptions): Promise<Uint8Array>
   /**
    * Creates a multipart upload: one call to the KMS.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,multipart}
    */
   createUpload(options?: UploadOptions): Promise<CreatedUpload>
   /**
    * Begins to encrypt one attempt of a part, in any order, on any machine.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,multipart}
    */
   encryptPart(upload: StoredUpload, part: number, options?: KeyOptions & PartOptions): Promise<PartEncryption & F>
   /**
    * What listings show of stored receipts, in their order; one that does not open is left out.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#parts}
+   * {@includeCode ../../test/examples/reference.test.ts#sse,parts}
    */
   listParts(
     upload: StoredUpload,
@@ -160,7 +160,7 @@ export interface SseOf<F> extends Disposable {
   /**
    * Completes an upload out of the parts that the client names.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#multipart}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,multipart}
    */
   completeUpload(
     upload: StoredUpload,
@@ -171,25 +171,25 @@ export interface SseOf<F> extends Disposable {
   /**
    * A new envelope over the same bytes, under another master key or context: no byte of the body is read.
    *
-   * {@includeCode ../../test/examples/pipeline.test.ts#rewrap}
+   * {@includeCode ../../test/examples/pipeline.test.ts#sse,rewrap}
    */
   rewrap(envelope: Uint8Array | string, options: CopyOptions): Promise<Uint8Array>
   /**
    * The new front of a self-describing file under another master key or context, and where the streams lie that follow it unchanged.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#files}
+   * {@includeCode ../../test/examples/reference.test.ts#sse,files}
    */
   rewrapFile(file: RandomAccess, options: CopyOptions): Promise<RewrappedFile>
   /**
    * Decrypts and encrypts under a new data key while the bytes flow: `from.stored` in, the target's streams out.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#reencrypt}
+   * {@includeCode ../../test/examples/reference.test.ts#sse,reencrypt}
    */
   reencrypt(envelope: Uint8Array | string, options: CopyOptions): Promise<Reencryption & F>
   /**
    * Wipes the bucket keys in memory; calls that need one reject with `TypeError` afterwards. The KMS stays open.
    *
-   * {@includeCode ../../test/examples/reference.test.ts#bucket-key}
+   * {@includeCode ../../test/examples/reference.test.ts#key,bucket-key}
    */
   dispose(): void
 }

@@ -175,7 +175,7 @@ const maxValue = 16 * 1024
  * The values of a request, to decide with. Pure: headers are asked for when a condition needs them. `InvalidArgument` for a value of more than
  * 16,384 characters, so that a decision stays short.
  *
- * {@includeCode ../../test/examples/rules.test.ts#policy}
+ * {@includeCode ../../test/examples/rules.test.ts#who,policy}
  */
 export const requestValues =
   (facts: RequestFacts): ConditionValues =>

@@ -179,7 +179,7 @@ const refuseVariables = ({ place, text }: Placed): void => {
 /**
  * Parses a bucket policy. Elements with one value may have it bare or in a list.
  *
- * {@includeCode ../../test/examples/rules.test.ts#policy}
+ * {@includeCode ../../test/examples/rules.test.ts#who,policy}
  *
  * @param options The bucket that the policy is of.
  * @throws {SseError} `MalformedPolicy`, with the place in its message, for example `Statement[0].Condition: …`.
@@ -260,7 +260,7 @@ export const ruling = (
  * An explicit deny wins over an allow, an allow over none. Without a policy: `none`. While tags are unknown, conditions on them hold for an Allow, and
  * for no Deny: decide again once they are known.
  *
- * {@includeCode ../../test/examples/rules.test.ts#policy}
+ * {@includeCode ../../test/examples/rules.test.ts#who,policy}
  */
 export const decide = (policy: Policy | undefined, request: PolicyRequest): PolicyDecision =>
   ruling(policy, request).of(request.resource)

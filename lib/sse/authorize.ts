@@ -18,7 +18,7 @@ export type UsableKey = Pick<KeyDescription, 'keyId' | 'state' | 'origin' | 'reg
 /**
  * `obs`: a client gives no encryption context ([1] has no such header).
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @throws {SseError} `InvalidArgument`.
  */
@@ -31,7 +31,7 @@ export const assertContextAllowed = (profile: Profile, context: ReadonlyMap<stri
 /**
  * `obs`: a key is named by its id or ARN, not by an alias.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @throws {SseError} `InvalidKeyId`.
  */
@@ -42,7 +42,7 @@ export const assertAliasAllowed = (profile: Profile, key: KeyReference | undefin
 /**
  * `s3`: SSE-KMS takes Signature Version 4 ([2]). `obs`: any signature, but not an anonymous request. Returns the caller.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @throws {SseError} `InvalidArgument`, "… require AWS Signature Version 4.", or `AccessDenied`.
  */
@@ -60,7 +60,7 @@ export const assertSigned = (profile: Profile, requester: Requester): Caller => 
 /**
  * `obs`: "Only users with the tenant_admin role can use SSE-KMS interfaces" ([1]), for writes and for reading such an object.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @param profile Names the role, if it wants one.
  * @throws {SseError} `AccessDenied`, which names the role.
@@ -73,7 +73,7 @@ export const assertKmsRole = ({ kmsRole }: Profile, caller: Caller): void => {
 /**
  * "The bucket ACL and policy do not allow cross-tenant authorized access to objects encrypted using SSE-KMS" ([1]), in both profiles.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @throws {SseError} `AccessDenied`.
  */
@@ -87,7 +87,7 @@ export const assertOwnTenant = (caller: Caller, owner: Tenant): void => {
 /**
  * "OBS does not support KMS with multiple projects" ([1]): a request that names a project must name the tenant's own, and so must a caller. Both profiles.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @throws {SseError} `InvalidArgument`.
  */
@@ -100,7 +100,7 @@ export const assertSingleProject = (projectId: string | undefined, owner: Tenant
 /**
  * "The SSE-KMS mode does not support the keys created by customers" ([1]); the option `customerKeys` allows them, and `s3` does.
  *
- * {@includeCode ../../test/examples/rules.test.ts#origin}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,origin}
  *
  * @param profile Says whether keys of customers are allowed.
  * @param key The key and its origin.
@@ -114,7 +114,7 @@ export const assertKeyOrigin = ({ customerKeys }: Profile, { origin }: UsableKey
 /**
  * A key is enabled, on writes and on reads ([2]).
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @param key The key and its state.
  * @throws {SseError} `KeyDisabled`, "ARN is disabled."; `KeyPendingDeletion`, "ARN is pending deletion.".
@@ -132,7 +132,7 @@ export const assertKeyEnabled = ({ keyId, state }: UsableKey): void => {
  * With `customerKeys` in `obs`, a custom key "of a non-default project serves its owner only". A tenant has one project, so the owner is the
  * tenant, which `assertOwnTenant` checks.
  *
- * {@includeCode ../../test/examples/rules.test.ts#write}
+ * {@includeCode ../../test/examples/rules.test.ts#sse,who,write}
  *
  * @throws {SseError} `KeyNotFound`, `KeyAccessDenied`, `AccessDenied`, `KeyDisabled`, `KeyPendingDeletion`.
  */
@@ -145,7 +145,7 @@ export const assertKeyUsable = (profile: Profile, key: UsableKey, owner: Tenant)
 /**
  * A bucket may refuse writes under a customer's key (S3: `BlockedEncryptionTypes`); what lies there under one is still read.
  *
- * {@includeCode ../../test/examples/rules.test.ts#bucket-encryption}
+ * {@includeCode ../../test/examples/rules.test.ts#who,bucket-encryption}
  *
  * @throws {SseError} `AccessDenied`.
  */
@@ -228,7 +228,7 @@ const authorizeKms = (
  *
  * Have the KMS describe a key that is named, and pass it to `assertKeyUsable`.
  *
- * {@includeCode ../../test/examples/rules.test.ts#write}
+ * {@includeCode ../../test/examples/rules.test.ts#sse,who,write}
  *
  * @throws {SseError} what the rules of SSE-KMS throw: the functions above, and `assertKeyScope`.
  */
@@ -252,7 +252,7 @@ export const authorizeWrite = (access: WriteAccess): WriteDecision => {
  * Lets a GET, HEAD, the source of a copy or a part of an upload use an object of that kind, or throws. Only SSE-KMS has rules of its own. Policy
  * and ACL have decided the rest.
  *
- * {@includeCode ../../test/examples/rules.test.ts#read}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,read}
  *
  * @throws {SseError} what `assertSigned`, `assertKmsRole`, `assertOwnTenant` and `assertSingleProject` throw.
  */
@@ -283,7 +283,7 @@ const withoutRight = ({ requester }: Access, right: KeyRight, resource: string):
 /**
  * Whether the aliases of a key decide if its use is granted: who asks for no right that an alias gives need not look them up.
  *
- * {@includeCode ../../test/examples/rules.test.ts#grants}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,grants}
  */
 export const needsAliases = (access: Access, right: KeyRight, key: Pick<RightfulKey, 'keyId' | 'arn'>): boolean => {
   const keys = granted(access, right)
@@ -294,7 +294,7 @@ export const needsAliases = (access: Access, right: KeyRight, key: Pick<Rightful
  * Lets a requester use a key for what needs this right, if a grant of the tenant says so. Where the tenant has no grants, {@link authorizeWrite}
  * and {@link authorizeRead} have decided. Ask before every use, also of a key in memory.
  *
- * {@includeCode ../../test/examples/rules.test.ts#grants}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,grants}
  *
  * @throws {SseError} `KeyAccessDenied`, which names the right and the key.
  */
@@ -306,7 +306,7 @@ export const assertKeyRight = (access: Access, right: KeyRight, key: RightfulKey
 /**
  * Refuses who has a right to no key at all: before a default key is made for somebody who could not use it.
  *
- * {@includeCode ../../test/examples/rules.test.ts#grants}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,grants}
  *
  * @throws {SseError} `KeyAccessDenied`, which names the right.
  */

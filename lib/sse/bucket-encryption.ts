@@ -106,7 +106,7 @@ const blockedOf = (value: unknown): BlockedEncryption | undefined => {
 /**
  * Reads a configuration in plain form; `Rule` may be one rule or a list of one. Texts are strings, `BucketKeyEnabled` a boolean or its text.
  *
- * {@includeCode ../../test/examples/rules.test.ts#bucket-encryption}
+ * {@includeCode ../../test/examples/rules.test.ts#who,bucket-encryption}
  *
  * @throws {SseError} `MalformedXML` with no rule or two, an unknown element or algorithm; `InvalidArgument` for a key id or project
  * with SSE-S3; `NotImplemented` for `aws:kms:dsse`. Semantics, section 2.
@@ -141,7 +141,7 @@ export const parseBucketEncryption = (form: unknown): BucketEncryption => {
 /**
  * The plain form as a client of that dialect expects it: the inverse of {@link parseBucketEncryption}.
  *
- * {@includeCode ../../test/examples/rules.test.ts#bucket-encryption}
+ * {@includeCode ../../test/examples/rules.test.ts#who,bucket-encryption}
  */
 export const formatBucketEncryption = (encryption: BucketEncryption, dialect: Dialect): BucketEncryptionForm => {
   const { blocked } = encryption
@@ -170,7 +170,7 @@ export const formatBucketEncryption = (encryption: BucketEncryption, dialect: Di
 /**
  * What is answered when a bucket's encryption is asked for: its configuration, else the profile's base. Semantics, section 2.
  *
- * {@includeCode ../../test/examples/rules.test.ts#bucket-encryption}
+ * {@includeCode ../../test/examples/rules.test.ts#who,bucket-encryption}
  *
  * @throws {SseError} `ServerSideEncryptionConfigurationNotFoundError` where there is neither.
  */

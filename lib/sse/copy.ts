@@ -39,7 +39,7 @@ export interface CopyQuestion {
 /**
  * What a copy does. Across tenants and suites, and where the caller wants it, nothing is rewrapped.
  *
- * {@includeCode ../../test/examples/rules.test.ts#copy}
+ * {@includeCode ../../test/examples/rules.test.ts#who,header,copy}
  *
  * @param copy How source and target are encrypted, and who asks.
  * @throws {SseError} `AccessDenied` in `obs` for a copy between tenants in which either side is encrypted.

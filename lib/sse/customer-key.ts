@@ -101,7 +101,7 @@ const parseEither = (
 /**
  * The customer's key of a PUT, POST, Copy (target), Initiate or part; `undefined` where none is sent. Semantics, section 2.
  *
- * {@includeCode ../../test/examples/rules.test.ts#parts}
+ * {@includeCode ../../test/examples/rules.test.ts#who,header,parts}
  *
  * @throws {SseError} `InvalidRequest` over plain HTTP; `InvalidEncryptionAlgorithmError`; `InvalidArgument` for a missing algorithm, key or
  * MD5, a key that is not 32 bytes, an MD5 that is not the key's.
@@ -112,7 +112,7 @@ export const parseCustomerKey = (headers: HeaderGetter, options: TransportOption
 /**
  * The customer's key of a GET or HEAD; `undefined` where none is sent.
  *
- * {@includeCode ../../test/examples/rules.test.ts#read}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,read}
  *
  * @throws {SseError} as {@link parseCustomerKey}, but `WrongCustomerKey` (403) without an MD5 or where the key is not 32 bytes.
  */
@@ -122,7 +122,7 @@ export const parseReadHeaders = (headers: HeaderGetter, options: TransportOption
 /**
  * The customer's key of the source of a Copy or Upload part copy; `undefined` where none is sent.
  *
- * {@includeCode ../../test/examples/rules.test.ts#copy}
+ * {@includeCode ../../test/examples/rules.test.ts#who,header,copy}
  *
  * @throws {SseError} as {@link parseReadHeaders}: copying reads the source.
  */
@@ -138,7 +138,7 @@ const assertFits = (kind: EncryptionKind, request: CustomerKeyRequest | undefine
 /**
  * A read, or the source of a copy, sends a customer's key exactly where the object needs one. Semantics, section 2.
  *
- * {@includeCode ../../test/examples/rules.test.ts#read}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,read}
  *
  * @throws {SseError} `InvalidRequest` where one is missing or one too many.
  */
@@ -153,7 +153,7 @@ export const assertReadKeyFits = (object: EncryptionKind, request: CustomerKeyRe
 /**
  * A part sends a customer's key exactly where Initiate did. Semantics, section 2.
  *
- * {@includeCode ../../test/examples/rules.test.ts#parts}
+ * {@includeCode ../../test/examples/rules.test.ts#who,header,parts}
  *
  * @throws {SseError} `InvalidRequest` where one is missing or one too many.
  */

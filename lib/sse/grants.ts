@@ -81,7 +81,7 @@ export const namedKeys = (names: readonly string[] | undefined, region: string, 
 /**
  * Reads grants once, for the rules. Ids and aliases are those of the region.
  *
- * {@includeCode ../../test/examples/rules.test.ts#grants}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,grants}
  *
  * @throws {SseError} `InvalidKeyId`, `InvalidConfig` for a key that is none of its tenant's.
  */

@@ -50,7 +50,7 @@ export const invalidKeyId = (text: string): SseError =>
 /**
  * Reads a key id, an ARN, OBS's short form or an alias.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @throws {SseError} `InvalidKeyId` where it is none of them.
  */
@@ -66,7 +66,7 @@ export const parseKeyReference = (text: string): KeyReference => {
 /**
  * The question to the KMS for a reference that {@link assertKeyScope} let pass: an ARN, or a short name within `home`.
  *
- * {@includeCode ../../test/examples/rules.test.ts#write}
+ * {@includeCode ../../test/examples/rules.test.ts#sse,who,write}
  */
 export const keyQuery = (reference: KeyReference, home: KeyScope): KeyQuery => {
   if (reference.kind === 'alias') return { keyId: `alias/${reference.name}`, scope: home }
@@ -77,7 +77,7 @@ export const keyQuery = (reference: KeyReference, home: KeyScope): KeyQuery => {
 /**
  * Keys of other regions and tenants are refused in both profiles (OBS page, "SSE-KMS"). What is not named is not judged.
  *
- * {@includeCode ../../test/examples/rules.test.ts#rules}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,one-key,rules}
  *
  * @param scope Region and tenant of the key.
  * @throws {SseError} `KeyNotFound`, "Invalid arn REGION", for another region; `KeyAccessDenied` for another tenant.

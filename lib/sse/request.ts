@@ -148,7 +148,7 @@ const managedDialect = (headers: HeaderGetter): SseNames | undefined => {
 /**
  * What the headers of PUT, POST (its form fields), Copy (its target) or Initiate ask for. Semantics, sections 1 and 2.
  *
- * {@includeCode ../../test/examples/rules.test.ts#write}
+ * {@includeCode ../../test/examples/rules.test.ts#sse,who,write}
  *
  * @param options Whether the connection is encrypted, and the ARN of the object.
  * @throws {SseError} `InvalidArgument` for an unknown algorithm, key id, context, bucket key or project without SSE-KMS, a malformed one of
@@ -170,7 +170,7 @@ export const parseWriteHeaders = (headers: HeaderGetter, { secure, objectArn }: 
 /**
  * Refuses headers of SSE-KMS and SSE-S3 on an operation that they do not belong to. A customer's key is not looked at.
  *
- * {@includeCode ../../test/examples/rules.test.ts#read}
+ * {@includeCode ../../test/examples/rules.test.ts#kms,who,read}
  *
  * @param options What is allowed all the same.
  * @throws {SseError} `InvalidArgument`, "x-amz-server-side-encryption header is not supported for this operation.".

@@ -38,7 +38,7 @@ const answersContext: readonly AnsweredOperation[] = ['put', 'copy', 'initiate']
  *
  * A bucket key is answered as `true` or not at all. Complete does not repeat SSE-C. OBS has no header for bucket keys and contexts.
  *
- * {@includeCode ../../test/examples/rules.test.ts#write}
+ * {@includeCode ../../test/examples/rules.test.ts#sse,who,write}
  */
 export const sseResponseHeaders = (
   operation: AnsweredOperation,

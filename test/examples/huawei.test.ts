@@ -7,13 +7,13 @@ import { startHuawei } from '../support/huawei.ts'
 t.test("Huawei Cloud's key service as key manager", async t => {
   const { dew, stop, keyId: expected } = await startHuawei()
   t.teardown(stop)
-  const { address, project, accessKey, secretKey } = dew
+  Object.assign(process.env, { DEW: dew.address, PROJECT: dew.project, AK: dew.accessKey, SK: dew.secretKey })
   // #region huawei
   const kms = huaweiKms({
     instance: 'dew-beijing', // full ids begin with it: it never changes
-    address, // https://kms.cn-north-4.myhuaweicloud.com
-    project, // its id
-    credentials: () => ({ accessKey, secretKey }), // and securityToken, where they are temporary
+    address: process.env['DEW'] ?? 'https://kms.cn-north-4.myhuaweicloud.com',
+    project: process.env['PROJECT'] ?? '', // its id
+    credentials: () => ({ accessKey: process.env['AK'] ?? '', secretKey: process.env['SK'] ?? '' }), // and securityToken, where they are temporary
   })
   const { keyId } = await kms.describe('photos') // by its alias: dew-beijing:PROJECT/KEY_ID
   const sse = createSse({ kms, accept: [keyId] })

@@ -1,11 +1,9 @@
 /** The examples of `sse-kms-streams/kms`. */
 import t from 'tap'
-import { join } from 'node:path'
 import { createSse, LocalKms } from '../../lib/index.ts'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import {
   guarded,
-  type KeyManager,
   type KeyRegister,
   kmsChannel,
   observed,
@@ -21,15 +19,10 @@ import {
 } from '../../lib/kms.ts'
 import { memoryKms } from '../../lib/testing.ts'
 
-const memoryKmsKey = async (kms: KeyManager) => {
-  if (kms.create === undefined) throw new Error('it makes keys')
-  return kms.create('photos')
-}
-
 t.test('a key manager that a server may depend on', async t => {
-  const vault: KeyManager = memoryKms()
-  const { keyId } = await memoryKmsKey(vault)
   // #region guarded
+  const vault = memoryKms() // or any other key manager
+  const { keyId } = await vault.create('photos')
   const kms = guarded(vault, { deadline: 2000, retry: { tries: 3 }, cache: { timeToLive: 60_000 } })
   const sse = createSse({ kms, accept: [keyId] })
   const encrypting = await sse.encrypt({ length: 5 })
@@ -40,9 +33,9 @@ t.test('a key manager that a server may depend on', async t => {
 })
 
 t.test('decorators one by one', async t => {
-  const manager: KeyManager = memoryKms()
-  const events: unknown[] = []
   // #region decorators
+  const manager = memoryKms() // or any other key manager
+  const events: unknown[] = []
   const bounded = withBulkhead(manager, { calls: 16, queue: 100 })
   const tried = withRetry(withBreaker(bounded, { failures: 3, rest: 1000 }), { tries: 2 })
   const kms = observed(withCache(withProof(withDeadline(tried, 2000)), { timeToLive: 60_000 }))
@@ -56,10 +49,10 @@ t.test('decorators one by one', async t => {
 })
 
 t.test('keys of tenants', async t => {
-  const manager: KeyManager = memoryKms()
-  const rows = new Map<string, string>()
   // #region registered
+  const manager = memoryKms() // or any other key manager
   // Rows that nobody else can write; the first value of a name stands. An object store is one.
+  const rows = new Map<string, string>()
   const register: KeyRegister = {
     claim: async (name, value) => rows.get(name) ?? (rows.set(name, value), value),
     claims: async () => rows,
@@ -72,16 +65,16 @@ t.test('keys of tenants', async t => {
 })
 
 t.test('several key managers', async t => {
+  process.chdir(t.testdir())
+  // #region routed
+  const [hsm, vault] = [memoryKms({ instance: 'hsm1' }), memoryKms({ instance: 'vault-main' })]
+  const local = await LocalKms.open('./keys', { root: { file: './root.key', create: true } })
   const rows = new Map<string, string>()
   const register: KeyRegister = {
     claim: async (name, value) => rows.get(name) ?? (rows.set(name, value), value),
     claims: async () => rows,
   }
-  const [hsm, vault] = [memoryKms({ instance: 'hsm1' }), memoryKms({ instance: 'vault-main' })]
-  const root = { key: new Uint8Array(32).fill(7) }
-  const local = await LocalKms.open(join(t.testdir(), 'keys'), { root, create: true })
-  t.teardown(() => local.close())
-  // #region routed
+
   const keys = routed([
     { keys: registered(hsm, { register }), serves: ({ domainId }) => domainId === 'bank' },
     { keys: registered(vault, { register }), serves: ({ bucket }) => bucket?.startsWith('logs-') === true },
@@ -89,6 +82,7 @@ t.test('several key managers', async t => {
   ])
   const key = await keys.defaultKey({ region: 'sichuan', domainId: 'bank', bucket: 'photos' })
   // #endregion routed
+  t.teardown(() => local.close())
   t.match(key.keyId, /^hsm1:/)
   const logs = await keys.defaultKey({ region: 'sichuan', domainId: 'shop', bucket: 'logs-1' })
   const other = await keys.defaultKey({ region: 'sichuan', domainId: 'shop', bucket: 'photos' })

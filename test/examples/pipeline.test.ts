@@ -1,6 +1,7 @@
 /** The pipelines that the README and the guides show. */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -11,25 +12,36 @@ import t from 'tap'
 import { createSse, LocalKms } from '../../lib/index.ts'
 import { openFileStore } from '../../lib/store.ts'
 
-process.env['DATA'] = t.testdir()
-// #region create
-const directory = process.env['DATA'] ?? './data'
-const kms = await LocalKms.open(join(directory, 'keys'), { root: { file: join(directory, 'root.key'), create: true } })
-const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
+process.chdir(t.testdir())
+// #region sse
+const kms = await LocalKms.open('./keys', { root: { file: './root.key', create: true } })
+const { keyId } = await kms.defaultKey({ region: 'sichuan', domainId: 'my-tenant' })
 const sse = createSse({ kms, accept: [keyId] })
-// #endregion create
+// #endregion sse
 
 t.teardown(() => kms.close())
 
-const keep = (row: unknown): boolean => typeof row === 'object' && row !== null && 'keep' in row && row.keep === true
+t.test('a first file', async t => {
+  // #region start
+  await writeFile('cat.txt', 'meow')
+
+  const put = await sse.encrypt({ file: true })
+  await pipeline(createReadStream('cat.txt'), put.stream, createWriteStream('cat.sse'))
+
+  const get = await sse.decryptPipe()
+  await pipeline(createReadStream('cat.sse'), get.stream, createWriteStream('copy.txt'))
+  // #endregion start
+  t.equal(await readFile('copy.txt', 'utf8'), 'meow')
+  t.notMatch(await readFile('cat.sse', 'latin1'), 'meow')
+})
 
 t.test('stream-chain: one stage among others', async t => {
-  const rows = '{"keep":true,"n":1}\n{"keep":false,"n":2}\n{"keep":true,"n":3}\n'
   // #region chain
+  const rows = '{"keep":true,"n":1}\n{"keep":false,"n":2}\n{"keep":true,"n":3}\n'
   const put = await sse.encrypt()
   const sealed = chain([
     parser(),
-    ({ value }: { value: unknown }) => (keep(value) ? value : null),
+    ({ value }: { value: unknown }) => (Object(value).keep ? value : null),
     stringer(),
     (line: unknown) => Buffer.from(String(line)),
     put.stage(),
@@ -44,8 +56,8 @@ t.test('stream-chain: one stage among others', async t => {
 })
 
 t.test('bytes in memory', async t => {
-  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/name' }
   // #region bytes
+  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/name' }
   const sealed = await sse.encryptBytes('hello, world', { context }) // bytes, or text as UTF-8
   const opened = await sse.decryptBytes(sealed, { context })
   const world = await sse.decryptBytes(sealed, { context, range: { suffix: 5 } })
@@ -79,8 +91,8 @@ t.test('what a block closes', async t => {
 })
 
 t.test('a generator', async t => {
-  const plain = randomBytes(100_000)
   // #region pieces
+  const plain = randomBytes(100_000)
   const put = await sse.encrypt({ length: plain.length })
   const stored = []
   for await (const piece of put.pieces([plain])) stored.push(piece)
@@ -104,8 +116,8 @@ t.test('Web Streams', async t => {
 })
 
 t.test('a range, of an object whose length was known', async t => {
-  const plain = randomBytes(200_000)
   // #region range
+  const plain = randomBytes(200_000)
   const put = await sse.encrypt({ length: plain.length })
   const stored = await buffer(Readable.from([plain]).compose(put.stream))
 
@@ -117,8 +129,8 @@ t.test('a range, of an object whose length was known', async t => {
 })
 
 t.test('multipart, in any order', async t => {
-  const [first, second] = [randomBytes(100_000), randomBytes(5)]
   // #region multipart
+  const [first, second] = [randomBytes(100_000), randomBytes(5)]
   const upload = await sse.createUpload() // uploadId and session, to be stored
   const sealed = new Map<number, Buffer>()
   const parts = []
@@ -143,12 +155,13 @@ t.test('multipart, in any order', async t => {
 })
 
 t.test('a copy under another key and name, without reading the body', async t => {
+  // #region rewrap
   const plain = randomBytes(1000)
-  const target = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
   const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/old' }
   const put = await sse.encrypt({ context })
   const stored = await buffer(Readable.from([plain]).compose(put.stream))
-  // #region rewrap
+
+  const target = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
   const copy = await sse.rewrap(put.result().envelope, {
     context,
     to: { accept: [target.keyId], context: { 'aws:s3:arn': 'arn:aws:s3:::bucket/new' } },
@@ -160,8 +173,8 @@ t.test('a copy under another key and name, without reading the body', async t =>
 })
 
 t.test('a file on its own', async t => {
-  const plain = randomBytes(70_000)
   // #region file
+  const plain = randomBytes(70_000)
   const seal = await sse.encrypt({ file: true }) // the envelope leaves in front of the streams
   const file = await buffer(Readable.from([plain]).compose(seal.stream))
 

@@ -11,12 +11,11 @@ t.test('a key in a token', { skip: noSoftHsm }, async t => {
   t.teardown(stop)
   process.env['PKCS11_MODULE'] = options.module
   process.env['PKCS11_PIN'] = '1234'
-  const tokenLabel = 'aes-gcm'
   // #region pkcs11
   const kms = pkcs11Kms({
     instance: 'hsm1', // ids of its keys begin with it
     module: process.env['PKCS11_MODULE'] ?? '', // path of the shared library that came with the token
-    token: tokenLabel,
+    token: 'aes-gcm', // its label
     pin: () => process.env['PKCS11_PIN'] ?? '',
   })
   const { keyId } = await kms.create('photos') // once: such as hsm1:id=5C1E0D…
@@ -26,8 +25,6 @@ t.test('a key in a token', { skip: noSoftHsm }, async t => {
   const stored = await buffer(Readable.from(['Hello']).compose(put.stream))
   const get = await sse.decrypt(put.result().envelope)
   t.equal(String(await buffer(Readable.from([stored]).compose(get.stream))), 'Hello')
-  // #region end
   sse.dispose()
-  await kms.close() // ends the sessions
-  // #endregion end
+  await kms.close()
 })

@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -17,11 +16,12 @@ t.test('a store in PostgreSQL', { skip: postgresMissing }, async t => {
     rmSync(folder, { recursive: true })
   })
   const { host, port, user, database } = await server.create()
-  const connectionString = `postgres://${user}@${host}:${port}/${database}`
+  process.env['DATABASE'] = `postgres://${user}@${host}:${port}/${database}`
+  process.chdir(folder)
   // #region store
   const store = await openPostgresStore({
-    connection: { connectionString }, // postgres://gateway@db.example.com/objects
-    bodies: id => openBodyFiles(join(folder, id)), // a folder that all gateways share
+    connection: { connectionString: process.env['DATABASE'] ?? 'postgres://gateway@db.example.com/objects' },
+    bodies: id => openBodyFiles(`./bodies-${id}`), // a folder that all gateways share
   })
   const photos = await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
 

@@ -9,14 +9,13 @@ import t from 'tap'
 import { createSse, encryptionContext } from '../../lib/index.ts'
 import { conformanceCases, type ConformanceSetup, memoryKms, runConformance } from '../../lib/testing.ts'
 import { cli } from '../support/cli.ts'
-import { KeyService, type ServiceFault } from '../support/key-service.ts'
+import { KeyService } from '../support/key-service.ts'
 import { keyService } from './http-provider.ts'
 import { ownKms, setup } from './own-provider.ts'
 
 t.test('a provider of your own encrypts and decrypts', async t => {
-  const masterKey = randomBytes(32)
   // #region use
-  const kms = ownKms(new Map([['first', masterKey]]))
+  const kms = ownKms(new Map([['first', randomBytes(32)]]))
   const sse = createSse({ kms, accept: ['main:first'] })
   const put = await sse.encrypt({ keyId: 'main:first' })
   const stored = await buffer(Readable.from(['Hello']).compose(put.stream))
@@ -45,11 +44,11 @@ t.test('a provider over HTTP passes every case', async t => {
   const [{ keyId }, { keyId: otherKeyId }] = [await kms.create('first'), await kms.create('other')]
   const missing = `main:${randomUUID()}`
   // #region faults
-  const during = (fault: ServiceFault) => async () => {
+  const during = (fault: 'hang' | 'reset' | 'throttle') => async () => {
     service.begin(fault)
     return async () => service.end() // destroys the sockets that hung
   }
-  const setup: ConformanceSetup = {
+  const faulty: ConformanceSetup = {
     ...{ kms, keyId, otherKeyId, missing, spellings: ['first'], secrets: [token] },
     hang: during('hang'), // takes requests, and answers none
     unavailable: during('reset'), // ends each connection
@@ -57,7 +56,7 @@ t.test('a provider over HTTP passes every case', async t => {
     stop: () => service.stop(),
   }
   // #endregion faults
-  const { results } = await runConformance(setup)
+  const { results } = await runConformance(faulty)
   t.strictSame(
     results.filter(({ outcome }) => outcome !== 'passed'),
     [],

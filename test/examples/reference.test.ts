@@ -1,7 +1,6 @@
 /** An example of every public function that no guide shows: what the reference includes. One key store serves them all. */
 import { randomBytes } from 'node:crypto'
 import { open, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
@@ -40,19 +39,22 @@ import {
   suiteOf,
   valueIds,
   webCryptoEngine,
+  type WrapTarget,
 } from '../../lib/index.ts'
 import { sealedFiles } from '../../lib/object/directory.ts'
 import { openSslEngine } from '../../lib/openssl.ts'
 import { assertCondition, authenticated, openFileStore } from '../../lib/store.ts'
 import { replaceRandomness } from '../../lib/testing.ts'
 
-const directory = t.testdir()
-const root = { key: new Uint8Array(randomBytes(32)) }
-const kms = await LocalKms.open(join(directory, 'keys'), { root })
-t.teardown(() => kms.close())
-const scope = { region: 'sichuan', domainId: 'my-tenant' }
-const { keyId } = await kms.defaultKey(scope)
+process.chdir(t.testdir())
+// #region sse
+// #region key
+const kms = await LocalKms.open('./keys', { root: { file: './root.key', create: true } })
+const { keyId } = await kms.defaultKey({ region: 'sichuan', domainId: 'my-tenant' })
+// #endregion key
 const sse = createSse({ kms, accept: [keyId] })
+// #endregion sse
+t.teardown(() => kms.close())
 
 const through = (bytes: Uint8Array, stream: NodeJS.ReadWriteStream): Promise<Buffer> =>
   buffer(Readable.from([bytes]).compose(stream))
@@ -85,28 +87,27 @@ t.test('memory', async t => {
 })
 
 t.test('memory that is used again', async t => {
-  const path = join(directory, 'body')
-  const source = Readable.from([randomBytes(200_000)])
   // #region segment-memory
+  const source = Readable.from([randomBytes(200_000)])
   const memory = new SegmentMemory() // one for a program: it keeps at most 4 MiB
   const put = await sse.encrypt({ memory })
-  const file = await open(path, 'w')
+  const file = await open('./body', 'w')
   for await (const piece of put.pieces(source)) {
     await file.writeFile(piece)
     memory.give(piece) // it has been written: its memory may be used again
   }
   await file.close()
   // #endregion segment-memory
-  t.equal((await readFile(path)).length, put.result().storedLength)
+  t.equal((await readFile('./body')).length, put.result().storedLength)
 })
 
 t.test('a directory of sealed objects', async t => {
+  // #region sealed-files
   const plain = randomBytes(1000)
   const source = Readable.from([plain])
-  // #region sealed-files
   const files = await sealedFiles({
     sse,
-    directory: join(directory, 'objects'),
+    directory: './sealed',
     context: name => ({ 'aws:s3:arn': `arn:aws:s3:::bucket/${name}` }), // binds the data key to the object's name
   })
   const put = await files.put('cat.jpg', source) // a request, or any stream; put.headers has the ETag
@@ -120,11 +121,10 @@ t.test('a directory of sealed objects', async t => {
 })
 
 t.test('HTTP around objects that lie elsewhere', async t => {
-  const path = join(directory, 'object')
-  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/object' }
-  const put = await sse.encrypt({ context, file: true })
-  await writeFile(path, await through(randomBytes(1000), put.stream))
   // #region http
+  const context = { 'aws:s3:arn': 'arn:aws:s3:::bucket/object' }
+  await writeFile('./object', await sse.encryptBytes(randomBytes(1000), { context }))
+
   const answer = async (range: string | undefined, path: string) => {
     const file = await open(path)
     try {
@@ -139,8 +139,8 @@ t.test('HTTP around objects that lie elsewhere', async t => {
     }
   }
   // #endregion http
-  t.match(await answer('bytes=-5', path), { status: 206, headers: { 'content-range': 'bytes 995-999/1000' } })
-  t.match(await answer('bytes=1000-', path), { status: 416, body: /^RangeNotSatisfiable/ })
+  t.match(await answer('bytes=-5', './object'), { status: 206, headers: { 'content-range': 'bytes 995-999/1000' } })
+  t.match(await answer('bytes=1000-', './object'), { status: 416, body: /^RangeNotSatisfiable/ })
 })
 
 t.test('sizes and ranges', async t => {
@@ -174,22 +174,29 @@ t.test('encryption contexts', async t => {
 })
 
 t.test('a customer’s key', async t => {
-  const plain = randomBytes(1000)
-  const secret = new Uint8Array(randomBytes(32))
   // #region customer
+  const secret = new Uint8Array(randomBytes(32))
+  const plain = randomBytes(1000)
   const put = await sse.encrypt({ customerKey: secret }) // instead of the KMS, for this call
   const stored = await buffer(Readable.from([plain]).compose(put.stream))
   const get = await sse.decrypt(put.result().envelope, { customerKey: secret })
   // #endregion customer
   t.ok(plain.equals(await through(stored, get.stream)))
-  // #region customer-provider
-  const provider = customerKey(nodeEngine, secret) // the same as a KmsProvider; it copies the key
-  const own = createSse({ kms: provider, accept: [''] })
-  const again = await own.decrypt(put.result().envelope)
-  provider.dispose() // wipes the copy
-  // #endregion customer-provider
-  t.ok(plain.equals(await through(stored, again.stream)))
   await t.rejects(sse.decrypt(put.result().envelope, { customerKey: new Uint8Array(32) }), { code: 'WrongCustomerKey' })
+})
+
+t.test('a customer’s key as a provider', async t => {
+  // #region customer-provider
+  const secret = new Uint8Array(randomBytes(32))
+  const kms = customerKey(nodeEngine, secret) // copies the key
+  const sse = createSse({ kms, accept: [''] })
+  const put = await sse.encrypt()
+  kms.dispose() // wipes the copy
+  // #endregion customer-provider
+  const stored = await buffer(Readable.from(['hello']).compose(put.stream))
+  const again = createSse({ kms: customerKey(nodeEngine, secret), accept: [''] })
+  const get = await again.decrypt(put.result().envelope)
+  t.equal(String(await through(stored, get.stream)), 'hello')
 })
 
 t.test('data keys', async t => {
@@ -212,21 +219,17 @@ t.test('data keys', async t => {
 })
 
 t.test('bucket keys', async t => {
-  const plain = randomBytes(100)
   let calls = 0
-  const counted = new Proxy(kms, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name)
-      if (typeof value !== 'function') return value
-      return (...given: unknown[]) => {
-        if (name === 'generateDataKey') calls++
-        return Reflect.apply(value, target, given)
-      }
+  const { generateDataKey } = kms
+  t.intercept(kms, 'generateDataKey', {
+    value: (target: WrapTarget) => {
+      calls++
+      return generateDataKey.call(kms, target)
     },
   })
-  const options = { kms: counted, accept: [keyId] }
   // #region bucket-key
-  const sse = createSse({ ...options, bucketKeys: { timeToLive: 60_000 } }) // a disabled key is noticed within a minute
+  const plain = randomBytes(100)
+  const sse = createSse({ kms, accept: [keyId], bucketKeys: { timeToLive: 60_000 } }) // a disabled key is noticed within a minute
   const bucketContext = { 'aws:s3:arn': 'arn:aws:s3:::photos' } // what the bucket key is bound to
   const cat = { context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' }, bucketContext }
   const dog = { context: { 'aws:s3:arn': 'arn:aws:s3:::photos/dog.jpg' }, bucketContext }
@@ -246,30 +249,30 @@ t.test('bucket keys', async t => {
 
 t.test('master keys', async t => {
   // #region keys
-  const { keyId } = await kms.createKey({ ...scope, alias: 'photos' })
+  const scope = { region: 'sichuan', domainId: 'my-tenant' }
+  const photos = await kms.createKey({ ...scope, alias: 'photos' })
   await kms.describeKey({ keyId: 'alias/photos', scope }) // state, version, aliases
-  await kms.rotateKey({ keyId }) // a new version wraps; what older ones wrapped still opens
-  await kms.disableKey({ keyId }) // stops writes and reads, in every process
-  await kms.enableKey({ keyId })
-  await kms.createAlias({ keyId }, 'pictures')
+  await kms.rotateKey(photos) // a new version wraps; what older ones wrapped still opens
+  await kms.disableKey(photos) // stops writes and reads, in every process
+  await kms.enableKey(photos)
+  await kms.createAlias(photos, 'pictures')
   await kms.deleteAlias(scope, 'photos')
-  await kms.scheduleDeletion({ keyId }, { days: 7 }) // stops all use; what lies under the key is lost after 7 days
-  await kms.cancelDeletion({ keyId }) // disabled then
+  await kms.scheduleDeletion(photos, { days: 7 }) // stops all use; what lies under the key is lost after 7 days
+  await kms.cancelDeletion(photos) // disabled then
   await kms.destroyExpired() // a server does this when it starts, and every hour
-  await kms.acceptedKeys({ ...scope, keyId }) // the keys that this tenant's objects may lie under: here that one, or none
+  await kms.acceptedKeys({ ...scope, keyId: photos.keyId }) // the keys that this tenant's objects may lie under: here that one, or none
   const keys = await kms.listKeys({ region: 'sichuan' })
   // #endregion keys
-  const found = keys.find(key => key.keyId === keyId)
+  const found = keys.find(key => key.keyId === photos.keyId)
   t.match(found, { state: 'disabled', version: 2, aliases: ['pictures'], origin: 'customer', deletion: undefined })
   await t.rejects(kms.describeKey({ keyId: 'alias/photos', scope }), { code: 'KeyNotFound' })
 })
 
 t.test('errors', async t => {
-  const envelope = new Uint8Array(10)
-  let answer: unknown
   // #region errors
+  let answer
   try {
-    await sse.decrypt(envelope)
+    await sse.decrypt(new Uint8Array(10)) // no envelope
   } catch (error) {
     if (!(error instanceof SseError)) throw error // a mistake of the program: TypeError, RangeError
     const { code, status, s3Code, message } = error // error.cause is for your own log
@@ -281,9 +284,9 @@ t.test('errors', async t => {
 })
 
 t.test('what an envelope says', async t => {
-  const put = await sse.encrypt({ context: { project: 'apollo' } })
-  await through(randomBytes(10), put.stream)
   // #region envelope
+  const put = await sse.encrypt({ context: { project: 'apollo' } })
+  await buffer(Readable.from([randomBytes(10)]).compose(put.stream))
   const { record, descriptor } = parseEnvelope(put.result().envelope) // claims: no key was asked
   const { provider, keyId: under } = record.wrapped // which master key it lies under
   const { suite, plaintextLength: bytes } = descriptor
@@ -292,10 +295,10 @@ t.test('what an envelope says', async t => {
 })
 
 t.test('values beside an object', async t => {
-  const plain = randomBytes(1000)
-  const digest = Uint8Array.from(Buffer.alloc(4))
-  new DataView(digest.buffer).setUint32(0, crc32(plain))
   // #region values
+  const plain = randomBytes(1000)
+  const digest = new Uint8Array(4)
+  new DataView(digest.buffer).setUint32(0, crc32(plain))
   const put = await sse.encrypt({ values: () => new Map([[valueIds.crc32.id, digest]]) }) // asked after the last byte
   await buffer(Readable.from([plain]).compose(put.stream))
   const { envelope, values } = put.result() // stored together; the values are sealed
@@ -309,19 +312,18 @@ t.test('values beside an object', async t => {
 })
 
 t.test('files', async t => {
-  const plain = randomBytes(200_000)
-  const other = await kms.createKey(scope)
-  const seal = await sse.encrypt({ file: true })
-  const bytes = await through(plain, seal.stream)
-  // #region random-access
-  const file: RandomAccess = { size: bytes.length, read: async (start, end) => bytes.subarray(start, end + 1) }
-  // #endregion random-access
   // #region files
+  const plain = randomBytes(200_000)
+  const seal = await sse.encrypt({ file: true })
+  const bytes = await buffer(Readable.from([plain]).compose(seal.stream))
+  const file: RandomAccess = { size: bytes.length, read: async (start, end) => bytes.subarray(start, end + 1) }
+
   const { envelope } = await readFileEnvelope(file) // without a key
   const get = await sse.decryptFile(file, { range: { suffix: 100 } })
   const { start, end } = get.stored // which bytes of the file to send through
   const last = await buffer(Readable.from([bytes.subarray(start, end + 1)]).compose(get.stream))
 
+  const other = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
   const { prefix, streams } = await sse.rewrapFile(file, { to: { accept: [other.keyId] } })
   const moved = Buffer.concat([prefix, bytes.subarray(streams.start, streams.end + 1)])
   // #endregion files
@@ -333,14 +335,14 @@ t.test('files', async t => {
 })
 
 t.test('sessions, receipts and listings of parts', async t => {
-  const upload = await sse.createUpload()
-  const seal = async (number: number): Promise<Uint8Array> => {
-    const part = await sse.encryptPart(upload, number)
-    await through(randomBytes(number), part.stream)
-    return part.result().receipt
-  }
-  const receipts = [await seal(2), await seal(1)]
   // #region parts
+  const upload = await sse.createUpload()
+  const receipts: Uint8Array[] = []
+  for (const number of [2, 1]) {
+    const part = await sse.encryptPart(upload, number)
+    await buffer(Readable.from([randomBytes(number)]).compose(part.stream))
+    receipts.push(part.result().receipt)
+  }
   const listed = await sse.listParts(upload, receipts) // authentic: ETags are recomputed
   const named = listed.map(({ part, etag }) => ({ part, etag })).sort((a, b) => a.part - b.part)
   const done = await sse.completeUpload(upload, named, receipts)
@@ -352,14 +354,14 @@ t.test('sessions, receipts and listings of parts', async t => {
 })
 
 t.test("Complete without the customer's key", async t => {
-  const customerKey = randomBytes(32)
   // #region completion-keys
-  const upload = await sse.createUpload({ customerKey, service: { keyId } })
-  const part = await sse.encryptPart(upload, 1, { customerKey })
+  const secret = randomBytes(32)
+  const upload = await sse.createUpload({ customerKey: secret, service: { keyId } })
+  const part = await sse.encryptPart(upload, 1, { customerKey: secret })
   const body = await buffer(Readable.from([Buffer.from('hello')]).compose(part.stream))
   const { receipt, etag } = part.result()
   const done = await sse.completeUpload(upload, [{ part: 1, etag }], [receipt]) // under the key of the service
-  const get = await sse.decrypt(done.envelope, { customerKey })
+  const get = await sse.decrypt(done.envelope, { customerKey: secret })
   // #endregion completion-keys
   t.equal(String(await through(body, get.stream)), 'hello')
   await t.rejects(sse.decrypt(done.envelope), { code: 'KeyNotAccepted' })
@@ -368,10 +370,11 @@ t.test("Complete without the customer's key", async t => {
 })
 
 t.test('a copy under a data key of its own', async t => {
+  // #region reencrypt
   const plain = randomBytes(100_000)
   const put = await sse.encrypt({ context: { owner: 'a' } })
-  const stored = await through(plain, put.stream)
-  // #region reencrypt
+  const stored = await buffer(Readable.from([plain]).compose(put.stream))
+
   const copy = await sse.reencrypt(put.result().envelope, { to: { context: { owner: 'b' } } })
   const { start, end } = copy.from.stored // the source's stored bytes in, the copy's out
   const target = await buffer(Readable.from([stored.subarray(start, end + 1)]).compose(copy.stream))
@@ -383,9 +386,9 @@ t.test('a copy under a data key of its own', async t => {
 })
 
 t.test('the embedded store', async t => {
-  const plain = randomBytes(100_000)
   // #region store
-  const store = await openFileStore(join(directory, 'objects'))
+  const plain = randomBytes(100_000)
+  const store = await openFileStore('./objects')
   const photos = await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
 
   const put = await sse.encrypt({ context: { 'aws:s3:arn': 'arn:aws:s3:::photos/cat.jpg' } })
@@ -407,9 +410,9 @@ t.test('the embedded store', async t => {
 })
 
 t.test('an index whose rows are authenticated', async t => {
-  const indexKey = randomBytes(32)
   // #region authenticated
-  const rows = await openFileStore(join(directory, 'index'))
+  const indexKey = randomBytes(32)
+  const rows = await openFileStore('./index')
   const store = authenticated(rows, indexKey) // 32 bytes that lie wrapped elsewhere; `authenticateStore` of ./gateway does that
   await store.createBucket('photos', { owner: 'my-tenant', region: 'sichuan', created: Date.now() })
   // #endregion authenticated
@@ -420,9 +423,9 @@ t.test('an index whose rows are authenticated', async t => {
 })
 
 t.test('conditions', async t => {
+  // #region condition
   const record = { etag: 'e', size: 1, storedSize: 73, modified: 0, kind: 'plain', headers: {}, notes: {} } as const
   const current = { ...record, owner: 'my-tenant', revision: '1' }
-  // #region condition
   assertCondition(current, { ifMatch: [current.etag], refuseKinds: ['sse-kms'] }) // as a store of your own does, in the step of the change
   // #endregion condition
   t.throws(() => assertCondition(current, { ifNoneMatch: '*' }), { code: 'PreconditionFailed' })

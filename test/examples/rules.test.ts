@@ -1,6 +1,4 @@
 /** The rules of the service as a custom server calls them: what the guide for servers and the reference show. */
-import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import t from 'tap'
 import { createSse, LocalKms } from '../../lib/index.ts'
 import {
@@ -44,10 +42,14 @@ import {
   tenantAdmin,
 } from '../../lib/rules.ts'
 
-const directory = t.testdir()
-const kms = await LocalKms.open(join(directory, 'keys'), { root: { key: new Uint8Array(randomBytes(32)) } })
-t.teardown(() => kms.close())
+process.chdir(t.testdir())
+// #region sse
+// #region kms
+const kms = await LocalKms.open('./keys', { root: { file: './root.key', create: true } })
+// #endregion kms
 const sse = createSse({ kms, accept: [] })
+// #endregion sse
+t.teardown(() => kms.close())
 
 const from =
   (headers: Readonly<Record<string, string>>): HeaderGetter =>
@@ -62,8 +64,9 @@ const requester: Requester = { kind: 'signed', caller, signature: 'v4' } // once
 // #endregion who
 
 t.test('a write', async t => {
-  const header = from({ 'x-amz-server-side-encryption': 'aws:kms' })
   // #region write
+  const headers = new Headers({ 'x-amz-server-side-encryption': 'aws:kms' })
+  const header = (name: string) => headers.get(name) ?? undefined
   const request = parseWriteHeaders(header, { secure: true }) // the headers' own rules
   const decision = authorizeWrite({ profile, requester, owner, request }) // then role and tenant
   if (decision.kind !== 'sse-kms') throw new Error('this example handles SSE-KMS alone')
@@ -87,8 +90,9 @@ t.test('a write', async t => {
 })
 
 t.test('a read', async t => {
-  const header = from({})
   // #region read
+  const headers = new Headers({ range: 'bytes=0-99' })
+  const header = (name: string) => headers.get(name) ?? undefined
   refuseOnOther('get', header) // headers of SSE-KMS do not belong on a GET
   const sent = parseReadHeaders(header, { secure: true }) // a customer's key, to be wiped
   assertReadKeyFits('sse-kms', sent)
@@ -106,7 +110,9 @@ t.test('a read', async t => {
 })
 
 t.test('parts and copies', async t => {
-  const header = from({})
+  // #region header
+  const header = (_name: string) => undefined // the request's headers: here it has none
+  // #endregion header
   // #region parts
   refuseOnOther('upload-part', header, { lenientParts: profile.lenientParts })
   assertPartKeyFits('sse-kms', parseCustomerKey(header, { secure: true })) // as Initiate had it
@@ -126,10 +132,11 @@ t.test('parts and copies', async t => {
 })
 
 t.test('rule by rule', async t => {
-  const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
-  const key = await kms.describeKey({ keyId })
+  // #region one-key
+  const key = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant' })
+  // #endregion one-key
   // #region rules
-  const reference = parseKeyReference(keyId) // an id, an ARN, OBS's short form or an alias
+  const reference = parseKeyReference(key.keyId) // an id, an ARN, OBS's short form or an alias
   assertContextAllowed(profile, undefined) // obs: a client gives no encryption context
   assertAliasAllowed(profile, reference) // obs: no aliases
   const signed = assertSigned(profile, requester) // who signed; s3: with version 4
@@ -148,8 +155,8 @@ t.test('rule by rule', async t => {
 })
 
 t.test('rights to keys', async t => {
-  const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant', alias: 'photos' })
   // #region grants
+  const { keyId } = await kms.createKey({ region: 'sichuan', domainId: 'my-tenant', alias: 'photos' })
   const grants = readKeyGrants(
     [
       { domainId: 'my-tenant', roles: [tenantAdmin], rights: ['kms:GenerateDataKey', 'kms:Decrypt'] }, // all keys
@@ -189,7 +196,8 @@ t.test('the default encryption of a bucket', async t => {
 })
 
 t.test('a bucket policy', async t => {
-  const header = from({})
+  // #region policy
+  const header = (_name: string) => undefined // the request's headers: here it has none
   const text = JSON.stringify({
     Version: '2008-10-17',
     Id: 'PutObjPolicy',
@@ -204,7 +212,6 @@ t.test('a bucket policy', async t => {
       },
     ],
   })
-  // #region policy
   const policy = parsePolicy(text, { bucket: 'photos' }) // throws MalformedPolicy, with the place
   const decision = decide(policy, {
     principal: { domainId: caller.domainId, userName: caller.name, anonymous: false },

@@ -14,14 +14,20 @@ t.test('bodies in S3', async t => {
   const { bucket, config, client } = await ownUpstream(t)
   const directory = await mkdtemp(join(tmpdir(), 's3-example-'))
   t.teardown(() => rm(directory, { recursive: true }))
+  process.chdir(directory)
+  const { accessKeyId, secretAccessKey } = Object(config.credentials)
+  Object.assign(process.env, {
+    ...{ AWS_ENDPOINT_URL_S3: config.endpoint, AWS_REGION: config.region, BUCKET: bucket },
+    ...{ AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
+  })
   // #region s3-bodies
   const bodies = s3Bodies({
-    bucket, // it is there already
+    bucket: process.env['BUCKET'] ?? 'my-bodies', // it is there already
     prefix: 'sse-kms',
-    config: { region: 'eu-west-1', ...config }, // endpoint and forcePathStyle for other storage than Amazon's
+    config: { region: process.env['AWS_REGION'] ?? 'eu-west-1', forcePathStyle: true }, // and an endpoint for other storage than Amazon's
     // checksum: 'md5' for storage that does not know the newer ones
   })
-  const store = await openFileStore(directory, { bodies }) // for createGateway
+  const store = await openFileStore('./objects', { bodies }) // for createGateway
   // #endregion s3-bodies
   const b = await store.createBucket('b', { owner: 'o', region: 'r', created: 1 })
   const body = await store.createBody()

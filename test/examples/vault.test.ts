@@ -1,5 +1,4 @@
 /** What the guide to Vault shows, against the stand-in. */
-import { join } from 'node:path'
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
 import { makeCertificate, noOpenssl } from '../support/certificate.ts'
@@ -21,15 +20,16 @@ t.test('a Vault as key manager', { skip: noOpenssl }, async t => {
   })
   await operator.create?.('photos')
   await operator.close?.()
-  const [secretFile, caFile] = [join(folder, 'secret-id'), cert]
-  writeFileSync(secretFile, `${vault.secretId}\n`)
-  const { roleId, address } = vault
+  process.chdir(folder)
+  writeFileSync('secret-id', `${vault.secretId}\n`)
+  writeFileSync('ca.pem', await readFile(cert))
+  Object.assign(process.env, { VAULT_ADDR: vault.address, VAULT_ROLE: vault.roleId })
   // #region vault
   const kms = vaultKms({
     instance: 'vault-main', // full ids begin with it: it never changes
-    address, // https://vault.example.com:8200
-    auth: { method: 'approle', roleId, secretId: () => readFile(secretFile, 'utf8') },
-    tls: { ca: await readFile(caFile, 'utf8') },
+    address: process.env['VAULT_ADDR'] ?? 'https://vault.example.com:8200',
+    auth: { method: 'approle', roleId: process.env['VAULT_ROLE'] ?? '', secretId: () => readFile('secret-id', 'utf8') },
+    tls: { ca: await readFile('ca.pem', 'utf8') },
   })
   const { keyId } = await kms.describe('photos') // vault-main:transit/photos; rejects unless the key is a derived one
   const sse = createSse({ kms, accept: [keyId] })

@@ -71,7 +71,7 @@ const loadOnce = (anywhere: boolean): Promise<SyncEngine> => {
  * The engine over the OpenSSL that Node has inside, called through koffi if that is installed, else through `node:ffi` (Node 26.1 and
  * later). A child process tries it first. Rejects with `EngineUnavailable`, which says why, where it cannot be had.
  *
- * {@includeCode ../../../test/examples/reference.test.ts#engine-openssl}
+ * {@includeCode ../../../test/examples/reference.test.ts#key,engine-openssl}
  */
 export const openSslEngine = (): Promise<SyncEngine> => loadOnce(true)
 

@@ -62,7 +62,7 @@ const inspect = Symbol.for('nodejs.util.inspect.custom')
  * damaged or forged, `KeyringLocked` where the root key was changed and `root` does not give the new one, `KmsUnavailable` where the disk fails, `InvalidKeyId` for a malformed key id, `RangeError` for a region or domain
  * that is not 1 to 64 of `[A-Za-z0-9_-]`, `TypeError` after {@link LocalKms.close}.
  *
- * {@includeCode ../../../test/examples/reference.test.ts#keys}
+ * {@includeCode ../../../test/examples/reference.test.ts#key,keys}
  */
 export class LocalKms implements KmsProvider {
   /** What records hold. */
@@ -88,7 +88,7 @@ export class LocalKms implements KmsProvider {
    * Opens the key store in a directory, or makes one. `KeyringLocked` where the root key is another one or cannot be had,
    * `KeyringCorrupt` where the directory is damaged or has lost a key, `FileFailed` where there is no key store and `create` is false.
    *
-   * {@includeCode ../../../test/examples/pipeline.test.ts#create}
+   * {@includeCode ../../../test/examples/pipeline.test.ts#sse}
    */
   static async open(directory: string, options: LocalKmsOptions): Promise<LocalKms> {
     assertText('LocalKms.open', directory, 'the path of a directory, and then options')

@@ -79,7 +79,7 @@ const openBodies = async (halves: Halves, given: FileStoreOptions['bodies']): Pr
  * Opens the store in this directory, or makes it. Errors: `StoreFailed` (the disk; a store of another version; an index and bodies that
  * do not belong together), `MissingPeer` (the package lmdb is not installed).
  *
- * {@includeCode ../../../test/examples/reference.test.ts#store}
+ * {@includeCode ../../../test/examples/reference.test.ts#sse,store}
  */
 export const openFileStore = async (directory: string, options: FileStoreOptions = {}): Promise<ObjectStore> => {
   const {
