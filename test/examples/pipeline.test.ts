@@ -68,16 +68,13 @@ t.test('bytes in memory', async t => {
 })
 
 t.test('what a block closes', async t => {
-  const directory = t.testdir()
-  const root = { key: new Uint8Array(32) }
-  const scope = { region: 'sichuan', domainId: 'my-tenant' }
-  const plain = randomBytes(100_000)
   const run = async () => {
     // #region using
-    using kms = await LocalKms.open(join(directory, 'keys'), { root })
-    const { keyId } = await kms.defaultKey(scope)
+    const plain = randomBytes(100_000)
+    using kms = await LocalKms.open('./keys', { root: { file: './root.key', create: true } })
+    const { keyId } = await kms.defaultKey({ region: 'sichuan', domainId: 'my-tenant' })
     using sse = createSse({ kms, accept: [keyId] })
-    await using store = await openFileStore(join(directory, 'objects'))
+    await using store = await openFileStore('./objects')
     await using body = await store.createBody() // thrown away, unless putObject commits it
     using put = await sse.encrypt({ length: plain.length })
     await pipeline(Readable.from([plain]), put.stream, body.writable)

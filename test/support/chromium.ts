@@ -89,9 +89,10 @@ export const openBrowser = async (): Promise<Browser> => {
     },
     picture: async () => Buffer.from(String((await page('Page.captureScreenshot'))['data']), 'base64'),
     close: async () => {
-      child.kill()
-      await once(child, 'exit')
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+      const ended = once(child, 'close')
+      await send('Browser.close') // its children end before it
+      await ended
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
     },
   }
 }

@@ -255,7 +255,6 @@ export class LocalKms implements KmsProvider {
   /**
    * Stops all use of a key, and destroys it after 7 to 30 days (30 where left out; `RangeError` otherwise). What lies under it is lost
    * then. `KeyAccessDenied` for a default key, which can only be disabled.
-   *
    * Because a clock may be wrong, the key outlives that time by a day: it is destroyed when a day has passed since it was first asked for,
    * listed or seen by {@link LocalKms.destroyExpired} after its time, unless an earlier time was seen meanwhile. `onWarning` is told of both.
    * Until then {@link LocalKms.cancelDeletion} keeps it, and afterwards it answers `KeyNotFound`.
