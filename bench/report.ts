@@ -12,17 +12,20 @@ export interface Machine {
   readonly cores: number
   readonly node: string
   readonly openssl: string
+  /** The engine of all cases that do not say another one. */
+  readonly engine: string
   readonly extent: Extent
   readonly command: string
 }
 
 /** This machine, now. */
-export const machine = (extent: Extent): Machine => ({
+export const machine = (extent: Extent, engine: string): Machine => ({
   date: new Date().toISOString(),
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
   cores: cpus().length,
   node: process.version,
   openssl: process.versions.openssl,
+  engine,
   extent,
   command: `npm run bench -- ${process.argv.slice(2).join(' ')}`.replace(/ -- $/, ''),
 })
@@ -59,21 +62,32 @@ export const rowsTable = (rows: readonly Row[]): string => {
   return [...groups].map(([title, members]) => `${title}\n${columns(members.flatMap(linesOf))}`).join('\n\n')
 }
 
-const verdict = ({ met }: Reached): string => (met === undefined ? 'not measured' : met ? 'yes' : 'no')
+const verdict = ({ met, isFloor }: Reached): string =>
+  isFloor ? '' : met === undefined ? 'not measured' : met ? 'yes' : 'no'
 
-const cells = (goal: Reached): readonly string[] => [
-  goal.goal,
-  goal.wanted,
-  goal.reached === undefined ? '' : withSpread(goal.reached, goal.unit),
-  verdict(goal),
-]
+const reached = ({ reached, unit }: Reached): string => (reached === undefined ? '' : withSpread(reached, unit))
 
 /** The goals and what was reached, for a terminal. */
 export const goalsTable = (all: readonly Reached[]): string =>
-  columns([['goal', 'wanted', 'reached', 'met'], ...all.map(cells)])
+  columns([
+    ['goal', 'wanted', 'reached', 'met'],
+    ...all.map(goal => [goal.goal, goal.wanted, reached(goal), verdict(goal)]),
+  ])
 
-/** The goals and what was reached, as Markdown. */
-export const goalsMarkdown = (all: readonly Reached[]): string =>
-  [['goal', 'wanted', 'reached', 'met'], ['---', '---', '---', '---'], ...all.map(cells)]
-    .map(line => `| ${line.join(' | ')} |\n`)
-    .join('')
+/** The goals and what each of several runs reached, as Markdown; `runs` has a heading for each. */
+export const goalsMarkdown = (
+  runs: readonly { readonly heading: string; readonly goals: readonly Reached[] }[],
+): string => {
+  const [first] = runs
+  const lines = first?.goals.map(({ goal, wanted }, i) => [
+    goal,
+    wanted,
+    ...runs.map(({ goals }) => {
+      const one = goals[i]
+      if (one?.reached === undefined) return ''
+      return one.met === false ? `${reached(one)}, not met` : reached(one)
+    }),
+  ])
+  const head = ['goal', 'wanted', ...runs.map(({ heading }) => heading)]
+  return [head, head.map(() => '---'), ...(lines ?? [])].map(line => `| ${line.join(' | ')} |\n`).join('')
+}

@@ -17,9 +17,9 @@ export interface Results {
 /** Where they are kept. */
 export const folder: string = fileURLToPath(new URL('results', import.meta.url))
 
-/** `2026-11-25-AMD-EPYC-v20.20.2`. */
-const nameOf = ({ date, cpu, node }: Machine): string =>
-  `${date.slice(0, 10)}-${cpu.replace(/[^A-Za-z0-9]+/g, '-').replace(/^-|-$/g, '')}-${node}`
+/** `2026-11-25-AMD-EPYC-v20.20.2-openssl`. */
+const nameOf = ({ date, cpu, node, engine }: Machine): string =>
+  `${date.slice(0, 10)}-${cpu.replace(/[^A-Za-z0-9]+/g, '-').replace(/^-|-$/g, '')}-${node}-${engine}`
 
 const directions = ['seal', 'open'] as const
 
@@ -40,8 +40,8 @@ const entriesOf = ({ rows }: Results): readonly (Entry & { readonly rows: readon
     .toSorted((a, b) => (b.rows[0]?.median ?? 0) - (a.rows[0]?.median ?? 0))
 }
 
-const machineLine = ({ date, cpu, cores, node, openssl, command }: Machine): string =>
-  `${date.slice(0, 10)}, ${cpu}, ${cores} cores, Node ${node}, OpenSSL ${openssl}: ${command}`
+const machineLine = ({ date, cpu, cores, node, openssl, engine, command }: Machine): string =>
+  `${date.slice(0, 10)}, ${cpu}, ${cores} cores, Node ${node}, OpenSSL ${openssl}, engine ${engine}: ${command}`
 
 const sizeOf = ({ rows }: Results): string =>
   bytes(rows.find(row => row.case === 'rivals' && row.suite !== undefined)?.size ?? 0)
@@ -63,10 +63,10 @@ export const save = async (results: Results, into = folder): Promise<readonly st
   const files = new Map([
     [`${name}.json`, `${JSON.stringify(results, null, 2)}\n`],
     [`${name}.svg`, plotOf(results)],
-    ['README.md', resultsReadme(results, name)],
   ])
   for (const [file, text] of files) writeFileSync(join(into, file), text)
-  return [...files.keys()].map(file => join(into, file))
+  writeFileSync(join(into, 'README.md'), resultsReadme(runsIn(into)))
+  return [...files.keys(), 'README.md'].map(file => join(into, file))
 }
 
 /** Writes a comparison with another revision; the name of the file, which says what was compared. */
@@ -79,23 +79,48 @@ export const saveComparison = ({ machine, rows }: Results, revision: string, int
   return path
 }
 
-const resultsReadme = (results: Results, name: string): string => `# Goals and what was reached
+/** A run that is kept, and the name of its files. */
+interface Kept {
+  readonly name: string
+  readonly results: Results
+}
 
-${machineLine(results.machine)}. All rows: [${name}.json](${name}.json). How to read them: [benchmarks](../README.md).
+const resultsReadme = (runs: readonly Kept[]): string => {
+  const about = runs.map(
+    ({ name, results: { machine } }) => `- [${headingOf(machine)}](${name}.json): ${machineLine(machine)}`,
+  )
+  const [first] = runs
+  const plot = first === undefined ? '' : `\n![${plotTitle(first.results)}](${first.name}.svg)\n`
+  return `# Goals and what was reached
 
-${goalsMarkdown(goals(results.rows))}
-![${plotTitle(results)}](${name}.svg)
-`
+${about.join('\n')}
+
+The files have all rows. [Benchmarks](../README.md) says how to read them, and why goals were not met. A cell is empty where the run did not
+measure it. "Distance to the floor" is no goal: it says how far something is from the least that any way of doing it costs.
+
+${goalsMarkdown(runs.map(({ results }) => ({ heading: headingOf(results.machine), goals: goals(results.rows) })))}${plot}`
+}
+
+const majorOf = ({ node }: Machine): number => Number.parseInt(node.replace(/^v/, ''), 10)
+
+const headingOf = (machine: Machine): string => `Node ${majorOf(machine)}, ${machine.engine}`
 
 const plotTitle = (results: Results): string => `Sealing and opening ${sizeOf(results)}: bars of MB/s`
 
-/** The newest run that is kept, with the name of its files. */
-export const newest = (from = folder): { readonly name: string; readonly results: Results } | undefined => {
-  const runs = filesIn(from).map(file => {
+/** The runs that are kept: the newest of each Node and engine. The lowest Node comes first, and openssl before node. */
+const runsIn = (from: string): readonly Kept[] => {
+  const newest = new Map<string, Kept>()
+  for (const file of filesIn(from)) {
     const results: Results = JSON.parse(readFileSync(join(from, file), 'utf8'))
-    return { name: file.replace(/\.json$/, ''), results }
-  })
-  return runs.toSorted((a, b) => (a.results.machine.date < b.results.machine.date ? 1 : -1))[0]
+    const heading = headingOf(results.machine)
+    const other = newest.get(heading)
+    if (other !== undefined && other.results.machine.date >= results.machine.date) continue
+    newest.set(heading, { name: file.replace(/\.json$/, ''), results })
+  }
+  return [...newest.values()].toSorted(
+    ({ results: { machine: a } }, { results: { machine: b } }) =>
+      majorOf(a) - majorOf(b) || b.engine.localeCompare(a.engine),
+  )
 }
 
 const filesIn = (path: string): readonly string[] => {
@@ -106,9 +131,9 @@ const filesIn = (path: string): readonly string[] => {
   }
 }
 
-/** What the README says of the newest run; that there is none, where there is none. */
+/** What the README says of the first of the runs that are kept; that there is none, where there is none. */
 export const readmeTable = (from = folder): string => {
-  const run = newest(from)
+  const [run] = runsIn(from)
   if (run === undefined) return 'No result is kept in this revision yet: `npm run bench -- --save` makes one.\n'
   const { name, results } = run
   const lines = entriesOf(results).map(({ label, rows }) => {

@@ -12,6 +12,7 @@ import { type Lib, loadLib } from './lib.ts'
 import { help, type Options, parseOptions } from './options.ts'
 import { goalsTable, machine, rowsTable } from './report.ts'
 import { folder, type Results, save, saveComparison } from './results.ts'
+import { chosenOf } from './support/engines.ts'
 
 const rounds = { tiny: 1, quick: 5, full: 9 } as const
 const budgets = { tiny: 0, quick: 2, full: Infinity } as const
@@ -92,9 +93,10 @@ const main = async (): Promise<void> => {
   const old = options.compare === undefined ? undefined : await buildOf(options.compare, progress.line)
   try {
     const lib = await loadLib()
+    const engine = (await chosenOf(lib)).name
     if (!options.untuned) lib.core.tuneMemory() // for all contestants alike, as a server would
     if (options.flame) {
-      const { date, cpu, node } = machine(options.extent)
+      const { date, cpu, node } = machine(options.extent, engine)
       const caption = `${date.slice(0, 10)}, ${cpu}, Node ${node}: npm run bench -- --flame`
       const written = await withBench(options.extent, bench => flames(bench(lib), caption, folder))
       for (const path of written) progress.line(`written: ${path}`)
@@ -112,7 +114,7 @@ const main = async (): Promise<void> => {
       progress.line(`${one.name}: ${seconds[0]} s, ${seconds[1]} s of CPU in this process`)
     }
     progress.clear()
-    const about = machine(options.extent)
+    const about = machine(options.extent, engine)
     console.log(`${about.date}  ${about.cpu}, ${about.cores} cores  Node ${about.node}, OpenSSL ${about.openssl}`)
     console.log(`${about.command}\n\n${rowsTable(rows)}`)
     const results: Results = { machine: about, rows }

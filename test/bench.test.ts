@@ -61,7 +61,15 @@ t.test('a kept run: results, plot, goals, and what the README shows', async t =>
     ...{ median, minimum: median - 10, maximum: median + 10 },
     ...{ ratios: [{ to: 'openssl speed aes-256-gcm', median: median / 2000, minimum: 0.1, maximum: 1 }], ...more },
   })
-  const about = { date: '2026-01-02T03:04:05Z', cpu: 'CPU <1>', cores: 2, node: 'v1', openssl: '3', command: 'bench' }
+  const about = {
+    date: '2026-01-02T03:04:05Z',
+    cpu: 'CPU <1>',
+    cores: 2,
+    node: 'v1',
+    openssl: '3',
+    engine: 'node',
+    command: 'bench',
+  }
   const rows = [
     row('openssl speed aes-256-gcm', 'seal', 2000, { ratios: [] }),
     row('suite 1, node, Transform', 'seal', 1500, { suite: 1, engine: 'node' }),
@@ -82,13 +90,13 @@ t.test('a kept run: results, plot, goals, and what the README shows', async t =>
   const { stdout } = await tsx([script])
   t.match(stdout, 'No result is kept in this revision yet')
   t.match(stdout, '| sse-kms-streams, engine node | 1500 MB/s, 0.75 (0.10..1.00) x openssl speed | 1400 MB/s, 0.70')
-  t.match(stdout, '](bench/results/2026-01-02-CPU-1-v1.svg)')
+  t.match(stdout, '](bench/results/2026-01-02-CPU-1-v1-node.svg)')
   const files = readdirSync(join(folder, 'results')).toSorted()
-  t.strictSame(files, ['2026-01-02-CPU-1-v1.json', '2026-01-02-CPU-1-v1.svg', 'README.md'])
-  const svg = readFileSync(join(folder, 'results/2026-01-02-CPU-1-v1.svg'), 'utf8')
+  t.strictSame(files, ['2026-01-02-CPU-1-v1-node.json', '2026-01-02-CPU-1-v1-node.svg', 'README.md'])
+  const svg = readFileSync(join(folder, 'results/2026-01-02-CPU-1-v1-node.svg'), 'utf8')
   t.match(svg, /<text [^>]*>sse-kms-streams, engine node<\/text>/)
   t.match(svg, 'CPU &lt;1>')
-  t.match(readFileSync(join(folder, 'results/README.md'), 'utf8'), '| not measured |')
+  t.match(readFileSync(join(folder, 'results/README.md'), 'utf8'), 'Node 1, node')
 })
 
 t.test('the command line', async t => {

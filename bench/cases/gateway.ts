@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { BenchCase, Contestant, Group } from '../harness.ts'
 import { bytes } from '../support/bytes.ts'
-import { startGateway } from '../support/client.ts'
+import { startBare, startClient, startGateway } from '../support/client.ts'
 import { bucket } from '../support/service.ts'
 import { plaintext } from '../support/streams.ts'
 
@@ -26,7 +26,9 @@ export const gateway: BenchCase = {
   name: 'gateway',
   about: 'PUT and GET of 64 MiB, range GET, and 1 KiB objects over HTTP: encrypted against not encrypted in one server',
   make: async bench => {
-    const { send } = await startGateway(bench)
+    const client = startClient(bench)
+    const { send } = await startGateway(bench, client)
+    const bare = await startBare(bench, client)
     const kinds = bench.pick(more, fewer, more)
     const size: number = bench.pick(MiB, 64 * MiB, 64 * MiB)
     const [requests, ranges] = [bench.pick(10, 200, 2000), bench.pick(5, 30, 500)]
@@ -37,8 +39,10 @@ export const gateway: BenchCase = {
       unit: Group['unit'],
       labels: { readonly direction: string; readonly size: number },
       run: (kind: (typeof more)[number]) => Promise<number>,
+      floor?: () => Promise<number>,
     ): Group => {
       const contestants: Contestant[] = []
+      if (floor !== undefined) contestants.push({ ...labels, name: 'node:http alone', run: floor })
       for (const kind of kinds) {
         const check = async () => {
           const sent = Math.min(labels.size, 4 * MiB)
@@ -53,7 +57,7 @@ export const gateway: BenchCase = {
           checked.set(name, made)
           return made
         }
-        const against = contestants.slice(0, 1)
+        const against = contestants.slice(0, floor === undefined ? 1 : 2)
         contestants.push({ ...labels, name: kind.name, own: true, against, validate, run: () => run(kind) })
       }
       // The first PUT of each was one to warm up.
@@ -78,14 +82,26 @@ export const gateway: BenchCase = {
         if (count !== ranges * 4 * KiB) throw new Error('a range has another length')
         return ranges
       }),
-      group('PUT, 64 at once', 'objects/s', { direction: 'put', size: KiB }, async ({ name, headers }) => {
-        const path = `${pathOf(`small ${name}`)}/{i}`
-        return (await send({ method: 'PUT', path, size: KiB, headers, count: requests, atOnce: 64 })).count
-      }),
-      group('GET, 64 at once', 'objects/s', { direction: 'get', size: KiB }, async ({ name }) => {
-        const path = `${pathOf(`small ${name}`)}/{i}`
-        return (await send({ method: 'GET', path, count: requests, atOnce: 64 })).count
-      }),
+      group(
+        'PUT, 64 at once',
+        'objects/s',
+        { direction: 'put', size: KiB },
+        async ({ name, headers }) => {
+          const path = `${pathOf(`small ${name}`)}/{i}`
+          return (await send({ method: 'PUT', path, size: KiB, headers, count: requests, atOnce: 64 })).count
+        },
+        async () => (await bare({ method: 'PUT', path: '/{i}', size: KiB, count: requests, atOnce: 64 })).count,
+      ),
+      group(
+        'GET, 64 at once',
+        'objects/s',
+        { direction: 'get', size: KiB },
+        async ({ name }) => {
+          const path = `${pathOf(`small ${name}`)}/{i}`
+          return (await send({ method: 'GET', path, count: requests, atOnce: 64 })).count
+        },
+        async () => (await bare({ method: 'GET', path: '/{i}', count: requests, atOnce: 64 })).count,
+      ),
     ]
   },
 }

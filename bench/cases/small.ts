@@ -5,10 +5,57 @@ import type { Bench, BenchCase, Contestant, Group } from '../harness.ts'
 import { type Wrapping, wrappingsOf } from '../support/bucket-key.ts'
 import { atOnce } from '../support/at-once.ts'
 import { bytes } from '../support/bytes.ts'
+import { chosenOf } from '../support/engines.ts'
 import { contextOf, openService, openStore, putObject, type Service } from '../support/service.ts'
 import { assertPlaintext, chunksOf, flow, gather, nowhere, plaintext, type AdapterName } from '../support/streams.ts'
 
 const KiB = 1024
+
+/**
+ * What an object under a bucket key costs in calls of the engine alone, one after the other, without records, checks or promises: the KEK, the
+ * wrap, the keys of body and stream, the descriptor, the ETag and the segment. The floor under `encrypt` and `decrypt`.
+ */
+const callsOf = (engine: Awaited<ReturnType<typeof chosenOf>>, size: number, count: number): readonly Contestant[] => {
+  if (!engine.synchronous) return []
+  const gcm = 'AEAD_AES_256_GCM'
+  const [key, nonce, info] = [new Uint8Array(randomBytes(32)), new Uint8Array(12), new Uint8Array(120)]
+  const chunks = [...plaintext(size)]
+  const wrapped = engine.wrap(key, key)
+  const sealer = engine.sealer(gcm, key)
+  sealer.begin(nonce)
+  const sealed = chunks.flatMap(chunk => sealer.update(chunk) ?? [])
+  const whole = Buffer.concat([...sealed, ...sealer.final()])
+  const [body, tag] = [whole.subarray(0, -16), whole.subarray(-16)]
+  const derive = () => {
+    for (let i = 0; i < 5; i++) engine.hmacSha512(key, info)
+    for (let i = 0; i < 2; i++) engine.hmacSha256(key, info)
+    for (let i = 0; i < 2; i++) engine.sha256(info)
+  }
+  const seal = async () => {
+    crypto.getRandomValues(new Uint8Array(32))
+    derive()
+    engine.wrap(key, key)
+    const sealer = engine.sealer(gcm, key)
+    sealer.begin(nonce)
+    for (const chunk of chunks) sealer.update(chunk)
+    sealer.final()
+    sealer.dispose()
+  }
+  const open = async () => {
+    derive()
+    engine.unwrap(key, wrapped)
+    const opener = engine.opener(gcm, key)
+    opener.begin(nonce, size)
+    opener.update(body)
+    opener.final(tag)
+    opener.dispose()
+  }
+  const labels = { name: 'the calls of the engine alone', size, engine: engine.name }
+  return [
+    { ...labels, direction: 'seal', run: () => atOnce(count, 1, seal) },
+    { ...labels, direction: 'open', run: () => atOnce(count, 1, open) },
+  ]
+}
 
 /** Objects through `encrypt` and `decrypt`, one after the other. */
 const facade = async (
@@ -18,15 +65,18 @@ const facade = async (
   size: number,
   count: number,
 ): Promise<readonly Contestant[]> => {
+  const { sse, engine } = service
   const contestants: Contestant[] = []
+  const calls = callsOf(await chosenOf(bench.lib), size, count)
+  contestants.push(...calls)
   for (const { name, seal, read } of wrappings) {
-    const { sse, engine } = service
     const encrypt = () => sse.encrypt({ length: size, context: contextOf('key'), ...seal })
     const put = await encrypt()
     const stored = await gather(sink => flow('Transform', plaintext(size), put, sink))
     const { envelope } = put.result()
     const open = () => sse.decrypt(envelope, { held: stored.length, context: contextOf('key'), ...read })
     const validate = () => assertPlaintext(size, async sink => flow('Transform', chunksOf(stored), await open(), sink))
+    const against = (direction: string) => calls.filter(each => each.direction === direction)
     const labels = { size, suite: 1, engine, own: true, validate }
     const adapters: readonly AdapterName[] =
       'pieces' in put ? ['Transform', 'generator', 'driver'] : ['Transform', 'driver']
@@ -38,11 +88,13 @@ const facade = async (
         {
           ...named,
           direction: 'seal',
+          against: against('seal'),
           run: () => atOnce(count, 1, sealing),
         },
         {
           ...named,
           direction: 'open',
+          against: against('open'),
           run: () => atOnce(count, 1, opening),
         },
       )

@@ -1,7 +1,7 @@
 /** A gateway in this process and its client in another one. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type Server as HttpServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import type { Bench } from '../harness.ts'
 import { openService, openStore, owner, region } from './service.ts'
@@ -93,6 +93,11 @@ export const startGateway = async (bench: Bench, client: Client = startClient(be
   const profile = createProfile('s3', { region, baseEncryption: 'none' })
   const handler = createGateway({ store: store.whole, kms, sse, profile, tenants: [owner], users: [user] })
   const server = createServer(handler).on('checkContinue', handler)
+  return { store, send: await listen(bench, server, client) }
+}
+
+/** Has a server listen until the case ends; what sends requests to it. */
+const listen = async (bench: Bench, server: HttpServer, client: Client): Promise<(work: Task) => Promise<WorkDone>> => {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   bench.after(async () => {
@@ -104,7 +109,16 @@ export const startGateway = async (bench: Bench, client: Client = startClient(be
   const port = typeof address === 'object' && address !== null ? address.port : 0
   const { accessKeyId, secretAccessKey } = user
   const self: Server = { port, user: { accessKeyId, secretAccessKey, region } }
-  return { store, send: work => client(self, work) }
+  return work => client(self, work)
+}
+
+/** A server that does nothing but HTTP: it takes bodies and answers a KiB, without signatures, store or encryption. The floor under ours. */
+export const startBare = async (bench: Bench, client: Client): Promise<(work: Task) => Promise<WorkDone>> => {
+  const answer = Buffer.alloc(1024)
+  const server = createServer((req, res) => {
+    req.resume().on('end', () => res.end(req.method === 'GET' ? answer : undefined))
+  })
+  return listen(bench, server, client)
 }
 
 const isDone = (value: unknown): value is WorkDone => typeof value === 'object' && value !== null && 'digest' in value

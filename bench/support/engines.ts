@@ -27,6 +27,10 @@ export const enginesOf = async ({ core }: Lib, note: (line: string) => void): Pr
   const exported = new Map<string, unknown>(Object.entries(core))
   const found: NamedEngine[] = []
   for (const { name, exports, upTo } of table) {
+    if (name === 'openssl' && process.env['SSE_KMS_ENGINE'] === 'node') {
+      note('left out: engine openssl: SSE_KMS_ENGINE is node')
+      continue
+    }
     const entry = exports.map(each => exported.get(each)).find(each => each !== undefined)
     if (entry === undefined) {
       note(`left out: engine ${name}: this revision has none`)
@@ -44,7 +48,7 @@ export const enginesOf = async ({ core }: Lib, note: (line: string) => void): Pr
   return found
 }
 
-/** The engine that `createSse` chooses by itself. */
+/** The engine that `createSse` chooses by itself where koffi is installed; `node` with `SSE_KMS_ENGINE=node`, as where it is not. */
 export const chosenOf = async (lib: Lib): Promise<Engine> => {
   const engines = await enginesOf(lib, () => undefined)
   return (engines.find(({ name }) => name === 'openssl') ?? engines[0])?.engine ?? lib.core.nodeEngine
