@@ -13,6 +13,11 @@ export interface Primitives {
   readonly name: string
   /** Whether the engine has the AEAD. */
   supports(aead: Aead): boolean
+  /**
+   * A new key of 32 random bytes, where the engine draws it from the generator of `crypto.getRandomValues` at less cost; that function is called
+   * where an engine has none.
+   */
+  randomKey?(): Uint8Array
   /** HMAC-SHA-512 (64 bytes; RFC 2104) over the pieces one after the other. */
   hmacSha512(key: Uint8Array, ...data: readonly Uint8Array[]): MaybePromise<Uint8Array>
   /** HMAC-SHA-256 (32 bytes). */

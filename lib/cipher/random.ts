@@ -1,8 +1,11 @@
 /**
- * The one source of randomness: `crypto.getRandomValues`, which Node, browsers and the other runtimes share. It is no argument of any
+ * The one source of randomness: `crypto.getRandomValues`, which Node, browsers and the other runtimes share; data keys may come from the
+ * generator of OpenSSL that is behind it in Node. It is no argument of any
  * public function. Tests replace it through the entry `./testing` alone, which nothing in lib imports.
  */
 import { copy, overArrayBuffer, wipe } from '../bytes.ts'
+import type { Engine } from './engine.ts'
+import { keySize } from './suite.ts'
 
 /** Fills the array with random bytes. */
 export type RandomSource = (bytes: Uint8Array) => void
@@ -11,6 +14,13 @@ const system: RandomSource = bytes => {
   crypto.getRandomValues(overArrayBuffer(bytes))
 }
 let source: RandomSource = system
+
+/**
+ * A new key of 32 bytes. An engine that calls OpenSSL draws it from the same generator without the object that Node makes for each call, which
+ * its garbage collector has to visit.
+ */
+export const randomKey = (engine?: Pick<Engine, 'randomKey'>): Uint8Array =>
+  (source === system ? engine?.randomKey?.() : undefined) ?? randomBytes(keySize)
 
 const block = new Uint8Array(4096)
 let used = block.length

@@ -108,7 +108,7 @@ export class BucketKeys {
         }
       }
       return reportUse(call, use, wrap, wrapped => wrapped && masterKeyVersion(wrapped))
-    })
+    }, engine)
   }
 
   /** The data key of a record of wrapAlg 3, whose master key was found to be an accepted one. The caller disposes it. */

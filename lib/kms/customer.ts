@@ -42,7 +42,7 @@ export const customerKey = (engine: Engine, customer: Uint8Array): CustomerKey =
   const provider: CustomerKey = {
     name: 'sse-c',
     bindsContext: true,
-    generateDataKey: target => generateKey(key => wrap(key, target)),
+    generateDataKey: target => generateKey(key => wrap(key, target), engine),
     wrapDataKey: wrap,
     unwrapDataKey: async ({ wrapped, context }) => {
       if (localVersion(wrapped.blob) !== 0) throw new SseError('NotAuthentic')

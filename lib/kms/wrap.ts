@@ -8,8 +8,7 @@
 import { concat, getU16, getU32, u16, u32, wipe } from '../bytes.ts'
 import { deriveKek } from '../cipher/derive.ts'
 import type { Engine } from '../cipher/engine.ts'
-import { randomBytes, randomId } from '../cipher/random.ts'
-import { keySize } from '../cipher/suite.ts'
+import { randomId, randomKey } from '../cipher/random.ts'
 import { SseError } from '../errors.ts'
 import type { EncryptionContext } from './context.ts'
 import { DataKey } from './data-key.ts'
@@ -132,8 +131,11 @@ export const unwrapNested = async (
 ): Promise<DataKey> => open(engine, kekKey.bytes, wrapped.wrapAlg, splitNested(wrapped).rest, context)
 
 /** Makes a data key here and wraps it; it is wiped where that fails. */
-export const generateKey = async (wrap: (key: DataKey) => Promise<WrappedKey>): Promise<GeneratedKey> => {
-  const key = new DataKey(randomBytes(keySize))
+export const generateKey = async (
+  wrap: (key: DataKey) => Promise<WrappedKey>,
+  engine?: Engine,
+): Promise<GeneratedKey> => {
+  const key = new DataKey(randomKey(engine))
   try {
     return { key, wrapped: await wrap(key) }
   } catch (error) {
@@ -143,9 +145,9 @@ export const generateKey = async (wrap: (key: DataKey) => Promise<WrappedKey>): 
 }
 
 /** Makes data keys here and wraps them with `wrapDataKey`. */
-export const wrapperOf = (wrapDataKey: KeyWrapper['wrapDataKey']): KeyWrapper => ({
+export const wrapperOf = (wrapDataKey: KeyWrapper['wrapDataKey'], engine?: Engine): KeyWrapper => ({
   wrapDataKey,
-  generateDataKey: (target, call) => generateKey(key => wrapDataKey(key, target, call)),
+  generateDataKey: (target, call) => generateKey(key => wrapDataKey(key, target, call), engine),
 })
 
 /**

@@ -36,6 +36,8 @@ export interface Calls {
   ) => number
   readonly EVP_CipherUpdate: (context: Address, out: Memory, length: Memory, from: Memory, size: number) => number
   readonly EVP_CipherFinal_ex: (context: Address, out: Memory, length: Memory) => number
+  /** Secret random bytes of OpenSSL's own generator. */
+  readonly RAND_priv_bytes: (out: Memory, size: number) => number
   /** `EVP_Digest` with the default implementation. */
   readonly digest: (from: Memory, size: number, out: Memory, length: Memory, digest: Address) => number
 }

@@ -146,6 +146,7 @@ export const engineOver = (calls: Calls): SyncEngine => {
     name: 'openssl',
     synchronous: true,
     supports: aead => ssl.supports(aead),
+    randomKey: () => ssl.randomKey(),
     hmacSha512: macOver(ssl, 'sha512', nodeEngine.hmacSha512),
     hmacSha256: macOver(ssl, 'sha256', nodeEngine.hmacSha256),
     sha256: (...data) => (fits(data) ? ssl.hash('sha256', data) : nodeEngine.sha256(...data)),

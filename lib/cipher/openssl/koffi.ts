@@ -48,6 +48,7 @@ export const callsOverKoffi = async (): Promise<Calls> => {
     EVP_CipherInit_ex: openssl.func('EVP_CipherInit_ex', 'int', [pointer, pointer, pointer, pointer, pointer, 'int']),
     EVP_CipherUpdate: openssl.func('EVP_CipherUpdate', 'int', [pointer, pointer, pointer, pointer, 'int']),
     EVP_CipherFinal_ex: openssl.func('EVP_CipherFinal_ex', 'int', [pointer, pointer, pointer]),
+    RAND_priv_bytes: openssl.func('RAND_priv_bytes', 'int', [pointer, 'int']),
     digest: (from, size, out, length, method) => digest(from, size, out, length, method, 0n),
   }
 }

@@ -7,7 +7,8 @@
  * - Sizes are checked before a call: what native code is told of a buffer is never more than it has.
  * - Secrets are in the slab while a call needs them, and wiped there before anything else happens. OpenSSL wipes a context that is freed or
  *   reset.
- * - A context of a stream is freed by `free`, and by a finalizer where a stream was dropped without it.
+ * - A context of a stream is freed by `free`, and by a finalizer where a stream was dropped without it. A finalizer makes every collection
+ *   slower, so a stream gets one only if it outlives its turn of the event loop.
  * - A call is over when it returns: nothing native keeps a buffer, and no other JavaScript runs meanwhile.
  */
 import { copy, wipe } from '../../bytes.ts'
@@ -58,6 +59,9 @@ export class OpenSsl {
   /** For messages of one call; holds no key between them. */
   readonly #context: Address
   readonly #dropped: FinalizationRegistry<Address>
+  /** Streams of this turn, which have no finalizer yet. */
+  readonly #young = new Map<object, Address>()
+  #isArmed = false
 
   constructor(calls: Calls) {
     this.#calls = calls
@@ -90,7 +94,9 @@ export class OpenSsl {
   open(aead: Aead, key: Uint8Array, encrypt: boolean, owner: object): Address {
     const context = this.#calls.EVP_CIPHER_CTX_new()
     if (context === 0n) throw failed()
-    this.#dropped.register(owner, context, owner)
+    this.#young.set(owner, context)
+    if (!this.#isArmed) setImmediate(() => this.#settle())
+    this.#isArmed = true
     try {
       this.#begin(context, this.#ciphers[aead], key, undefined, encrypt)
     } catch (error) {
@@ -101,8 +107,14 @@ export class OpenSsl {
   }
 
   free(context: Address, owner: object): void {
-    this.#dropped.unregister(owner)
+    if (!this.#young.delete(owner)) this.#dropped.unregister(owner)
     this.#calls.EVP_CIPHER_CTX_free(context)
+  }
+
+  #settle(): void {
+    this.#isArmed = false
+    for (const [owner, context] of this.#young) this.#dropped.register(owner, context, owner)
+    this.#young.clear()
   }
 
   /** A context's next message begins. */
@@ -183,6 +195,14 @@ export class OpenSsl {
       const result = this.#calls.EVP_CipherUpdate(this.#context, this.#to, this.#length, this.#from, input.length)
       return this.#went(result) ? copy(this.#to.subarray(0, encrypt ? keySize + 8 : keySize)) : undefined
     })
+  }
+
+  /** A new key of 32 random bytes. */
+  randomKey(): Uint8Array {
+    this.#check(this.#calls.RAND_priv_bytes(this.#key, keySize))
+    const key = copy(this.#key)
+    wipe(this.#key)
+    return key
   }
 
   /** The hash of at most {@link messageSize} bytes. */

@@ -18,6 +18,7 @@ export const callsOverNodeFfi = (): Calls => {
     EVP_CipherInit_ex: { arguments: ['pointer', 'pointer', 'pointer', 'buffer', 'buffer', 'int32'], return: 'int32' },
     EVP_CipherUpdate: { arguments: ['pointer', 'buffer', 'buffer', 'buffer', 'int32'], return: 'int32' },
     EVP_CipherFinal_ex: { arguments: ['pointer', 'buffer', 'buffer'], return: 'int32' },
+    RAND_priv_bytes: { arguments: ['buffer', 'int32'], return: 'int32' },
     EVP_Digest: { arguments: ['buffer', 'uint64', 'buffer', 'buffer', 'pointer', 'pointer'], return: 'int32' },
   })
   return {

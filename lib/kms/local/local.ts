@@ -117,7 +117,7 @@ export class LocalKms implements KmsProvider {
 
   /** A new data key under an enabled key. The caller disposes it. */
   generateDataKey(target: WrapTarget): Promise<GeneratedKey> {
-    return generateKey(key => this.wrapDataKey(key, target))
+    return generateKey(key => this.wrapDataKey(key, target), this.#engine)
   }
 
   /**
