@@ -7,7 +7,7 @@ import { nodeEngine } from '../cipher/node.ts'
 import { hasKoffi } from '../cipher/openssl/koffi.ts'
 import { nobleEngine } from '../cipher/noble.ts'
 import { webCryptoEngine } from '../cipher/web.ts'
-import type { Chunks } from '../segment/driver.ts'
+import type { Chunks, Driver } from '../segment/driver.ts'
 import { toPieces } from '../segment/node.ts'
 import { type Stage, toStage } from '../segment/chain.ts'
 import { toTransform } from '../segment/node.ts'
@@ -38,19 +38,29 @@ export interface NodeAdapters {
 /** The façade in Node. */
 export interface Sse extends SseOf<NodeAdapters> {}
 
-// `assign`, because a spread in front of a getter takes several times as long: this is done for every small object.
-const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
-  let stream: Transform | undefined
-  const adapters: NodeAdapters = {
-    get stream() {
-      return (stream ??= toTransform(result.driver))
-    },
-    pieces: source => toPieces(result.driver, source),
-    stage: () => toStage(result.driver),
-    web: () => toWeb(result.driver),
-    [disposal]: () => result.driver.dispose(),
+/** The stream of a body. In a class, since V8 makes a hidden class of its own for each object literal that has a getter. */
+class BodyStream {
+  readonly #driver: Driver
+  #stream: Transform | undefined
+
+  constructor(driver: Driver) {
+    this.#driver = driver
   }
-  return Object.assign(adapters, result)
+
+  get stream(): Transform {
+    return (this.#stream ??= toTransform(this.#driver))
+  }
+}
+
+const adapt = <T extends WithDriver>(result: T): T & NodeAdapters => {
+  const { driver } = result
+  const adapters: Omit<NodeAdapters, 'stream'> = {
+    pieces: source => toPieces(driver, source),
+    stage: () => toStage(driver),
+    web: () => toWeb(driver),
+    [disposal]: () => driver.dispose(),
+  }
+  return Object.assign(new BodyStream(driver), adapters, result)
 }
 
 /** What `createSse` is given in Node. */
