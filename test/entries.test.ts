@@ -83,6 +83,24 @@ t.test('the engine openssl is loaded where koffi is installed, or when it is ask
   renameSync(`${file}.away`, file)
 })
 
+t.test('where node:crypto has no AES key wrap, as in Bun and Deno, the next engine is taken', async t => {
+  const code = `const crypto = process.getBuiltinModule('node:crypto')
+    const { createCipheriv } = crypto
+    crypto.createCipheriv = (name, ...others) => {
+      if (name === 'id-aes256-wrap') throw new Error('Unknown cipher')
+      return createCipheriv(name, ...others)
+    }
+    process.getBuiltinModule('node:module').syncBuiltinESMExports()
+    const { createSse, LocalKms } = await import('sse-kms-streams')
+    const kms = await LocalKms.open('keys', { root: { key: new Uint8Array(32) } })
+    const { keyId } = await kms.createKey({ region: 'here', domainId: 'tenant' })
+    const sse = createSse({ kms, accept: [keyId] })
+    const opened = await sse.decryptBytes(await sse.encryptBytes('text'))
+    if (new TextDecoder().decode(opened) !== 'text') throw new Error('other bytes')
+    kms.close()`
+  t.equal(await run(code), undefined)
+})
+
 t.test('the store names the optional package that it needs when it is opened', async t => {
   t.equal(await load('./store'), undefined)
   const open = `const { openFileStore } = await import('sse-kms-streams/store'); await openFileStore('objects')`

@@ -2,11 +2,10 @@
 import type { Transform } from 'node:stream'
 import { disposal } from '../bytes.ts'
 import { pickEngine } from '../cipher/choose.ts'
+import { defaultEngine } from '../cipher/default.ts'
 import type { Engine } from '../cipher/engine.ts'
 import { nodeEngine } from '../cipher/node.ts'
 import { hasKoffi } from '../cipher/openssl/koffi.ts'
-import { nobleEngine } from '../cipher/noble.ts'
-import { webCryptoEngine } from '../cipher/web.ts'
 import type { Chunks, Driver } from '../segment/driver.ts'
 import { toPieces } from '../segment/node.ts'
 import { type Stage, toStage } from '../segment/chain.ts'
@@ -105,7 +104,7 @@ export const chooseEngine = async (
     throw new SseError('EngineUnavailable', { message })
   }
   openSsl ??= openSslWithKoffi(warn)
-  return (await openSsl) ?? pickEngine([nodeEngine, webCryptoEngine, nobleEngine])
+  return (await openSsl) ?? defaultEngine()
 }
 
 /**

@@ -5,7 +5,7 @@
 import { assertOptions, assertText } from '../../arguments.ts'
 import { compare, type MaybePromise, utf8, wipe } from '../../bytes.ts'
 import type { Engine } from '../../cipher/engine.ts'
-import { nodeEngine } from '../../cipher/node.ts'
+import { defaultEngine } from '../../cipher/default.ts'
 import { randomBytes } from '../../cipher/random.ts'
 import { keySize } from '../../cipher/suite.ts'
 import { SseError } from '../../errors.ts'
@@ -95,7 +95,7 @@ export class LocalKms implements KmsProvider {
     assertOptions('LocalKms.open', options, 'an object with root: where the root key comes from')
     const {
       root,
-      engine = nodeEngine,
+      engine = await defaultEngine(),
       clock = Date.now,
       create = true,
       heldKeys = 1000,

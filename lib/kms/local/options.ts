@@ -7,7 +7,7 @@ import type { RootKeySource } from './root-key.ts'
 export interface LocalKmsOptions {
   /** Where the root key comes from. */
   readonly root: RootKeySource
-  /** What computes; `node:crypto` where left out. */
+  /** What computes. Left out: `node:crypto`, or WebCrypto or noble where a runtime lacks a part of it. */
   readonly engine?: Engine | undefined
   /** The time in ms since 1970; the system's where left out. */
   readonly clock?: (() => number) | undefined
