@@ -95,7 +95,8 @@ export class OpenSsl {
     const context = this.#calls.EVP_CIPHER_CTX_new()
     if (context === 0n) throw failed()
     this.#young.set(owner, context)
-    if (!this.#isArmed) setImmediate(() => this.#settle())
+    // An immediate that is waited for would keep the loop from waiting for the disk, and the store from gathering commits.
+    if (!this.#isArmed) setImmediate(() => this.#settle()).unref()
     this.#isArmed = true
     try {
       this.#begin(context, this.#ciphers[aead], key, undefined, encrypt)
