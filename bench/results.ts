@@ -98,7 +98,7 @@ ${about.join('\n')}
 The files have all rows. [Benchmarks](../README.md) says how to read them, and why goals were not met. A cell is empty where the run did not
 measure it. "Distance to the floor" is no goal: it says how far something is from the least that any way of doing it costs.
 
-${goalsMarkdown(runs.map(({ results }) => ({ heading: headingOf(results.machine), goals: goals(results.rows) })))}${plot}`
+${goalsMarkdown(runs.map(({ results }) => ({ heading: headingOf(results.machine), goals: goals(results.rows, results.machine.node) })))}${plot}`
 }
 
 const majorOf = ({ node }: Machine): number => Number.parseInt(node.replace(/^v/, ''), 10)

@@ -118,7 +118,7 @@ const main = async (): Promise<void> => {
     console.log(`${about.date}  ${about.cpu}, ${about.cores} cores  Node ${about.node}, OpenSSL ${about.openssl}`)
     console.log(`${about.command}\n\n${rowsTable(rows)}`)
     const results: Results = { machine: about, rows }
-    if (other === undefined) console.log(`\n${goalsTable(goals(rows))}`)
+    if (other === undefined) console.log(`\n${goalsTable(goals(rows, about.node))}`)
     if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`)
     if (!options.save) return
     const written = other === undefined ? await save(results) : [saveComparison(results, other.name)]
