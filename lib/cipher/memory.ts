@@ -11,7 +11,7 @@ const smallest = 4096
 const most = 64
 
 /**
- * Memory for the pieces that leave `pieces()` or a driver, used again: new memory for every segment costs as much time as the cipher. Give a
+ * Memory for the pieces that leave `pieces()` or a driver, used again: new memory for every segment takes time, and has to be collected. Give a
  * piece back once nobody reads it any more, such as in the callback of the `write` that took it; its bytes are those of another segment from
  * then on. One that is not given back is collected like any other. Only the engine openssl uses it.
  *
